@@ -1,0 +1,93 @@
+# What there is to do: `make` or `make help`.
+#   PYTHON=python3.12      another interpreter than python3 (3.11 or newer)
+#   PROFILE=gpu            cpu, cpu-tf, gpu or gpu-pascal: which of locks/ is installed; what .venv has, or cpu
+#   PYTEST_ARGS="-k table" passed on to pytest
+
+PYTHON ?= python3
+PROFILE := $(or $(filter-out dev tools,$(basename $(notdir $(wildcard .venv/locks/*.txt)))),cpu)
+
+.DEFAULT_GOAL = help
+.PHONY: help setup demo test lint format docs locks clean
+.DELETE_ON_ERROR:
+.NOTPARALLEL:
+
+run = .venv/bin/python -m
+pip = $(run) pip --quiet --quiet --disable-pip-version-check --no-input install --no-deps
+install = $(pip) --require-hashes --only-binary :all: -r
+
+# A copy of each lock that was installed stands in the venv: what is there is known, and where only the time
+# of a lock changed (as git does), nothing is installed again.
+base = .venv/locks/$(PROFILE).txt
+package = .venv/locks/pyproject.toml
+dev = .venv/locks/dev.txt
+tools = .venv/locks/tools.txt
+
+help: ## list what there is to do
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: $(package) ## install face-organizer and what it needs into .venv, from locks/cpu.txt (or PROFILE=...)
+
+demo: $(package) ## sort a few faces that come with the packages: no pictures, models or network needed
+	@$(run) face_organizer.demo
+
+test: $(package) $(dev) ## run the tests (PYTEST_ARGS="-k table" for some of them)
+	$(run) pytest $(PYTEST_ARGS)
+
+lint: $(package) $(dev) ## check style, formatting and types
+	$(run) ruff check .
+	$(run) ruff format --check .
+	$(run) mypy
+
+format: $(dev) ## put the code into its format and mend what can be mended
+	$(run) ruff check --fix .
+	$(run) ruff format .
+
+docs: $(package) ## write docs/cli.md from the command line itself
+	@mkdir -p docs
+	$(run) face_organizer.cli.reference > .venv/cli.md
+	mv .venv/cli.md docs/cli.md
+
+locks: $(tools) ## make constraints.txt and locks/ from pyproject.toml (UPGRADE=1: newest versions)
+	.venv/bin/python locks/generate.py $(if $(UPGRADE),--upgrade)
+
+clean: ## remove .venv and everything else that was made here
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# A changed lock or another profile means a new venv: packages that left a lock would otherwise stay, and
+# two profiles in one venv overwrite each other's ONNX Runtime.
+$(base): locks/$(PROFILE).txt
+	@if cmp -s $< $@ && .venv/bin/python -c '' 2>/dev/null; then touch $@; else \
+	  $(check) && \
+	  echo "Installing locks/$(PROFILE).txt into .venv ($(size)) ..." && \
+	  rm -rf .venv && "$(PYTHON)" -m venv .venv && \
+	  $(install) $< && \
+	  mkdir -p .venv/locks && cp $< $@; \
+	fi
+
+$(package): pyproject.toml $(base)
+	@$(pip) --no-build-isolation --no-index --editable .
+	@cp $< $@
+
+$(dev): locks/dev.txt $(base)
+	@cmp -s $< $@ || { echo "Installing locks/dev.txt into .venv (0.2 GB) ..." && $(install) $<; }
+	@cp $< $@
+
+$(tools): locks/tools.txt $(base)
+	@cmp -s $< $@ || $(install) $<
+	@cp $< $@
+
+size = $(or $(size-$(PROFILE)),unknown size)
+size-cpu = 0.7 GB, about a minute
+size-cpu-tf = 2.2 GB, some minutes
+size-gpu = 7.4 GB, many minutes
+size-gpu-pascal = 7.1 GB, many minutes
+
+define check
+{ command -v "$(PYTHON)" >/dev/null || { echo >&2 \
+    "$(PYTHON) is not here. Mend: sudo apt-get install python3 python3-venv, or name one: make PYTHON=/path/to/python3"; exit 1; }; } && \
+  { "$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo >&2 \
+    "$$("$(PYTHON)" --version) is too old. Mend: make PYTHON=python3.12, with any Python from 3.11 on"; exit 1; }; } && \
+  { "$(PYTHON)" -c 'import venv, ensurepip' 2>/dev/null || { echo >&2 \
+    "$(PYTHON) cannot make virtual environments. Mend: sudo apt-get install python3-venv"; exit 1; }; }
+endef

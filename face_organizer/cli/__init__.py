@@ -1,0 +1,99 @@
+"""The command line: one file a command, loaded when it is called, so that `--help` answers at once."""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Any
+
+import click
+
+from face_organizer import __version__
+from face_organizer.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, FaceOrganizerError
+
+COMMANDS = {
+    "embed": (
+        "face_organizer.cli.embed:embed",
+        "Look at pictures once: find faces, compute their embeddings.",
+    ),
+    "cluster": (
+        "face_organizer.cli.cluster:cluster",
+        "Sort the pictures of a table into one folder per person.",
+    ),
+    "undo": ("face_organizer.cli.undo:undo", "Remove the copies that cluster made."),
+    "convert": ("face_organizer.cli.convert:convert", "Turn a table from a pickle into a folder and back."),
+    "packs": ("face_organizer.cli.packs:packs", "List, download and check model packs."),
+}
+"""Each command: where it lives, and its line in the overview."""
+
+
+def load(target: str) -> click.Command:
+    """The command that a table of commands names as `module:attribute`."""
+    module, _, attribute = target.partition(":")
+    command: click.Command = getattr(import_module(module), attribute)
+    return command
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are called; the overview comes from the table."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Commands in the order in which a user needs them."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command of that name, imported now."""
+        return load(COMMANDS[cmd_name][0]) if cmd_name in COMMANDS else None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the overview without importing any command."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="face-organizer")
+def group() -> None:
+    """Sort a mountain of face pictures by person: no labelling, and no picture is ever changed.
+
+    embed looks at every picture once and writes a table of faces; all other commands work from that table.
+
+    Exit codes: 0 done, 1 failed, 2 wrong call, 3 done but some files could not be used, 4 the device asked
+    for is not there, 130 interrupted.
+    """
+
+
+def run(command: click.Command, args: Sequence[str] | None = None, name: str | None = None) -> int:
+    """Run `command` and turn what it raises into one line on stderr and the exit code that belongs to it."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
+    try:
+        code: Any = command.main(args=args, prog_name=name, standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("\nInterrupted; nothing half-written is left behind.", err=True)
+        return EXIT_INTERRUPTED
+    except FaceOrganizerError as error:
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    except OSError as error:
+        from face_organizer.images import printable
+
+        where = f"{printable(error.filename)}: " if isinstance(error.filename, str | os.PathLike) else ""
+        click.echo(f"Error: {where}{(error.strerror or str(error)).lower()}", err=True)
+        return EXIT_FAILED
+    except MemoryError:
+        click.echo("Error: not enough memory; fewer --workers need less", err=True)
+        return EXIT_FAILED
+    return code if isinstance(code, int) else EXIT_DONE
+
+
+def main() -> None:
+    """Entry point of `face-organizer`."""
+    sys.exit(run(group, name="face-organizer"))

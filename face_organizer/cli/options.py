@@ -1,0 +1,91 @@
+"""What the commands share: options with several values after one flag, and where a result may be written."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import click
+
+from face_organizer.errors import FaceOrganizerError, UsageError
+from face_organizer.images import printable
+
+HELP = {"help_option_names": ["-h", "--help"]}
+FOLDER_OR_FILE = click.Path(path_type=Path)
+
+
+class ManyValues(click.Command):
+    """A command whose repeatable options also take several values after one flag: `--input A B C`.
+
+    Click reads one value a flag. Here every word that follows the value of a `multiple` option, up to the
+    next word that begins with a dash, is taken for one more value of it, as argparse's `nargs="+"` does and
+    the original scripts document. `--input=-odd-name` still passes a value that begins with a dash.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write the flag before each further value, then parse as click does."""
+        flags = {
+            flag
+            for p in self.params
+            if isinstance(p, click.Option) and p.multiple
+            for flag in (*p.opts, *p.secondary_opts)
+        }
+        return super().parse_args(ctx, _repeat_flags(args, flags))
+
+
+def _repeat_flags(args: Sequence[str], flags: set[str]) -> list[str]:
+    spread: list[str] = []
+    flag: str | None = None
+    for word in args:
+        if word.startswith("-") and word != "-":
+            name = word.partition("=")[0] if word.startswith("--") else word[:2]
+            flag = name if name in flags else None
+            spread.append(word)
+        elif flag and spread[-1] != flag:
+            spread += [flag, word]
+        else:
+            spread.append(word)
+    return spread
+
+
+def json_option(command: Any) -> Any:
+    """`--json` and `-q`, as every command has them."""
+    command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")(
+        command
+    )
+    return click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(
+        command
+    )
+
+
+def check_place(path: Path) -> None:
+    """Raise, before the work rather than after it, where `path` could not be written."""
+    folder = path.absolute()
+    while not folder.is_dir():
+        if os.path.lexists(folder) and folder != path.absolute():
+            raise UsageError(f"{printable(folder)} is a file, and so holds no {printable(path.name)}")
+        folder = folder.parent
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise FaceOrganizerError(f"{printable(folder)}: cannot be written to; give another place")
+
+
+def check_table_place(path: Path) -> None:
+    """As `check_place`, and nothing but a table may be replaced: no picture by a slip of the hand."""
+    check_place(path.parent)
+    if path.suffix == ".faces":
+        if path.is_dir() and any(path.iterdir()) and not (path / "meta.json").is_file():
+            raise UsageError(f"{printable(path)} holds other things than a table; give another name")
+        if path.is_file():
+            raise UsageError(f"{printable(path)} is a file; a table of that ending is a folder")
+    elif path.is_dir():
+        raise UsageError(
+            f"{printable(path)} is a folder; a table is a file, such as faces.pkl, or NAME.faces"
+        )
+    elif path.is_file():
+        with open(path, "rb") as file:
+            if file.read(1) not in (b"", b"\x80"):
+                raise UsageError(f"{printable(path)} is there and is no table; give another name")
+    elif os.path.lexists(path):
+        raise UsageError(f"{printable(path)} is there and is no file; give another name")

@@ -1,0 +1,28 @@
+"""`face-organizer undo`: take back what cluster did."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from face_organizer.cli.console import Console
+from face_organizer.cli.options import FOLDER_OR_FILE, HELP, json_option
+from face_organizer.images import printable
+
+
+@click.command(context_settings=HELP)
+@click.argument("folder", type=FOLDER_OR_FILE)
+@json_option
+def undo(folder: Path, as_json: bool, quiet: bool) -> None:
+    """Remove the copies in FOLDER that cluster made there, whether it finished or was killed.
+
+    A copy that was changed since, or whose original is gone, stays and is named. So do your own files.
+    """
+    from face_organizer import assignments, organize
+
+    console = Console(as_json=as_json, quiet=quiet)
+    undone = organize.undo(folder, assignments.FILES)
+    console.files(f"{len(undone.kept):,} files stay:", [(p, organize.WHY_KEPT) for p in undone.kept])
+    console.say(f"{undone.removed:,} copies removed from {printable(folder)}")
+    console.result({"removed": undone.removed, "kept": list(undone.kept)})

@@ -1,0 +1,114 @@
+"""Copying one file so that a kill at any moment leaves nothing that looks like a whole copy and is none."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import shutil
+import stat
+from collections.abc import Iterator
+from pathlib import Path
+
+PART = ".face-organizer-part"
+"""Name of the one unfinished file that a folder may hold."""
+
+_NAME_REFUSED = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG})
+
+
+class SourceError(Exception):
+    """The source of a copy, not its target, is what failed; the message says how."""
+
+
+def reason(error: OSError) -> str:
+    """What the operating system said, in lower case."""
+    return (error.strerror or str(error)).lower()
+
+
+def is_same(path: str | Path, size: int, mtime_ns: int) -> bool:
+    """Whether a regular file is there, no symbolic link, of this size and modification time."""
+    try:
+        status = os.lstat(path)
+    except OSError:
+        return False
+    near = abs(status.st_mtime_ns - mtime_ns) < 2_000_000_000  # FAT keeps times to two seconds
+    return stat.S_ISREG(status.st_mode) and status.st_size == size and near
+
+
+def copy_new(source: str, target: Path, *, size: int, mtime_ns: int) -> None:
+    """Copy `source`, which had that size and time when it was looked at, to `target`, which is not there yet.
+
+    Bytes, times and mode are kept. Raises `SourceError` for what lies at the source, `OSError` for what lies
+    at the target; neither leaves anything behind.
+    """
+    if target.parent.is_symlink():
+        raise OSError(errno.ELOOP, "a symbolic link stands where a folder should", str(target.parent))
+    target.parent.mkdir(exist_ok=True)
+    part = target.parent / PART
+    part.unlink(missing_ok=True)
+    try:
+        _fill(part, source)
+        if not is_same(part, size, mtime_ns):
+            raise SourceError("it changed while it was copied")
+        _rename_new(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _fill(part: Path, source: str) -> None:
+    try:
+        file = open(source, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))  # noqa: SIM115
+    except OSError as error:
+        raise SourceError(reason(error)) from error
+    with file, open(part, "xb") as copy:
+        while True:
+            try:
+                block = file.read(1 << 20)
+            except OSError as error:
+                raise SourceError(reason(error)) from error
+            if not block:
+                break
+            copy.write(block)
+    try:
+        shutil.copystat(source, part)
+    except FileNotFoundError as error:
+        raise SourceError(reason(error)) from error
+
+
+def _rename_new(part: Path, target: Path) -> None:
+    """Give the copy its name, and never over a file that has come to stand there meanwhile."""
+    try:
+        os.link(part, target)
+    except FileExistsError as error:
+        raise FileExistsError(
+            error.errno, "a file that this run did not make is in the way", str(target)
+        ) from error
+    except OSError as error:
+        if error.errno in _NAME_REFUSED:
+            raise SourceError("the file system of the output takes no such name") from error
+        if os.path.lexists(target):
+            raise
+        os.rename(part, target)  # a file system without hard links
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """One run at a time: raises `BlockingIOError` while another holds `folder`, which is made where missing.
+
+    File systems that know no locks are left be.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise BlockingIOError(
+                error.errno, "another run is at work in this folder", str(folder.parent)
+            ) from error
+        except OSError:
+            pass
+        yield
+    finally:
+        os.close(handle)

@@ -1,0 +1,73 @@
+"""SCRFD, the detector of InsightFace's packs (J. Guo et al., "Sample and Computation Redistribution for
+Efficient Face Detection", 2021). Decoding as in `insightface/model_zoo/scrfd.py`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from face_organizer.detect.network import STRIDES, Network, grid
+from face_organizer.detect.nms import nms
+from face_organizer.errors import PackError
+from face_organizer.roles import Role
+from face_organizer.runtime import Device, planes
+from face_organizer.types import Detections, Float32, Image
+
+MEAN, STD = 127.5, 128.0
+IOU = 0.4
+ANCHORS = 2
+"""Anchors at each place of the grid."""
+
+
+class Scrfd:
+    """A `Detector`: nine outputs, (score, box, landmarks) × strides 8, 16, 32."""
+
+    name = "scrfd"
+    stride = STRIDES[-1]
+
+    def __init__(self, role: Role, device: Device, threads: int = 1) -> None:
+        self._network = Network(role.path, device, threads)
+        self._path = role.path
+        self.fixed_size = self._network.fixed_size
+        self.batched = self._network.batched
+
+    def detect(self, canvases: Image, min_score: float) -> list[Detections]:
+        """See `Detector.detect`."""
+        self._network.check(canvases)
+        if not len(canvases):
+            return []
+        height, width = canvases.shape[1:3]
+        levels = self._levels(self._network.run(planes(canvases, mean=MEAN, std=STD)))
+        return [self._decode(levels, i, height, width, min_score) for i in range(len(canvases))]
+
+    def _levels(self, outputs: dict[str, Float32]) -> list[tuple[Float32, Float32, Float32]]:
+        """Scores (N, rows, 1), distances (N, rows, 4) and landmarks (N, rows, 10) of each stride in turn."""
+        by_width: dict[int, list[Float32]] = {1: [], 4: [], 10: []}
+        for output in outputs.values():
+            by_width.setdefault(output.shape[2], []).append(output)
+        if [len(by_width[k]) for k in (1, 4, 10)] != [3, 3, 3] or len(by_width) != 3:
+            raise PackError(
+                f"{self._path} is no SCRFD with landmarks: outputs of widths 1, 4, 10 × 3 expected"
+            )
+        # The finest grid has most rows: names and order of outputs differ from export to export.
+        columns = [sorted(by_width[k], key=lambda output: -output.shape[1]) for k in (1, 4, 10)]
+        return list(zip(*columns, strict=True))
+
+    def _decode(
+        self,
+        levels: list[tuple[Float32, Float32, Float32]],
+        i: int,
+        height: int,
+        width: int,
+        min_score: float,
+    ) -> Detections:
+        all_boxes, all_scores, all_points = [], [], []
+        for stride, (scores, distances, offsets) in zip(STRIDES, levels, strict=True):
+            rows = np.flatnonzero(scores[i, :, 0] >= min_score)
+            centre = grid(height, width, stride, ANCHORS)[rows]
+            reach = distances[i, rows] * np.float32(stride)
+            all_boxes.append(np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1))
+            all_points.append(centre[:, None] + offsets[i, rows].reshape(-1, 5, 2) * np.float32(stride))
+            all_scores.append(scores[i, rows, 0])
+        boxes, scores_, points = map(np.concatenate, (all_boxes, all_scores, all_points))
+        keep = nms(boxes, scores_, IOU, extra=1.0)
+        return Detections(boxes=boxes[keep], scores=scores_[keep], landmarks=points[keep])

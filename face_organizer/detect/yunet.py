@@ -1,0 +1,66 @@
+"""YuNet, the detector of OpenCV's model zoo (W. Wu, H. Peng, S. Yu, "YuNet: A Tiny Millisecond-level Face
+Detector", 2023). Decoding as in OpenCV's `modules/objdetect/src/face_detect.cpp`."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from face_organizer.detect.network import STRIDES, Network, grid
+from face_organizer.detect.nms import nms
+from face_organizer.errors import PackError
+from face_organizer.roles import Role
+from face_organizer.runtime import Device, planes
+from face_organizer.types import Detections, Float32, Image
+
+IOU = 0.3
+"""OpenCV's default."""
+OUTPUTS = tuple(f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
+
+
+class YuNet:
+    """A `Detector`: class, object, box and landmarks × strides 8, 16, 32; BGR, 0 to 255.
+
+    Its landmarks start with the person's right eye, which is the viewer's left: the order of `types`.
+    """
+
+    name = "yunet"
+    stride = STRIDES[-1]
+
+    def __init__(self, role: Role, device: Device, threads: int = 1) -> None:
+        self._network = Network(role.path, device, threads)
+        missing = set(OUTPUTS) - set(self._network.session.outputs)
+        if missing:
+            raise PackError(f"{role.path} is no YuNet of 2023: it has no output {sorted(missing)[0]}")
+        self.fixed_size = self._network.fixed_size
+        self.batched = self._network.batched
+
+    def detect(self, canvases: Image, min_score: float) -> list[Detections]:
+        """See `Detector.detect`."""
+        self._network.check(canvases)
+        if not len(canvases):
+            return []
+        height, width = canvases.shape[1:3]
+        outputs = self._network.run(planes(canvases, bgr=True))
+        return [_decode(outputs, i, height, width, min_score) for i in range(len(canvases))]
+
+
+def _decode(outputs: dict[str, Float32], i: int, height: int, width: int, min_score: float) -> Detections:
+    all_corners, all_sizes, all_scores, all_points = [], [], [], []
+    for stride in STRIDES:
+        kind, thing = (outputs[f"{part}_{stride}"][i, :, 0].clip(0, 1) for part in ("cls", "obj"))
+        scores = np.sqrt(kind * thing)
+        rows = np.flatnonzero(scores >= min_score)
+        place = grid(height, width, stride, 1)[rows]
+        box = outputs[f"bbox_{stride}"][i, rows]
+        size = np.exp(box[:, 2:]) * np.float32(stride)
+        all_corners.append(place + box[:, :2] * np.float32(stride) - size / 2)
+        all_sizes.append(size)
+        points = outputs[f"kps_{stride}"][i, rows].reshape(-1, 5, 2)
+        all_points.append(place[:, None] + points * np.float32(stride))
+        all_scores.append(scores[rows])
+    corners, sizes, scores, points = map(np.concatenate, (all_corners, all_sizes, all_scores, all_points))
+    # OpenCV suppresses on boxes cut to whole pixels (Rect2i of corner and size).
+    whole = np.trunc(np.concatenate([corners, np.trunc(corners) + np.trunc(sizes)], axis=1))
+    keep = nms(whole, scores, IOU)
+    boxes = np.concatenate([corners, corners + sizes], axis=1)
+    return Detections(boxes=boxes[keep], scores=scores[keep], landmarks=points[keep])

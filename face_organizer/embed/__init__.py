@@ -1,0 +1,49 @@
+"""Embedders: aligned faces in, vectors out. A new one is one file and one line in `EMBEDDERS`."""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Protocol, cast
+
+from face_organizer.errors import PackError
+from face_organizer.types import Float32, Image
+
+if TYPE_CHECKING:
+    from face_organizer.packs import Pack
+    from face_organizer.runtime import Device
+
+
+class Embedder(Protocol):
+    """What every embedder offers. `embed` may be called from several threads at once."""
+
+    name: str
+    """For stamps and messages, such as `arcface`."""
+    dim: int
+    """Length of a vector."""
+    preprocessing: str
+    """How a face becomes the network's input, in fixed words: part of a table's stamp."""
+
+    def embed(self, chips: Image) -> Float32:
+        """(N, dim) float32, not of unit length, for (N, 112, 112, 3) uint8 RGB `chips`.
+
+        The vector of a chip does not depend on the others. ValueError for chips of a wrong shape or dtype.
+        """
+        ...
+
+
+EMBEDDERS: dict[str, str] = {
+    "arcface": "face_organizer.embed.arcface:ArcFace",
+    "sface": "face_organizer.embed.sface:SFace",
+}
+"""Kind of a pack's embedder → where its class is; imported when opened."""
+
+
+def open_embedder(pack: Pack, device: Device, threads: int = 1) -> Embedder:
+    """The embedder of `pack` on `device`. Errors: PackError (files), DeviceError (device)."""
+    place = EMBEDDERS.get(pack.embedder.kind)
+    if place is None:
+        raise PackError(
+            f"pack {pack.name}: unknown embedder {pack.embedder.kind!r}; known: {', '.join(EMBEDDERS)}"
+        )
+    module, _, name = place.partition(":")
+    return cast(Embedder, getattr(importlib.import_module(module), name)(pack.embedder, device, threads))

@@ -1,0 +1,87 @@
+"""The exception tree. Every error a user can meet carries the exit code that the command line ends with.
+
+    FaceOrganizerError            1   something failed; the message says what, which file, what to do
+    ├── UsageError                2   the call itself is wrong (a folder that is not there, k < 1 …)
+    ├── TableError                1   a face table that cannot be read, written or merged
+    │   ├── UnsafePickleError     1   a pickle that names something a face table never needs
+    │   └── SpaceMismatchError    1   embeddings of different models put together
+    ├── PackError                 1   a model pack that is missing, incomplete or not what it says
+    │   └── DownloadError         1   the network, or what came over it
+    ├── ClusterError              1   data that cannot be clustered as asked
+    ├── OrganizeError             1   folders that cannot be written as planned
+    └── DeviceError               4   the device that was asked for is not there, or fell back
+
+`ImageError` stands apart: it never ends a run, it becomes the outcome of one file.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from face_organizer.types import Outcome
+
+EXIT_DONE = 0
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+EXIT_SOME_UNUSABLE = 3
+EXIT_DEVICE = 4
+EXIT_INTERRUPTED = 130
+
+
+class FaceOrganizerError(Exception):
+    """Base of every error that is shown to the user as one line; `exit_code` is the process's."""
+
+    exit_code = EXIT_FAILED
+
+
+class UsageError(FaceOrganizerError):
+    """The command was called with something that cannot be done."""
+
+    exit_code = EXIT_USAGE
+
+
+class TableError(FaceOrganizerError):
+    """A face table cannot be read, written or merged."""
+
+
+class UnsafePickleError(TableError):
+    """A pickle names a global outside the allow-list; nothing of it was run."""
+
+
+class SpaceMismatchError(TableError):
+    """Tables whose embeddings live in different spaces were put together."""
+
+
+class PackError(FaceOrganizerError):
+    """A model pack is missing, incomplete or not what it claims to be."""
+
+
+class DownloadError(PackError):
+    """A model pack could not be downloaded whole."""
+
+
+class ClusterError(FaceOrganizerError):
+    """The embeddings cannot be clustered as asked."""
+
+
+class OrganizeError(FaceOrganizerError):
+    """Folders cannot be written as planned."""
+
+
+class DeviceError(FaceOrganizerError):
+    """The device that was asked for is not there, or a session fell back from it."""
+
+    exit_code = EXIT_DEVICE
+
+
+class ImageError(Exception):
+    """One picture could not be used; `outcome` and `reason` go into the table of files.
+
+    Raised by `images.read` alone and caught by `extract` alone.
+    """
+
+    def __init__(self, outcome: Outcome, reason: str) -> None:
+        super().__init__(reason)
+        self.outcome = outcome
+        self.reason = reason

@@ -1,0 +1,118 @@
+"""A face table as one dict of plain values, and back: what the pickle holds.
+
+`embeddings`, `image_paths`, `no_face_count` and `total_images` are the original scripts'; `faces` and
+`files` hold the columns of this program and `stamp` where the embeddings come from.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from face_organizer.types import Faces, FaceTable, Files, Float32, Outcome, Stamp
+
+FORMAT = "face-organizer 1"
+_NORM_TOLERANCE = 1e-3
+
+
+def to_document(table: FaceTable) -> dict[str, Any]:
+    """The dict that the pickle of `table` holds."""
+    return {
+        "format": FORMAT,
+        "embeddings": np.ascontiguousarray(table.embeddings),
+        "image_paths": table.face_paths(),
+        "no_face_count": table.total_files - table.outcome_counts()[Outcome.FACES.label],
+        "total_images": table.total_files,
+        "faces": {s.name: getattr(table.faces, s.name) for s in Faces.specs()},
+        "files": {s.name: _plain(getattr(table.files, s.name)) for s in Files.specs()},
+        "stamp": dataclasses.asdict(table.stamp) if table.stamp else None,
+    }
+
+
+def from_document(document: Any) -> FaceTable:
+    """The table that a dict holds, this program's or the original's. Raises `ValueError` and its kin."""
+    if not isinstance(document, dict) or not {"embeddings", "image_paths"} <= document.keys():
+        raise ValueError("it holds no embeddings and image_paths")
+    embeddings, paths = document["embeddings"], document["image_paths"]
+    if isinstance(paths, np.ndarray):
+        paths = paths.tolist()
+    if not isinstance(paths, list | tuple) or not {str}.issuperset(map(type, paths)):
+        raise ValueError("image_paths must be a list of texts")
+    if not isinstance(embeddings, np.ndarray | list | tuple) or len(embeddings) != len(paths):
+        raise ValueError(f"not as many embeddings as image_paths, of which there are {len(paths)}")
+    embeddings = np.asarray(embeddings, np.float32)
+    if not embeddings.size:
+        embeddings = embeddings.reshape(len(paths), -1 if embeddings.ndim == 2 else 0)
+    if embeddings.ndim != 2:
+        raise ValueError("embeddings must be a table of vectors (n, d)")
+    if "format" in document:
+        return assemble(embeddings, document["faces"], document["files"], document)
+    return _foreign(embeddings, paths, document)
+
+
+def assemble(embeddings: Float32, faces: Any, files: Any, document: Mapping[str, Any]) -> FaceTable:
+    """The table of these columns: one that a later version added is left, one it lacks is 'not known'."""
+    if document.get("format") != FORMAT:
+        raise ValueError(f"its format is {str(document.get('format'))[:40]!r}, this version reads {FORMAT!r}")
+    file_columns = Files.empty(len(files["path"]), **_known(Files, files))
+    face_columns = Faces.empty(len(embeddings), **_known(Faces, faces))
+    untold = int(document.get("total_images", 0)) - len(file_columns)
+    return FaceTable(embeddings, face_columns, file_columns, _stamp(document.get("stamp")), max(untold, 0))
+
+
+def _plain(column: Any) -> Any:
+    return column if isinstance(column, np.ndarray) else list(column)
+
+
+def _known(columns: type[Faces] | type[Files], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {s.name: values[s.name] for s in columns.specs() if s.name in values}
+
+
+def _stamp(values: Mapping[str, Any] | None) -> Stamp | None:
+    if values is None:
+        return None
+    known = {f.name: values[f.name] for f in dataclasses.fields(Stamp) if f.name in values}
+    known["options"] = json.loads(json.dumps(known.get("options", {})))  # the same from a pickle and a folder
+    return Stamp(**known)
+
+
+def _foreign(embeddings: Float32, paths: Sequence[str], document: Mapping[str, Any]) -> FaceTable:
+    """A table of the original script: rows with paths, and counts of the rest, whose names are not told."""
+    order = sorted(range(len(paths)), key=lambda i: (os.fsencode(paths[i]), i))
+    unique: list[str] = []
+    file_index, face_index = np.zeros(len(paths), np.int64), np.zeros(len(paths), np.int32)
+    for row, i in enumerate(order):
+        again = bool(unique) and unique[-1] == paths[i]
+        if not again:
+            unique.append(paths[i])
+        file_index[row] = len(unique) - 1
+        face_index[row] = face_index[row - 1] + 1 if again else 0
+    if order != list(range(len(paths))):
+        embeddings = embeddings[order]
+    total = int(document.get("total_images", len(unique) + int(document.get("no_face_count", 0))))
+    outcome = np.full(len(unique), Outcome.FACES, np.uint8)
+    return FaceTable(
+        _unit(embeddings),
+        Faces.empty(len(paths), file_index=file_index, face_index=face_index),
+        Files.empty(len(unique), path=unique, outcome=outcome),
+        None,
+        max(total - len(unique), 0),
+    )
+
+
+def _unit(embeddings: Float32) -> Float32:
+    """`embeddings` at unit length; the same array where it is that already, so that none is held twice."""
+    norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))
+    if not np.isfinite(norms).all():
+        raise ValueError(f"{np.count_nonzero(~np.isfinite(norms))} embeddings hold NaN or infinite values")
+    if np.any(norms == 0):
+        raise ValueError(f"{np.count_nonzero(norms == 0)} embeddings are zero vectors")
+    if np.all(np.abs(norms - 1) < _NORM_TOLERANCE):
+        return embeddings
+    unit: Float32 = np.divide(embeddings, norms[:, None], dtype=np.float32)
+    return unit

@@ -1,0 +1,95 @@
+"""A face table as a folder of plain files: `meta.json` names a file a column.
+
+Numbers are `.npy` files, texts JSON lists; bytes of a path that are no UTF-8 stand as lone surrogates
+(PEP 383). A new table is written beside the old one, under names of its own, until `meta.json` is replaced
+in one step. Arrays are memory-mapped, which no array of objects can be, so that nothing is ever unpickled.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import re
+import secrets
+import tokenize
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from face_organizer.files import atomic_write
+from face_organizer.table_document import FORMAT, assemble
+from face_organizer.types import FaceTable
+
+META = "meta.json"
+_OURS = re.compile(
+    r"\.?(embeddings|(faces|files)\.\w+)-[0-9a-f]{8}\.(npy|json)(\.\w+\.part)?|\.meta\.json\.\w+\.part"
+)
+
+
+def write(table: FaceTable, folder: Path) -> None:
+    """Write `table` into `folder`, made if need be; of what lies there, only an old table's files go.
+
+    Raises `OSError`.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    generation = secrets.token_hex(4)
+    arrays: dict[str, Any] = {"embeddings": table.embeddings}
+    for group, values in (("faces", table.faces), ("files", table.files)):
+        arrays |= {f"{group}.{s.name}": getattr(values, s.name) for s in type(values).specs()}
+    columns = {
+        name: f"{name}-{generation}{'.npy' if isinstance(column, np.ndarray) else '.json'}"
+        for name, column in arrays.items()
+    }
+    meta = {
+        "format": FORMAT,
+        "total_images": table.total_files,
+        "columns": columns,
+        "stamp": dataclasses.asdict(table.stamp) if table.stamp else None,
+    }
+    try:
+        for name, column in arrays.items():
+            with atomic_write(folder / columns[name]) as file:
+                if isinstance(column, np.ndarray):
+                    np.save(file, column, allow_pickle=False)
+                else:
+                    file.write(json.dumps(list(column)).encode("ascii"))
+    except BaseException:
+        _remove(folder, set(columns.values()))
+        raise
+    with atomic_write(folder / META) as file:
+        file.write(json.dumps(meta, indent=1).encode("ascii"))
+    _remove(folder, {name for name in os.listdir(folder) if _OURS.fullmatch(name)} - set(columns.values()))
+
+
+def read(folder: Path) -> FaceTable:
+    """The table in `folder`, its embeddings memory-mapped. Raises `OSError`, `ValueError` and its kin."""
+    meta = json.loads((folder / META).read_text("ascii"))
+    columns: dict[str, dict[str, Any]] = {"": {}, "faces": {}, "files": {}}
+    for name, file in meta["columns"].items():
+        if os.path.basename(file) != file or file in ("", ".", ".."):
+            raise ValueError(f"meta.json names a file outside the folder: {file!r}")
+        group, _, column = name.rpartition(".")
+        if group in columns:
+            columns[group][column] = _column(folder / file, mapped=not group)
+    return assemble(columns[""]["embeddings"], columns["faces"], columns["files"], meta)
+
+
+def _column(path: Path, *, mapped: bool) -> Any:
+    if path.suffix == ".json":
+        return json.loads(path.read_text("ascii"))
+    try:
+        with warnings.catch_warnings(action="error"):
+            array = np.lib.format.open_memmap(path, mode="r")
+    except (SyntaxError, Warning, tokenize.TokenError) as error:
+        raise ValueError(f"{path.name} is no array: {error}") from error
+    return array if mapped else np.array(array)
+
+
+def _remove(folder: Path, names: set[str]) -> None:
+    for name in names:
+        with contextlib.suppress(OSError):
+            os.unlink(folder / name)

@@ -1,0 +1,295 @@
+"""Downloads from a server on this machine: whole, cut, resumed, changed, hostile, and without a network."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import stat
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+
+import pytest
+from test_packs import save_known
+
+from face_organizer import packs
+from face_organizer.download import pull
+from face_organizer.errors import DownloadError, UsageError
+from face_organizer.unpack import unpack
+
+
+@dataclass
+class Site:
+    """What the server serves, how it misbehaves, and the ranges that it was asked for."""
+
+    content: bytes = b""
+    cut_after: list[int] = field(default_factory=list)
+    """For each answer in turn, the number of bytes after which the connection breaks."""
+    ranges: bool = True
+    etag: str | None = '"one"'
+    status: int = 200
+    asked: list[str | None] = field(default_factory=list)
+    url: str = ""
+
+
+class Handler(BaseHTTPRequestHandler):
+    site: Site
+
+    def do_GET(self) -> None:
+        site = self.site
+        wanted = self.headers.get("Range")
+        site.asked.append(wanted)
+        if site.status != 200:
+            self.send_error(site.status)
+            return
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and site.ranges else 0
+        if self.headers.get("If-Range") not in (None, site.etag):
+            start = 0
+        if start and start >= len(site.content):
+            self.send_response(416)
+            self.send_header("Content-Range", f"bytes */{len(site.content)}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        body = site.content[start:]
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(site.content) - 1}/{len(site.content)}")
+        if site.etag:
+            self.send_header("ETag", site.etag)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body[: site.cut_after.pop(0)] if site.cut_after else body)
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Site]:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("FACE_ORGANIZER_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setenv("no_proxy", "*")
+    folder = save_known(tmp_path / "made" / "buffalo_sc", "buffalo_sc")
+    (folder / "readme.txt").write_bytes(bytes(range(256)) * 2000)
+    site = Site(zipped({path.name: path.read_bytes() for path in folder.iterdir()}))
+    server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Handler,), {"site": site}))
+    site.url = f"http://127.0.0.1:{server.server_port}/buffalo_sc.zip"
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
+    thread.start()
+    yield site
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+def zipped(files: dict[str, bytes]) -> bytes:
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:  # stored, so that cuts fall into it
+        for name, content in files.items():
+            archive.writestr(name, content)
+    return buffer.getvalue()
+
+
+def fetch(site: Site, **options: str) -> packs.Pack:
+    return pull("buffalo_sc", progress=False, url=site.url, timeout=3, **options)  # type: ignore[arg-type]
+
+
+def part() -> Path:
+    return packs.pack_folder() / "buffalo_sc.zip.part"
+
+
+def left_overs() -> list[str]:
+    return sorted(
+        p.name for p in packs.pack_folder().iterdir() if p.name not in ("buffalo_sc", "hashes.json")
+    )
+
+
+def test_a_whole_download(site: Site) -> None:
+    pack = fetch(site)
+    assert pack.folder == packs.pack_folder() / "buffalo_sc"
+    assert packs.find("buffalo_sc") == pack
+    assert (pack.folder / "readme.txt").stat().st_size == 512_000
+    assert left_overs() == []
+    recorded = json.loads((packs.pack_folder() / "hashes.json").read_text())
+    assert recorded == {"buffalo_sc.zip": hashlib.sha256(site.content).hexdigest()}
+    fetch(site)
+    assert site.asked == [None], "what is installed is not fetched again"
+
+
+def test_a_cut_connection_is_taken_up_within_one_call(site: Site) -> None:
+    site.cut_after = [100_000, 200_000]
+    assert fetch(site).name == "buffalo_sc"
+    assert site.asked == [None, "bytes=100000-", "bytes=300000-"]
+
+
+def test_a_cut_download_is_taken_up_by_the_next_call(site: Site) -> None:
+    site.cut_after = [100_000, 0]
+    with pytest.raises(DownloadError, match=r"100000 bytes.*run it again") as caught:
+        fetch(site)
+    assert "\n" not in str(caught.value)
+    assert part().stat().st_size == 100_000
+    fetch(site)
+    assert site.asked[-1] == "bytes=100000-"
+
+
+def test_a_server_without_ranges_starts_anew(site: Site) -> None:
+    site.cut_after, site.ranges = [100_000, 0], False
+    with pytest.raises(DownloadError):
+        fetch(site)
+    assert fetch(site).name == "buffalo_sc"
+
+
+@pytest.mark.parametrize("etag", ['"two"', None, 'W/"two"'])
+def test_a_file_that_changed_meanwhile_is_not_mixed(site: Site, etag: str | None) -> None:
+    old, site.content, site.etag = site.content, bytes(600_000), etag
+    site.cut_after = [100_000, 0]
+    with pytest.raises(DownloadError):
+        fetch(site)
+    site.content, site.etag = old, '"three"' if etag else None
+    assert fetch(site).name == "buffalo_sc"
+
+
+def test_a_file_of_the_same_size_that_changed_is_not_mixed(site: Site) -> None:
+    old, site.content, site.cut_after = site.content, bytes(len(site.content)), [100_000, 0]
+    with pytest.raises(DownloadError):
+        fetch(site)
+    site.content, site.etag = old, '"two"'
+    assert fetch(site).name == "buffalo_sc"
+    assert site.asked[-1] == "bytes=100000-", "it was asked to go on, if nothing had changed"
+
+
+def test_a_whole_part_needs_no_more_bytes(site: Site) -> None:
+    packs.pack_folder().mkdir(parents=True)
+    part().write_bytes(site.content)
+    part().with_suffix(".json").write_text(
+        json.dumps({"url": site.url, "total": len(site.content), "etag": None})
+    )
+    fetch(site)
+    assert site.asked == [f"bytes={len(site.content)}-"]
+
+
+def test_a_part_that_is_too_long_starts_anew(site: Site) -> None:
+    packs.pack_folder().mkdir(parents=True)
+    part().write_bytes(site.content + b"more")
+    part().with_suffix(".json").write_text(json.dumps({"url": site.url}))
+    fetch(site)
+    assert site.asked == [f"bytes={len(site.content) + 4}-", None]
+
+
+def test_a_part_of_unknown_origin_starts_anew(site: Site) -> None:
+    packs.pack_folder().mkdir(parents=True)
+    part().write_bytes(b"x" * 1000)
+    fetch(site)
+    assert site.asked == [None]
+
+
+def test_a_wrong_hash(site: Site) -> None:
+    with pytest.raises(DownloadError, match=f"SHA-256 .* it should be {'0' * 64}"):
+        fetch(site, sha256="0" * 64)
+    assert left_overs() == []
+    assert fetch(site, sha256=hashlib.sha256(site.content).hexdigest().upper()).name == "buffalo_sc"
+
+
+def test_a_second_download_must_agree_with_the_first(site: Site) -> None:
+    import shutil
+
+    shutil.rmtree(fetch(site).folder)
+    site.content = site.content.replace(bytes(range(200, 256)), bytes(56), 1)
+    with pytest.raises(DownloadError, match=r"at the first download.*hashes\.json"):
+        fetch(site)
+    assert left_overs() == []
+
+
+@pytest.mark.parametrize("content", [b"<html>sign in to the network</html>" * 100, b""])
+def test_what_is_no_zip(site: Site, content: bytes) -> None:
+    site.content = content
+    with pytest.raises(DownloadError, match="no whole zip"):
+        fetch(site)
+    assert left_overs() == []
+    assert not (packs.pack_folder() / "hashes.json").exists()
+
+
+def test_a_zip_without_the_networks(site: Site) -> None:
+    site.content = zipped({"readme.txt": b"hello"})
+    with pytest.raises(DownloadError, match=r"lacks det_500m\.onnx, w600k_mbf\.onnx"):
+        fetch(site)
+    assert not (packs.pack_folder() / "buffalo_sc").exists()
+
+
+def test_an_incomplete_pack_is_replaced(site: Site) -> None:
+    folder = packs.pack_folder() / "buffalo_sc"
+    folder.mkdir(parents=True)
+    (folder / "det_500m.onnx").write_bytes(b"half")
+    assert fetch(site).folder == folder
+    assert (folder / "w600k_mbf.onnx").exists()
+    assert left_overs() == []
+
+
+def test_not_found(site: Site) -> None:
+    site.status = 404
+    with pytest.raises(DownloadError, match=r"404.*another machine.*unpack it to .*buffalo_sc"):
+        fetch(site)
+
+
+def test_offline_fails_in_seconds_with_one_line_that_helps(site: Site) -> None:
+    begun = time.monotonic()
+    for url in ("http://127.0.0.1:9/buffalo_sc.zip", "http://no-such-host.invalid/buffalo_sc.zip"):
+        with pytest.raises(DownloadError, match=r"cannot be fetched.*download .* unpack it to") as caught:
+            pull("buffalo_sc", progress=False, url=url, timeout=2)
+        assert "\n" not in str(caught.value)
+    assert time.monotonic() - begun < 15
+    assert left_overs() == []
+
+
+def test_names_that_are_not_published(site: Site) -> None:
+    with pytest.raises(UsageError, match="buffalo_l"):
+        pull("nonsense")
+    assert pull("opencv").name == "opencv"
+    assert site.asked == []
+
+
+@pytest.mark.parametrize("name", ["../out.txt", "/out.txt", "a/../../out.txt", "..\\out.txt", "C:out.txt"])
+def test_names_that_leave_the_folder(tmp_path: Path, name: str) -> None:
+    archive = tmp_path / "x.zip"
+    archive.write_bytes(zipped({"good.txt": b"1", name: b"2"}))
+    with pytest.raises(DownloadError, match="leave its folder"):
+        unpack(archive, tmp_path / "in" / "to")
+    assert not list(tmp_path.rglob("*out.txt"))
+    assert not (tmp_path / "in" / "to").exists()
+
+
+def test_links(tmp_path: Path) -> None:
+    archive = tmp_path / "x.zip"
+    with zipfile.ZipFile(archive, "w") as target:
+        link = zipfile.ZipInfo("link")
+        link.external_attr = (stat.S_IFLNK | 0o777) << 16
+        target.writestr(link, "/etc/passwd")
+    with pytest.raises(DownloadError, match="link or device"):
+        unpack(archive, tmp_path / "to")
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_bomb(tmp_path: Path) -> None:
+    archive = tmp_path / "x.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as target:
+        for i in range(4):
+            target.writestr(f"zeros{i}", bytes(1 << 20))
+    unpack(archive, tmp_path / "fits", largest=4 << 20)
+    with pytest.raises(DownloadError, match="more than"):
+        unpack(archive, tmp_path / "to", largest=(4 << 20) - 1)
+    assert not (tmp_path / "to").exists()
+
+
+def test_a_damaged_member(tmp_path: Path) -> None:
+    archive = tmp_path / "x.zip"
+    content = zipped({"a": b"A" * 1000})
+    archive.write_bytes(content.replace(b"AAAA", b"AAAB", 1))
+    with pytest.raises(DownloadError, match="no whole zip"):
+        unpack(archive, tmp_path / "to")
+    assert not (tmp_path / "to").exists()

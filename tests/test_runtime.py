@@ -1,0 +1,161 @@
+"""Sessions: the device asked for is the device used. Needs no GPU: a factory stands in for ONNX Runtime."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import onnx
+import pytest
+from onnx import TensorProto, helper
+
+from face_organizer.errors import DeviceError, FaceOrganizerError, PackError, UsageError
+from face_organizer.runtime import CPU, Device, auto_device, cuda_devices, open_session, planes
+
+
+def doubling_model() -> bytes:
+    x, y = (helper.make_tensor_value_info(n, TensorProto.FLOAT, ["N", 2]) for n in "xy")
+    graph = helper.make_graph([helper.make_node("Add", ["x", "x"], ["y"])], "double", [x], [y])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx.checker.check_model(model)
+    return model.SerializeToString()
+
+
+class Factory:
+    """Makes sessions that say they run on `provider`, and keeps what it was asked for."""
+
+    def __init__(self, provider: str | None, error: Exception | None = None) -> None:
+        self.provider, self.error = provider, error
+
+    def __call__(self, model: Any, options: Any, providers: list[Any]) -> Any:
+        self.model, self.options, self.asked = model, options, providers
+        if self.error:
+            raise self.error
+        io = [SimpleNamespace(name="x", shape=["N", 2])]
+        running = [self.provider] if self.provider else []
+        return SimpleNamespace(get_providers=lambda: running, get_inputs=lambda: io, get_outputs=lambda: io)
+
+
+@pytest.mark.parametrize(
+    ("text", "device"), [("cpu", CPU), ("CPU", CPU), ("0", Device("cuda", 0)), (" 3 ", Device("cuda", 3))]
+)
+def test_parse(text: str, device: Device) -> None:
+    assert Device.parse(text) == device
+    assert Device.parse(str(device)) == device
+
+
+@pytest.mark.parametrize("text", ["", "gpu", "-1", "0,1", "cuda:0", "1.0", "²"])
+def test_parse_refuses(text: str) -> None:
+    with pytest.raises(UsageError):
+        Device.parse(text)
+
+
+def test_runs_on_cpu() -> None:
+    session = open_session(doubling_model(), CPU)
+    assert (session.inputs, session.outputs, session.input_shape) == (["x"], ["y"], ("N", 2))
+    assert np.array_equal(session.run({"x": np.ones((3, 2), np.float32)})[0], np.full((3, 2), 2.0))
+
+
+def test_one_session_many_threads() -> None:
+    session = open_session(doubling_model(), CPU)
+    feeds = [np.full((5, 2), i, np.float32) for i in range(200)]
+    with ThreadPoolExecutor(8) as pool:
+        results = list(pool.map(lambda x: session.run({"x": x})[0], feeds))
+    assert all(np.array_equal(r, 2 * x) for r, x in zip(results, feeds, strict=True))
+
+
+def test_cuda_is_asked_for_by_number() -> None:
+    factory = Factory("CUDAExecutionProvider")
+    session = open_session(
+        b"", Device("cuda", 1), provider_options={"gpu_mem_limit": "1"}, session_factory=factory
+    )
+    name, options = factory.asked[0]
+    assert name == "CUDAExecutionProvider"
+    assert options["device_id"] == "1"
+    assert options["gpu_mem_limit"] == "1"
+    assert options["use_tf32"] == "0"
+    assert factory.options.intra_op_num_threads == 1
+    assert str(session.device) == "1"
+
+
+@pytest.mark.parametrize("running", ["CPUExecutionProvider", "TensorrtExecutionProvider", None])
+def test_a_fall_back_is_an_error(running: str | None) -> None:
+    with pytest.raises(DeviceError, match="asked for") as caught:
+        open_session(Path("w600k.onnx"), Device("cuda", 0), session_factory=Factory(running))
+    assert caught.value.exit_code == 4
+    assert "w600k.onnx" in str(caught.value)
+    assert "--device cpu" in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_cpu_session_that_runs_elsewhere_is_an_error() -> None:
+    with pytest.raises(DeviceError):
+        open_session(b"", CPU, session_factory=Factory("CUDAExecutionProvider"))
+
+
+def test_a_card_that_fails_is_a_device_error_in_one_line() -> None:
+    factory = Factory(None, RuntimeError("CUDA failure 101: invalid device ordinal\nmore\nand more"))
+    with pytest.raises(DeviceError, match="invalid device ordinal") as caught:
+        open_session(b"", Device("cuda", 9), session_factory=factory)
+    assert "\n" not in str(caught.value)
+
+
+def test_this_machine_without_cuda_refuses_it() -> None:
+    if cuda_devices():
+        pytest.skip("there is a CUDA device here")
+    with pytest.raises(DeviceError):
+        open_session(doubling_model(), Device("cuda", 0))
+
+
+def test_a_broken_model_is_a_pack_error(tmp_path: Path) -> None:
+    broken = tmp_path / "broken.onnx"
+    broken.write_bytes(doubling_model()[:20])
+    with pytest.raises(PackError, match=r"broken\.onnx"):
+        open_session(broken, CPU)
+    with pytest.raises(PackError, match="absent"):
+        open_session(tmp_path / "absent.onnx", CPU)
+
+
+def test_a_failing_run_is_one_line() -> None:
+    session = open_session(doubling_model(), CPU, label="double.onnx")
+    with pytest.raises(FaceOrganizerError, match=r"double\.onnx failed on device cpu"):
+        session.run({"x": np.ones((1, 3), np.float32)})
+
+
+@pytest.mark.parametrize(
+    ("providers", "cards", "device", "word"),
+    [
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], 2, Device("cuda", 0), "2 CUDA"),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], 0, CPU, "no CUDA device"),
+        (["CPUExecutionProvider"], 1, CPU, "no CUDA in it"),
+        (["CPUExecutionProvider"], 0, CPU, "no CUDA device"),
+    ],
+)
+def test_auto(providers: list[str], cards: int, device: Device, word: str) -> None:
+    chosen, why = auto_device(providers, cards)
+    assert chosen == device
+    assert word in why
+
+
+@pytest.mark.parametrize(
+    ("visible", "expected"), [("", 0), ("-1", 0), ("0", 1), ("0,1", 2), ("0,-1,1", 1), ("0,1,2,3,4", 3)]
+)
+def test_visible_devices(monkeypatch: pytest.MonkeyPatch, visible: str, expected: int) -> None:
+    monkeypatch.setattr("face_organizer.runtime._nvml_count", lambda: 3)
+    assert cuda_devices({"CUDA_VISIBLE_DEVICES": visible}) == expected
+    assert cuda_devices({}) == 3
+
+
+@pytest.mark.parametrize(
+    ("mean", "std", "bgr"), [(0.0, 1.0, True), (127.5, 128.0, False), (127.5, 127.5, False)]
+)
+def test_planes(mean: float, std: float, bgr: bool) -> None:
+    pictures = np.random.default_rng(0).integers(0, 256, (3, 32, 64, 3), dtype=np.uint8)
+    expected = (pictures[..., ::-1] if bgr else pictures).transpose(0, 3, 1, 2).astype(np.float64)
+    blob = planes(pictures, mean=mean, std=std, bgr=bgr)
+    assert blob.dtype == np.float32
+    assert blob.flags.c_contiguous
+    np.testing.assert_allclose(blob, (expected - mean) / std, rtol=3e-7, atol=1e-9)
