@@ -12,7 +12,7 @@ from typing import Any
 
 from face_organizer import extract
 from face_organizer.engine import open_engine, stamp_of
-from face_organizer.images import listing
+from face_organizer.listing import listing
 from face_organizer.packs import resolve
 from face_organizer.runtime import CPU
 from face_organizer.types import FaceTable

@@ -8,9 +8,10 @@ from dataclasses import asdict
 from face_organizer import __version__, align
 from face_organizer.detect import open_detector
 from face_organizer.embed import open_embedder
+from face_organizer.errors import UsageError
 from face_organizer.extract import Engine, ExtractOptions
 from face_organizer.packs import Pack
-from face_organizer.runtime import Device, auto_device
+from face_organizer.runtime import Device, auto_devices
 from face_organizer.types import Stamp
 
 
@@ -18,23 +19,33 @@ DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"
 """Environment variable: what device numbers stand for, such as `cpu,cpu` to try a two-GPU flow without GPUs."""
 
 
-def choose_device(option: str | None, environ: Mapping[str, str]) -> tuple[Device, str]:
-    """The device for `--device` and, where that was not given, for the variable GPU_ID; and why, in words.
+def choose_devices(option: str | None, environ: Mapping[str, str]) -> tuple[list[Device], str]:
+    """The devices of `--device` (`auto`, `cpu`, `0`, `0,1`, `cpu,cpu`), else of the variable GPU_ID; and why, in words.
 
-    A number picks that entry of FACE_ORGANIZER_DEVICES where that is set, else that CUDA card.
-    Raises `UsageError` for a word that names no device.
+    `auto` is every CUDA card there is, else the CPU. A number picks that entry of FACE_ORGANIZER_DEVICES where
+    that is set, else that card. Raises `UsageError` for a word that names no device.
     """
-    word, why = option or "auto", "as asked"
+    words, why = option or "auto", "as asked"
     if option is None and environ.get("GPU_ID"):
-        word, why = environ["GPU_ID"], f"GPU_ID={environ['GPU_ID']}"
-    if word == "auto":
-        return auto_device()
-    mapped = [name.strip() for name in environ.get(DEVICES_VARIABLE, "").split(",") if name.strip()]
-    if mapped and word.isdigit():
-        if int(word) >= len(mapped):
-            raise UsageError(f"{why}: {DEVICES_VARIABLE} names only {len(mapped)} devices, numbered from 0")
-        return Device.parse(mapped[int(word)]), f"{why}, which {DEVICES_VARIABLE} maps to it"
-    return Device.parse(word), why
+        words, why = environ["GPU_ID"], f"GPU_ID={environ['GPU_ID']}"
+    if words.strip().lower() == "auto":
+        return auto_devices()
+    devices = []
+    for word in words.split(","):
+        device, mapped = _device(word.strip(), environ)
+        devices.append(device)
+        if mapped:
+            why += f", {word.strip()} being {device} by {DEVICES_VARIABLE}"
+    return devices, why
+
+
+def _device(word: str, environ: Mapping[str, str]) -> tuple[Device, bool]:
+    names = [name.strip() for name in environ.get(DEVICES_VARIABLE, "").split(",") if name.strip()]
+    if not names or not word.isdigit():
+        return Device.parse(word), False
+    if int(word) >= len(names):
+        raise UsageError(f"device {word}: {DEVICES_VARIABLE} names only {len(names)} devices, numbered from 0")
+    return Device.parse(names[int(word)]), True
 
 
 def open_engine(pack: Pack, device: Device) -> Engine:
@@ -42,17 +53,17 @@ def open_engine(pack: Pack, device: Device) -> Engine:
     return Engine(open_detector(pack, device), open_embedder(pack, device))
 
 
-def stamp_of(pack: Pack, engine: Engine, options: ExtractOptions) -> Stamp:
-    """The stamp of every table that `engine`, opened from `pack`, makes under `options`."""
+def stamp_of(pack: Pack, options: ExtractOptions, shard: str = "") -> Stamp:
+    """The stamp of every table that the networks of `pack` make under `options`; `shard` is that of `--shard`."""
     return Stamp(
         pack=pack.name,
-        detector=engine.detector.name,
+        detector=pack.detector.kind,
         detector_sha256=pack.detector.sha256,
-        embedder=engine.embedder.name,
+        embedder=pack.embedder.kind,
         embedder_sha256=pack.embedder.sha256,
-        dim=engine.embedder.dim,
-        preprocessing=f"{engine.embedder.preprocessing}; arcface template {align.SIZE}",
+        dim=pack.embedder.dim,
+        preprocessing=f"{pack.embedder.preprocessing}; arcface template {align.SIZE}",
         licence=pack.licence,
-        options=asdict(options),
+        options={**asdict(options), "shard": shard},
         version=__version__,
     )

@@ -78,10 +78,12 @@ class DeviceError(FaceOrganizerError):
 class ImageError(Exception):
     """One picture could not be used; `outcome` and `reason` go into the table of files.
 
-    Raised by `images.read` alone and caught by `extract` alone.
+    Raised by `images` alone and caught by `extract` alone.
     """
 
-    def __init__(self, outcome: Outcome, reason: str) -> None:
+    def __init__(self, outcome: Outcome, reason: str, *, passing: bool = False) -> None:
         super().__init__(reason)
         self.outcome = outcome
         self.reason = reason
+        self.passing = passing
+        """Whether a later run may succeed: a share that was away, a permission, memory."""

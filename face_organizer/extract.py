@@ -9,31 +9,50 @@ from __future__ import annotations
 import contextlib
 import os
 import time
-from collections import defaultdict, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from face_organizer import align, images
-from face_organizer.detect import Detector, canvas
+from face_organizer import align, images, quality
+from face_organizer.crops import Crops
+from face_organizer.detect import Detector, finder
 from face_organizer.embed import Embedder
 from face_organizer.errors import ImageError
+from face_organizer.faceswap import Header
 from face_organizer.types import Detections, Faces, FaceTable, Files, Float32, Image, Outcome, Stamp
 
 CHUNK_FILES = 16
-CHUNK_PIXELS = 64_000_000  # decoded pixels that one lane holds at a time, about 200 MB
+CHUNK_PIXELS = 64_000_000  # pixels of the pictures that one lane holds at a time, about 200 MB
 
 
 @dataclass(frozen=True, slots=True)
 class ExtractOptions:
-    """What to look for. `faces` is `largest` (one row a picture) or `all`; sizes are source pixels."""
+    """What to look for. `faces` is `largest` (one row a picture) or `all`; sizes are source pixels.
+
+    `det_size` overrides the side of the first canvas, in pixels, a multiple of 32; `turns` allows to look at turned
+    pictures; `max_side` shrinks pictures to that longer side first; `enhance` is `none` or `clahe`; `headers`
+    believes FaceSwap headers that the detector confirms.
+    """
 
     faces: str = "largest"
     min_confidence: float = 0.5
     min_face_size: float = 20.0
     max_pixels: int = images.DEFAULT_MAX_PIXELS
+    det_size: int | None = None
+    turns: bool = True
+    max_side: int | None = None
+    enhance: str = "none"
+    headers: bool = True
+
+    @property
+    def look(self) -> finder.Look:
+        """The part of the options that the finder needs."""
+        return finder.Look(
+            self.min_confidence, self.min_face_size, self.faces == "all", self.det_size, self.turns
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,23 +64,28 @@ class Engine:
 
 
 @dataclass(slots=True)
-class Stages:
-    """Seconds spent in each stage, summed over lanes."""
+class Run:
+    """What looking took and met: seconds by stage summed over lanes, counters, notes for the user, each once."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    counts: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
 
     @contextlib.contextmanager
-    def __call__(self, stage: str) -> Iterator[None]:
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block as part of stage `name`."""
         start = time.perf_counter()
         try:
             yield
         finally:
-            self.seconds[stage] += time.perf_counter() - start
+            self.seconds[name] += time.perf_counter() - start
 
-    def add(self, other: Stages) -> None:
-        """Add the seconds of another lane's chunk."""
-        for stage, seconds in other.seconds.items():
-            self.seconds[stage] += seconds
+    def add(self, other: Run) -> None:
+        """Take in the figures of another chunk."""
+        for name, seconds in other.seconds.items():
+            self.seconds[name] += seconds
+        self.counts.update(other.counts)
+        self.notes += [note for note in other.notes if note not in self.notes]
 
 
 @dataclass(slots=True)
@@ -69,14 +93,23 @@ class Picture:
     """One input file on its way: what is known of it so far."""
 
     path: str
-    pixels: Image | None = None
+    source: images.Source | None = None
     width: int = 0
     height: int = 0
     bytes: int = -1
     mtime_ns: int = -1
+    content: int = 0
     outcome: Outcome = Outcome.NO_FACE
     reason: str = ""
+    retry: bool = False
+    turn: int = 0
+    header: Header | None = None
     found: Detections = field(default_factory=Detections.empty)
+
+    def fails(self, error: ImageError) -> None:
+        """Settle the outcome of a picture that cannot be used."""
+        self.outcome, self.reason, self.retry = error.outcome, error.reason, error.passing
+        self.source, self.found = None, Detections.empty()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +119,7 @@ class Chunk:
     embeddings: Float32
     faces: Faces
     files: Files
-    stages: Stages
+    run: Run
 
 
 def extract(
@@ -96,20 +129,24 @@ def extract(
     *,
     stamp: Stamp,
     lanes: int,
+    samples: Mapping[str, Sequence[str]] | None = None,
     on_chunk: Callable[[Chunk], None] = lambda chunk: None,
-) -> tuple[FaceTable, Mapping[str, float]]:
-    """The face table of `paths` (sorted), and the seconds spent in each stage, summed over `lanes` threads.
+) -> tuple[FaceTable, Run]:
+    """The face table of `paths` (sorted), and what it took, over `lanes` threads.
 
-    The table depends on files and options alone, not on the number of lanes. `on_chunk` is called in order.
+    The table depends on files and options alone, not on the number of lanes. `samples` are the pictures by
+    which each folder's FaceSwap headers are judged (see `crops.samples`). `on_chunk` is called in order.
     """
+    crops = Crops(engine.detector, options.look, samples or {}) if options.headers else None
     chunks = [paths[i : i + CHUNK_FILES] for i in range(0, len(paths), CHUNK_FILES)]
     done: list[Chunk] = []
-    stages = Stages()
-    for chunk in _in_order(chunks, lambda c: extract_chunk(c, engine, options), lanes):
+    run = Run()
+    for chunk in _in_order(chunks, lambda c: extract_chunk(c, engine, options, crops), lanes):
         done.append(chunk)
-        stages.add(chunk.stages)
+        run.add(chunk.run)
         on_chunk(chunk)
-    return _table(done, stamp), dict(stages.seconds)
+    run.notes += crops.notes() if crops else []
+    return _table(done, stamp), run
 
 
 def _in_order(
@@ -129,29 +166,31 @@ def _in_order(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def extract_chunk(paths: Sequence[str], engine: Engine, options: ExtractOptions) -> Chunk:
+def extract_chunk(paths: Sequence[str], engine: Engine, options: ExtractOptions, crops: Crops | None) -> Chunk:
     """Read, detect, align and embed the pictures at `paths`, in parts of bounded memory."""
-    stages = Stages()
+    run = Run()
     pictures: list[Picture] = []
     chips: list[Image] = []
-    for part in _read_in_parts(paths, options, stages):
-        with stages("detect"):
-            detect(part, engine.detector, options)
-        with stages("align"):
+    for part in _read_in_parts(paths, options, run):
+        with run.stage("detect"):
+            unknown = [p for p in part if p.source and not (crops and by_header(p, crops, options))]
+            detect(unknown, engine.detector, options, run)
+        with run.stage("align"):
             chips += [chip for picture in part for chip in aligned(picture)]
         for picture in part:
-            picture.pixels = None
+            picture.source = None
         pictures += part
-    with stages("embed"):
-        embeddings = _unit(engine.embedder.embed(np.stack(chips))) if chips else _none(engine.embedder.dim)
-    return _rows(pictures, embeddings, stages)
+    with run.stage("embed"):
+        raw = engine.embedder.embed(np.stack(chips)) if chips else np.empty((0, engine.embedder.dim), np.float32)
+    with run.stage("measure"):
+        return _rows(pictures, chips, raw, run)
 
 
-def _read_in_parts(paths: Sequence[str], options: ExtractOptions, stages: Stages) -> Iterator[list[Picture]]:
+def _read_in_parts(paths: Sequence[str], options: ExtractOptions, run: Run) -> Iterator[list[Picture]]:
     part: list[Picture] = []
     pixels = 0
     for path in paths:
-        with stages("read"):
+        with run.stage("read"):
             picture = read(path, options)
         part.append(picture)
         pixels += picture.width * picture.height
@@ -163,120 +202,157 @@ def _read_in_parts(paths: Sequence[str], options: ExtractOptions, stages: Stages
 
 
 def read(path: str, options: ExtractOptions) -> Picture:
-    """The picture at `path` with its pixels, or with the outcome and the reason why it has none."""
+    """The picture at `path` with the pixels of its first look, or with the outcome and the reason why it has none."""
     picture = Picture(path)
     try:
         with contextlib.suppress(OSError):
             status = os.stat(path)
             picture.bytes, picture.mtime_ns = status.st_size, status.st_mtime_ns
-        picture.pixels = images.read(path, max_pixels=options.max_pixels)
-        picture.height, picture.width = picture.pixels.shape[:2]
+        source = images.open_source(
+            path,
+            max_pixels=options.max_pixels,
+            max_side=options.max_side,
+            enhance=options.enhance == "clahe",
+        )
+        picture.source, picture.content = source, source.content
+        picture.width, picture.height = source.width, source.height
+        source.pixels(finder.LARGEST_LOOK if options.faces == "all" else finder.FIRST_LOOK)
     except ImageError as error:
-        picture.outcome, picture.reason = error.outcome, error.reason
+        picture.fails(error)
     return picture
 
 
-def detect(pictures: Sequence[Picture], detector: Detector, options: ExtractOptions) -> None:
-    """Find the faces of `pictures`, those of one canvas size together, and settle each one's outcome."""
-    plans = {
-        i: canvas.attempts(
-            picture.width,
-            picture.height,
-            min_face_size=options.min_face_size,
-            every_face=options.faces == "all",
-            fixed=detector.fixed_size,
-        )
-        for i, picture in enumerate(pictures)
-        if picture.pixels is not None
-    }
-    while plans:
-        by_size: dict[int, list[tuple[int, canvas.Placement]]] = defaultdict(list)
-        for i in list(plans):
-            placement = next(plans[i], None)
-            if placement is None:
-                del plans[i]
-            else:
-                by_size[placement.size].append((i, placement))
-        for size, placed in by_size.items():
-            canvases = np.zeros((len(placed), size, size, 3), np.uint8)
-            for blank, (i, placement) in zip(canvases, placed, strict=True):
-                canvas.draw(pictures[i].pixels, placement, blank)
-            for (i, placement), found in zip(placed, detector.detect(canvases, options.min_confidence), strict=True):
-                choose(pictures[i], canvas.to_source(found, placement), options)
-                if len(pictures[i].found):
-                    del plans[i]
+def by_header(picture: Picture, crops: Crops, options: ExtractOptions) -> bool:
+    """Take the face from the picture's FaceSwap header; False where it has none that can be believed."""
+    assert picture.source is not None
+    crop = crops.read(picture.path, picture.source)
+    picture.header, picture.reason = crop.header, crop.reason
+    if crop.found is None:
+        return False
+    choose(picture, finder.Found(crop.found), options)
+    picture.reason = picture.reason or "aligned by its FaceSwap header"
+    return True
 
 
-def choose(picture: Picture, found: Detections, options: ExtractOptions) -> None:
-    """Keep of `found` what the options ask for, the main face first, and set the picture's outcome."""
-    if not len(found):
+def detect(pictures: Sequence[Picture], detector: Detector, options: ExtractOptions, run: Run) -> None:
+    """Find the faces of `pictures` and settle each one's outcome."""
+    sources = [p.source for p in pictures if p.source]
+    try:
+        found = finder.find(sources, detector, options.look)
+    except ImageError:
+        # A file that can be decoded small but not whole (it is damaged far in) fails alone.
+        if len(pictures) > 1:
+            for picture in pictures:
+                detect([picture], detector, options, run)
+        else:
+            _fail_alone(pictures[0], detector, options)
         return
-    size = np.sqrt(np.clip(found.boxes[:, 2:] - found.boxes[:, :2], 0, None).prod(axis=1))
-    order = np.lexsort((found.boxes[:, 0], -found.scores, -prominence(found.boxes, picture.width, picture.height)))
+    for picture, one in zip(pictures, found, strict=True):
+        choose(picture, one, options)
+        run.counts["looked again"] += one.looks > 1
+        run.counts["turned"] += 45 <= one.turn <= 315
+        run.counts["straightened"] += 0 < one.turn < 45 or one.turn > 315
+
+
+def _fail_alone(picture: Picture, detector: Detector, options: ExtractOptions) -> None:
+    try:
+        assert picture.source is not None
+        finder.find([picture.source], detector, options.look)
+    except ImageError as error:
+        picture.fails(error)
+
+
+def choose(picture: Picture, found: finder.Found, options: ExtractOptions) -> None:
+    """Keep of `found` what the options ask for, the main face first, and set the picture's outcome."""
+    faces = found.faces.take(align.usable(found.faces.landmarks))
+    if not len(faces):
+        return
+    size = quality.size(faces.boxes)
+    prominence = finder.prominence(faces.boxes, picture.width, picture.height)
+    order = np.lexsort((faces.boxes[:, 0], -faces.scores, -prominence))
     order = order[size[order] >= options.min_face_size]
     if not len(order):
         picture.outcome = Outcome.TOO_SMALL
         picture.reason = f"largest face {size.max():.0f} px, the least is {options.min_face_size:g}"
         return
-    picture.outcome, picture.reason = Outcome.FACES, ""
-    picture.found = found.take(order[:1] if options.faces == "largest" else order)
-
-
-def prominence(boxes: Float32, width: int, height: int) -> Float32:
-    """How much each of (n, 4) `boxes` is the main face of its picture, (n,) in square pixels; larger is more.
-
-    Its area inside the picture less twice the squared distance of its centre from the picture's: a bystander
-    cut off by the edge is often larger than the person the photo is of. The rule that FaceNet's
-    `align_dataset_mtcnn.py` (Sandberg 2016) prepared LFW with.
-    """
-    limits = np.array([width, height, width, height], np.float32)
-    inside = np.clip(boxes, 0, limits)
-    area = np.clip(inside[:, 2:] - inside[:, :2], 0, None).prod(axis=1)
-    centre = (boxes[:, :2] + boxes[:, 2:]) / 2 - limits[:2] / 2
-    return np.asarray(area - 2 * (centre**2).sum(axis=1), np.float32)
+    picture.outcome, picture.turn = Outcome.FACES, found.turn
+    picture.found = faces.take(order[:1] if options.faces == "largest" else order)
 
 
 def aligned(picture: Picture) -> list[Image]:
-    """The faces of a picture as 112 x 112 RGB chips, in the order of `picture.found`."""
-    if picture.pixels is None or not len(picture.found):
+    """The faces of a picture as 112 x 112 RGB chips, in the order of `picture.found`.
+
+    Cut from pixels shrunk no further than the chip itself shrinks them: a small face comes from the whole picture.
+    """
+    if picture.source is None or not len(picture.found):
         return []
-    return [align.warp(picture.pixels, matrix) for matrix in align.estimate(picture.found.landmarks)]
+    matrices = align.estimate(picture.found.landmarks)
+    chips = []
+    try:
+        for matrix in matrices:
+            scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+            pixels, reduction = picture.source.pixels(max(picture.width, picture.height) * scale)
+            chips.append(align.warp(pixels, align.for_reduced(matrix, reduction)))
+    except ImageError as error:
+        picture.fails(error)
+        return []
+    return chips
 
 
-def _unit(raw: Float32) -> Float32:
-    return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True), np.float32)
-
-
-def _none(dim: int) -> Float32:
-    return np.empty((0, dim), np.float32)
-
-
-def _rows(pictures: Sequence[Picture], embeddings: Float32, stages: Stages) -> Chunk:
+def _rows(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, run: Run) -> Chunk:
     counts = [len(p.found) for p in pictures]
     found = Detections.concatenate([p.found for p in pictures])
-    faces = Faces.empty(
-        len(found),
+    norm = np.linalg.norm(raw, axis=1)
+    with_face = [p for p in pictures for _ in range(len(p.found))]
+    yaw, pitch, roll = quality.angles(found.landmarks)
+    sharpness, brightness = quality.light(chips)
+    widths, heights = (np.array([getattr(p, side) for p in with_face], np.int32) for side in ("width", "height"))
+    headers = [p.header for p in with_face]
+    frames = [(h.frame_dims or (0, 0)) if h else (0, 0) for h in headers]
+    faces = Faces(
         file_index=np.repeat(np.arange(len(pictures), dtype=np.int64), counts),
         face_index=np.concatenate([np.arange(c, dtype=np.int32) for c in counts]),
         box=found.boxes,
         landmarks=found.landmarks,
         score=found.scores,
+        turn=np.array([p.turn for p in with_face], np.int16),
+        size=quality.size(found.boxes),
+        sharpness=sharpness,
+        brightness=brightness,
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        norm=norm.astype(np.float32),
+        outside=quality.outside(found.boxes, widths, heights),
+        source_filename=[h.source_filename if h else "" for h in headers],
+        source_face=np.array([h.face_index if h else -1 for h in headers], np.int32),
+        frame_width=np.array([width for _, width in frames], np.int32),
+        frame_height=np.array([height for height, _ in frames], np.int32),
     )
-    files = Files(
+    run.counts["by FaceSwap header"] += int(np.isnan(found.scores).sum())
+    return Chunk(np.asarray(raw / norm[:, None], np.float32), faces, _files(pictures), run)
+
+
+def _files(pictures: Sequence[Picture]) -> Files:
+    def column(name: str, dtype: type[np.generic]) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
+        return np.array([getattr(p, name) for p in pictures], dtype)
+
+    return Files(
         path=[p.path for p in pictures],
-        outcome=np.array([p.outcome for p in pictures], np.uint8),
+        outcome=column("outcome", np.uint8),
         reason=[p.reason for p in pictures],
-        width=np.array([p.width for p in pictures], np.int32),
-        height=np.array([p.height for p in pictures], np.int32),
-        bytes=np.array([p.bytes for p in pictures], np.int64),
-        mtime_ns=np.array([p.mtime_ns for p in pictures], np.int64),
+        width=column("width", np.int32),
+        height=column("height", np.int32),
+        bytes=column("bytes", np.int64),
+        mtime_ns=column("mtime_ns", np.int64),
+        content=column("content", np.uint64),
+        retry=column("retry", np.uint8),
     )
-    return Chunk(embeddings, faces, files, stages)
 
 
 def _table(chunks: Sequence[Chunk], stamp: Stamp) -> FaceTable:
     starts = np.cumsum([0] + [len(c.files) for c in chunks])
     faces = Faces.concatenate([c.faces for c in chunks])
     faces.file_index[:] += np.repeat(starts[:-1], [len(c.faces) for c in chunks])
-    embeddings = np.concatenate([c.embeddings for c in chunks]) if chunks else _none(stamp.dim)
+    embeddings = np.concatenate([c.embeddings for c in chunks]) if chunks else np.empty((0, stamp.dim), np.float32)
     return FaceTable(embeddings, faces, Files.concatenate([c.files for c in chunks]), stamp)

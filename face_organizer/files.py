@@ -1,4 +1,7 @@
-"""Writing files so that a kill at any moment leaves the old file or the new one, never half of either."""
+"""Files: names fit for a terminal, and writing that a kill at any moment cannot leave half done.
+
+What is under a name is the old file or the new one, never half of either.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,12 @@ from pathlib import Path
 from typing import BinaryIO
 
 _NAME_BYTES = 100  # of the file's own name in the temporary one: whole, it could be longer than names may be
+
+
+def printable(path: str | os.PathLike[str]) -> str:
+    """`path` fit for one line of a terminal: control characters and bytes that are no UTF-8 are escaped."""
+    text = os.fspath(path)
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
 
 
 @contextlib.contextmanager

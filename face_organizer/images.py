@@ -1,25 +1,24 @@
-"""Listing pictures and reading their pixels. Nothing else in the package opens a picture.
+"""Reading pixels: nothing else in the package opens a picture.
 
-`listing` walks folders in one order on every machine; `read` turns one file into RGB uint8 with its EXIF
-orientation applied, or raises `ImageError` with the outcome and the reason that go into the table.
+`Source` is one file, decoded to RGB uint8 with its EXIF orientation applied and only as large as someone
+needs it; what cannot be used raises `ImageError` with the outcome and the reason that go into the table.
 """
 
 from __future__ import annotations
 
-import fnmatch
+import contextlib
+import hashlib
 import io
+import math
 import os
 import stat
-from collections import deque
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterator
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from face_organizer.errors import ImageError, UsageError
+from face_organizer.errors import ImageError
 from face_organizer.types import Image, Outcome
 
 READABLE_ENDINGS = frozenset(
@@ -32,9 +31,6 @@ UNSUPPORTED_ENDINGS = frozenset(
 )
 """Endings of pictures that cannot be decoded here: listed all the same, so that none goes unsaid."""
 
-MARKER = ".face-organizer"
-"""Name of the folder that every output folder of this program holds; a listing leaves such folders out."""
-
 DEFAULT_MAX_PIXELS = 256_000_000
 """Largest picture that is decoded, in pixels (a 200-megapixel phone photo passes): 768 MB as RGB."""
 
@@ -43,100 +39,14 @@ _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
-@dataclass(frozen=True, slots=True)
-class Listing:
-    """The pictures under some folders.
-
-    `paths` are absolute, each once, sorted by their bytes. `other` counts files that are no pictures by
-    their ending; `skipped` are output folders of this program; `problems` are folders that could not be
-    listed, with the reason.
-    """
-
-    paths: Sequence[str]
-    other: int = 0
-    skipped: Sequence[str] = ()
-    problems: Sequence[str] = ()
+def ending(path: str) -> str:
+    """The ending of a file name in lower case, with its dot."""
+    return f".{path.rpartition('.')[2].lower()}"
 
 
-@dataclass(slots=True)
-class _Walk:
-    """State of one walk: what was found, and the folders seen, by device and inode, so that loops end."""
-
-    recursive: bool
-    exclude: Sequence[str]
-    paths: set[str] = field(default_factory=set)
-    other: int = 0
-    skipped: list[str] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
-    seen: set[tuple[int, int]] = field(default_factory=set)
-
-    def folder(self, root: str) -> None:
-        """Walk `root`; folders behind symbolic links come last, so that a folder goes by its own path."""
-        pending = deque([root])
-        while pending:
-            folder = pending.pop()
-            try:
-                status = os.stat(folder)
-                if (status.st_dev, status.st_ino) in self.seen:
-                    continue
-                self.seen.add((status.st_dev, status.st_ino))
-                with os.scandir(folder) as scan:
-                    entries = sorted(scan, key=lambda e: os.fsencode(e.name))
-            except OSError as error:
-                self.problems.append(f"{folder}: {(error.strerror or str(error)).lower()}")
-                continue
-            if any(entry.name == MARKER for entry in entries):
-                self.skipped.append(folder)
-                continue
-            for entry in entries:
-                if self._excluded(entry.name, entry.path[len(root) :].lstrip("/")):
-                    continue
-                if not os.path.isdir(entry.path):
-                    self.file(entry.path)
-                elif self.recursive:
-                    pending.appendleft(entry.path) if entry.is_symlink() else pending.append(entry.path)
-
-    def _excluded(self, *names: str) -> bool:
-        return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in self.exclude)
-
-    def single(self, path: str) -> None:
-        """A file that was named itself."""
-        if not self._excluded(os.path.basename(path)):
-            self.file(path)
-
-    def file(self, path: str) -> None:
-        if os.path.splitext(path)[1].lower() in READABLE_ENDINGS | UNSUPPORTED_ENDINGS:
-            self.paths.add(path)
-        else:
-            self.other += 1
-
-
-def listing(inputs: Sequence[str | Path], *, recursive: bool = True, exclude: Sequence[str] = ()) -> Listing:
-    """The pictures in `inputs` (folders or single files), sorted, each once however often it is reached.
-
-    Endings are matched without regard to case. Symbolic links are followed, loops end. `exclude` are
-    shell patterns (`*_mask.png`, `thumbs`, `2017/*`), matched against the name and the path below the input;
-    a folder that is an input itself is never left out by them. Output folders of this program are, so that an
-    output inside an input is never read back. Raises `UsageError` when an input is not there.
-    """
-    walk = _Walk(recursive, exclude)
-    for item in inputs:
-        path = os.path.abspath(item)
-        if not os.fspath(item):
-            raise UsageError("an empty name is no folder or picture")
-        if os.path.isdir(path):
-            walk.folder(path)
-        elif os.path.lexists(path):
-            walk.single(path)
-        else:
-            raise UsageError(f"{printable(path)}: no such folder or picture")
-    return Listing(sorted(walk.paths, key=os.fsencode), walk.other, walk.skipped, walk.problems)
-
-
-def printable(path: str | os.PathLike[str]) -> str:
-    """`path` fit for one line of a terminal: control characters and bytes that are no UTF-8 are escaped."""
-    text = os.fspath(path)
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+def content_of(data: bytes) -> int:
+    """The first 64 bits of the BLAKE2b of a file's bytes."""
+    return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
 def load(path: str) -> bytes:
@@ -152,7 +62,7 @@ def load(path: str) -> bytes:
                 )
             data = file.read()
     except OSError as error:
-        raise ImageError(Outcome.UNREADABLE, (error.strerror or str(error)).lower()) from error
+        raise ImageError(Outcome.UNREADABLE, (error.strerror or str(error)).lower(), passing=True) from error
     if not data:
         raise ImageError(Outcome.UNREADABLE, "empty file")
     return data
@@ -173,47 +83,128 @@ def _open(data: bytes) -> Any:
         return _pillow().open(io.BytesIO(data), formats=_FORMATS)
     except MemoryError:
         raise
-    except (
-        Exception
-    ) as error:  # Pillow's plugins raise almost anything on hostile files; all of it means one thing
+    except Exception as error:  # Pillow's plugins raise almost anything on hostile files; all means one thing
         if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
             raise ImageError(Outcome.UNSUPPORTED, "HEIC under another name; convert it to JPEG") from error
         raise ImageError(Outcome.UNREADABLE, "not a picture, or damaged at its start") from error
 
 
-def decode(data: bytes, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
-    """The pixels of a picture: (height, width, 3) RGB uint8, EXIF orientation applied.
+class Source:
+    """The bytes of one picture file: their header now, pixels when and as large as they are needed.
 
-    Grey becomes three equal channels, 16 bits become 8, alpha is dropped, the first frame of an animation
-    is taken. Raises `ImageError`: `unsupported` for one over `max_pixels`, of which nothing is decoded, and
-    `unreadable` for one that is cut off or damaged: half a picture is never passed on as a whole one.
+    `width` and `height` are pixels after EXIF; `content` the first 64 bits of the bytes' BLAKE2b. Raises
+    `ImageError` when made: `unsupported` for a picture over `max_pixels`, of which nothing is decoded;
+    `unreadable` for what is no picture. `max_side` shrinks the picture until its longer side is below twice
+    that; `enhance` lights it evenly, for dark pictures.
     """
-    picture = _open(data)
-    width, height = picture.size
-    if width * height > max_pixels:
-        megapixels = f"{width * height / 1e6:.0f} megapixels, the limit is {max_pixels / 1e6:.0f}"
-        raise ImageError(Outcome.UNSUPPORTED, f"{width} x {height}: {megapixels}")
+
+    def __init__(
+        self,
+        data: bytes,
+        *,
+        max_pixels: int = DEFAULT_MAX_PIXELS,
+        max_side: int | None = None,
+        enhance: bool = False,
+    ) -> None:
+        self.data = data
+        self.content = content_of(data)
+        self._picture = _open(data)
+        width, height = self._picture.size
+        if width * height > max_pixels:
+            megapixels = f"{width * height / 1e6:.0f} megapixels, the limit is {max_pixels / 1e6:.0f}"
+            raise ImageError(Outcome.UNSUPPORTED, f"{width} x {height}: {megapixels}")
+        if self._picture.format == "PNG":
+            with _told(
+                width, height
+            ):  # EXIF may stand behind the pixels: `getexif` loads them, and hides damage
+                self._picture.load()
+        # Pillow gives a TIFF's size as it will be turned, every other picture's as it lies.
+        turned = self._picture.format != "TIFF" and _orientation(self._picture) >= 5
+        self.width, self.height = (height, width) if turned else (width, height)
+        self._jpeg = self._picture.format in ("JPEG", "MPO") and self._picture.mode in ("L", "RGB")
+        self._largest = math.inf if max_side is None else float(max_side)
+        self._enhance = enhance
+        self._pixels: Image | None = None
+        self._reduction = 0
+
+    def pixels(self, longer_side: float = math.inf) -> tuple[Image, float]:
+        """(h, w, 3) RGB uint8 with a longer side of at least `longer_side` or the whole, and the reduction r.
+
+        r is 1, 2, 4 or 8: how much the picture is shrunk. JPEGs are shrunk while they are decoded, which
+        saves most of the time; others are averaged after. Grey becomes three equal channels, 16 bits become
+        8, alpha is dropped, the first frame of an animation is taken. Raises `ImageError` (`unreadable`) for
+        one that is cut off or damaged: half a picture is never passed on as a whole one.
+        """
+        reduction = _reduction(max(self.width, self.height), min(longer_side, self._largest))
+        if self._pixels is None or reduction < self._reduction:
+            self._pixels, self._reduction = self._decode(reduction), reduction
+        return self._pixels, float(self._reduction)
+
+    def _decode(self, reduction: int) -> Image:
+        with _told(self.width, self.height):
+            pixels = _decode_jpeg(self.data, reduction) if self._jpeg else None
+            if pixels is None:
+                pixels = _shrunk(_decode_pillow(self._picture), reduction)
+            return _evenly_lit(pixels) if self._enhance else pixels
+
+
+@contextlib.contextmanager
+def _told(width: int, height: int) -> Iterator[None]:
+    """Turn whatever decoding raises into an `ImageError`."""
     try:
-        pixels = (
-            _decode_jpeg(data) if picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB") else None
-        )
-        return _decode_pillow(picture) if pixels is None else pixels
+        yield
     except ImageError:
         raise
     except MemoryError as error:
-        raise ImageError(Outcome.UNREADABLE, f"not enough memory for {width} x {height}") from error
+        reason = f"not enough memory for {width} x {height}"
+        raise ImageError(Outcome.UNREADABLE, reason, passing=True) from error
     except Exception as error:  # as in _open: whatever the plugin calls it, the file is damaged
-        raise ImageError(
-            Outcome.UNREADABLE, f"damaged: {str(error) or type(error).__name__}"[:200]
-        ) from error
+        reason = f"damaged: {str(error) or type(error).__name__}"[:200]
+        raise ImageError(Outcome.UNREADABLE, reason) from error
 
 
-def _decode_jpeg(data: bytes) -> Image | None:
+def _reduction(longer: int, wanted: float) -> int:
+    return next((r for r in (8, 4, 2) if longer / r >= wanted), 1)
+
+
+def _orientation(picture: Any) -> int:
+    """The EXIF orientation, 1 to 8; 1 where a damaged EXIF block does not tell: the pixels may be whole."""
+    try:
+        return int(picture.getexif().get(0x0112, 1))
+    except Exception:
+        return 1
+
+
+def _evenly_lit(pixels: Image) -> Image:
+    """Contrast-limited adaptive equalisation of lightness (Zuiderveld 1994): 8 x 8 tiles, limit 2."""
+    import cv2
+
+    lab = cv2.cvtColor(pixels, cv2.COLOR_RGB2LAB)
+    lab[..., 0] = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(np.ascontiguousarray(lab[..., 0]))
+    return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
+
+
+def _shrunk(pixels: Image, reduction: int) -> Image:
+    if reduction == 1:
+        return pixels
+    import cv2
+
+    height, width = (-(-side // reduction) for side in pixels.shape[:2])
+    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _decode_jpeg(data: bytes, reduction: int) -> Image | None:
     """What OpenCV makes of a JPEG, the same pixels as Pillow in half the time; None for a damaged one."""
     import cv2
 
+    flags = {
+        1: cv2.IMREAD_COLOR_RGB,
+        2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,  # the greyscale flag is the bare reduction
+        4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
+        8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
+    }
     try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR_RGB)
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags[reduction])
     except cv2.error:
         return None
     return None if pixels is None else np.asarray(pixels, np.uint8)
@@ -229,11 +220,15 @@ def _decode_pillow(picture: Any) -> Image:
     return np.array(ImageOps.exif_transpose(picture).convert("RGB"), np.uint8)
 
 
+def open_source(
+    path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_side: int | None = None, enhance: bool = False
+) -> Source:
+    """The picture file at `path`. Raises `ImageError`."""
+    if ending(path) in UNSUPPORTED_ENDINGS:
+        raise ImageError(Outcome.UNSUPPORTED, f"{ending(path)} cannot be decoded here; convert it to JPEG")
+    return Source(load(path), max_pixels=max_pixels, max_side=max_side, enhance=enhance)
+
+
 def read(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:
-    """One picture as (height, width, 3) RGB uint8 with EXIF applied. Raises `ImageError`."""
-    ending = os.path.splitext(path)[1]
-    if ending.lower() in UNSUPPORTED_ENDINGS:
-        raise ImageError(
-            Outcome.UNSUPPORTED, f"{printable(ending)} cannot be decoded here; convert it to JPEG"
-        )
-    return decode(load(path), max_pixels=max_pixels)
+    """One whole picture as (height, width, 3) RGB uint8 with EXIF applied. Raises `ImageError`."""
+    return open_source(path, max_pixels=max_pixels).pixels()[0]

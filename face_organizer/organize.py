@@ -22,8 +22,8 @@ from pathlib import Path
 
 from face_organizer.copying import PART, SourceError, copy_new, is_same, locked, reason
 from face_organizer.errors import OrganizeError, UsageError
-from face_organizer.files import atomic_write
-from face_organizer.images import MARKER, printable
+from face_organizer.files import atomic_write, printable
+from face_organizer.listing import MARKER
 
 _PLAN = "plan.jsonl"
 WHY_KEPT = "changed since it was copied, or its original is gone"

@@ -38,6 +38,11 @@ class Pack:
     embedder: Role
     why: str = ""
 
+    @property
+    def location(self) -> str:
+        """What `find` finds this very pack by, wherever it lies."""
+        return self.name if self.name == EMBEDDED else str(self.folder.resolve())
+
 
 @dataclass(frozen=True, slots=True)
 class Known:

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from face_organizer.errors import UnsafePickleError
-from face_organizer.images import printable
+from face_organizer.files import printable
 from face_organizer.pickled_arrays import HELPERS, NAMES, Array, DType, Name
 
 _LARGEST_KEY = 2**31  # a dict of larger integers can be made to take minutes

@@ -26,6 +26,11 @@ class Role:
     std: float = 1.0
 
     @property
+    def preprocessing(self) -> str:
+        """How a face becomes an embedder's input, as it is stamped: it never changes for the same input."""
+        return f"arcface-112 bilinear rgb (x-{self.mean:g})/{self.std:g}"
+
+    @property
     def sha256(self) -> str:
         """Hex SHA-256 of the file. PackError where it cannot be read."""
         try:

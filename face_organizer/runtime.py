@@ -197,25 +197,23 @@ def _nvml_count() -> int | None:
     return int(number.value) if found == 0 else None
 
 
-def auto_device(providers: Sequence[str] | None = None, cards: int | None = None) -> tuple[Device, str]:
-    """The device of `--device auto` and why: the first CUDA card where there is one, else the CPU.
+def auto_devices(providers: Sequence[str] | None = None, cards: int | None = None) -> tuple[list[Device], str]:
+    """The devices of `--device auto` and why: every CUDA card where there is one, else the CPU.
 
     `providers` (as ONNX Runtime lists them) and `cards` (number of CUDA cards) are looked up when not given.
     """
     if cards is None:
         cards = cuda_devices()
+    if not cards:
+        return [CPU], "no CUDA device found"
     if providers is None:
         import onnxruntime as ort
 
         providers = ort.get_available_providers()
-    if CUDA_PROVIDER in providers and cards > 0:
-        return Device("cuda", 0), f"{cards} CUDA device{'s' if cards > 1 else ''} found"
-    if cards > 0:
-        return (
-            CPU,
-            f"{cards} CUDA device{'s' if cards > 1 else ''} found, but this onnxruntime has no CUDA in it",
-        )
-    return CPU, "no CUDA device found"
+    found = f"{cards} CUDA device{'s' if cards > 1 else ''} found"
+    if CUDA_PROVIDER in providers:
+        return [Device("cuda", index) for index in range(cards)], found
+    return [CPU], f"{found}, but this onnxruntime has no CUDA in it"
 
 
 def planes(pictures: Image, *, mean: float = 0.0, std: float = 1.0, bgr: bool = False) -> Float32:

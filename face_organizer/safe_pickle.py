@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import UnsafePickleError
-from face_organizer.images import printable
+from face_organizer.files import printable
 from face_organizer.pickle_machine import Machine
 
-_FIRST_BYTES = b"\x80(]}"  # a pickle's, protocols 0 to 5; other files are not even read
+_FIRST_BYTES = b"\x80(]}c"  # of a pickled dict, list, array or call, protocols 0 to 5; no other file is read
 _PLAIN = frozenset({str, int, float, bool, type(None), memoryview})
 _DAMAGES = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, struct.error)
 
@@ -32,11 +32,11 @@ def load(path: str | Path) -> Any:
     """
     if not stat.S_ISREG(os.stat(path).st_mode):
         raise ValueError("neither a file nor a .faces folder")
-    with open(path, "rb") as file:
+    with open(path, "rb", buffering=0) as file:  # with a buffer, `read` holds all twice
         if (first := file.read(1)) == b"" or first not in _FIRST_BYTES:
             raise ValueError("not a pickle")
         file.seek(0)
-        data = file.read()
+        data = file.readall()
     machine = Machine(data)
     try:
         value = machine.run()

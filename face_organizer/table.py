@@ -18,8 +18,7 @@ import numpy as np
 
 from face_organizer import safe_pickle, table_document, table_folder
 from face_organizer.errors import SpaceMismatchError, TableError
-from face_organizer.files import atomic_write
-from face_organizer.images import printable
+from face_organizer.files import atomic_write, printable
 from face_organizer.types import Faces, FaceTable, Files, Float32, Int64, Stamp
 
 FOLDER_ENDING = ".faces"
@@ -108,19 +107,25 @@ def _one_a_path(files: Files, faces: Faces, embeddings: Float32) -> Int64:
     by_file = np.argsort(faces.file_index, kind="stable")
     starts = np.searchsorted(faces.file_index[by_file], np.arange(len(files) + 1))
 
-    def merit(i: int) -> tuple[object, ...]:
+    faceless, age = (np.diff(starts) == 0).tolist(), (-files.mtime_ns).tolist()
+    numbers = np.stack([files.outcome, files.bytes, files.width, files.height], axis=1, dtype=np.int64)
+    columns = (embeddings, faces.face_index, faces.box, faces.landmarks, faces.score)
+
+    def is_better(i: int, j: int) -> bool:
+        if (faceless[i], age[i]) != (faceless[j], age[j]):
+            return (faceless[i], age[i]) < (faceless[j], age[j])
+        return content(i) < content(j)
+
+    def content(i: int) -> tuple[object, ...]:
         rows = by_file[starts[i] : starts[i + 1]]
-        columns = (embeddings, faces.face_index, faces.box, faces.landmarks, faces.score)
-        values = [column[rows].tobytes() for column in columns]
-        numbers = [int(column[i]) for column in (files.outcome, files.bytes, files.width, files.height)]
-        return (len(rows) == 0, -int(files.mtime_ns[i]), numbers, files.reason[i], values)
+        return (numbers[i].tolist(), files.reason[i], [column[rows].tobytes() for column in columns])
 
     paths = [os.fsencode(p) for p in files.path]
     kept: list[int] = []
     for i in sorted(range(len(paths)), key=paths.__getitem__):
         if not kept or paths[kept[-1]] != paths[i]:
             kept.append(i)
-        elif merit(i) < merit(kept[-1]):
+        elif is_better(i, kept[-1]):
             kept[-1] = i
     return np.array(kept, np.int64)
 

@@ -46,12 +46,12 @@ def from_document(document: Any) -> FaceTable:
     if not isinstance(embeddings, np.ndarray | list | tuple) or len(embeddings) != len(paths):
         raise ValueError(f"not as many embeddings as image_paths, of which there are {len(paths)}")
     embeddings = np.asarray(embeddings, np.float32)
-    if not embeddings.size:
-        embeddings = embeddings.reshape(len(paths), -1 if embeddings.ndim == 2 else 0)
+    if not len(paths) and embeddings.ndim == 1:
+        embeddings = embeddings.reshape(0, 0)
     if embeddings.ndim != 2:
         raise ValueError("embeddings must be a table of vectors (n, d)")
     if "format" in document:
-        return assemble(embeddings, document["faces"], document["files"], document)
+        return assemble(embeddings, document.get("faces"), document.get("files"), document)
     return _foreign(embeddings, paths, document)
 
 
@@ -59,6 +59,8 @@ def assemble(embeddings: Float32, faces: Any, files: Any, document: Mapping[str,
     """The table of these columns: one that a later version added is left, one it lacks is 'not known'."""
     if document.get("format") != FORMAT:
         raise ValueError(f"its format is {str(document.get('format'))[:40]!r}, this version reads {FORMAT!r}")
+    if not isinstance(faces, dict) or not isinstance(files, dict):
+        raise ValueError("it holds no columns of faces and files")
     file_columns = Files.empty(len(files["path"]), **_known(Files, files))
     face_columns = Faces.empty(len(embeddings), **_known(Faces, faces))
     untold = int(document.get("total_images", 0)) - len(file_columns)

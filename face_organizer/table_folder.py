@@ -16,9 +16,10 @@ import secrets
 import tokenize
 import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from face_organizer.files import atomic_write
 from face_organizer.table_document import FORMAT, assemble
@@ -54,7 +55,7 @@ def write(table: FaceTable, folder: Path) -> None:
         for name, column in arrays.items():
             with atomic_write(folder / columns[name]) as file:
                 if isinstance(column, np.ndarray):
-                    np.save(file, column, allow_pickle=False)
+                    _save(file, column)
                 else:
                     file.write(json.dumps(list(column)).encode("ascii"))
     except BaseException:
@@ -76,6 +77,13 @@ def read(folder: Path) -> FaceTable:
         if group in columns:
             columns[group][column] = _column(folder / file, mapped=not group)
     return assemble(columns[""]["embeddings"], columns["faces"], columns["files"], meta)
+
+
+def _save(file: BinaryIO, array: NDArray[Any]) -> None:
+    """Write a `.npy` as `numpy.save` does, without a copy, and with the system's own words where it fails."""
+    array = np.ascontiguousarray(array)
+    np.lib.format.write_array_header_1_0(file, np.lib.format.header_data_from_array_1_0(array))
+    file.write(array.data)
 
 
 def _column(path: Path, *, mapped: bool) -> Any:

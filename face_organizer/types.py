@@ -65,7 +65,32 @@ class Faces(Columns):
     landmarks: Float32 = column((5, 2), "float32", np.nan)
     """Source pixels; NaN where not known."""
     score: Float32 = column((), "float32", np.nan)
-    """Detection score, 0 to 1; NaN where not known."""
+    """Detection score, 0 to 1; NaN where not known or not detected (FaceSwap headers)."""
+    turn: NDArray[np.int16] = column((), "int16", 0)
+    """Degrees, 0 to 359, by which the picture had to be turned counter-clockwise for the face to be upright."""
+    size: Float32 = column((), "float32", np.nan)
+    """Square root of the box's area, in source pixels."""
+    sharpness: Float32 = column((), "float32", np.nan)
+    """Of the aligned face: 0 for a flat one, see `quality.light`; larger is sharper."""
+    brightness: Float32 = column((), "float32", np.nan)
+    """Mean luma of the aligned face, 0 (black) to 255 (white)."""
+    yaw: Float32 = column((), "float32", np.nan)
+    """Degrees that the face looks to the viewer's right (left: negative), estimated from the landmarks."""
+    pitch: Float32 = column((), "float32", np.nan)
+    """Degrees that the face looks down (up: negative), estimated from the landmarks."""
+    roll: Float32 = column((), "float32", np.nan)
+    """Degrees in (-180, 180] that the face is turned clockwise in its picture."""
+    norm: Float32 = column((), "float32", np.nan)
+    """Length of the raw embedding; on one embedder, larger means a face that it recognises more surely."""
+    outside: Float32 = column((), "float32", np.nan)
+    """Share of the box's area that lies outside the picture, 0 to 1."""
+    source_filename: Sequence[str] = text()
+    """FaceSwap: the frame that the crop was cut from; empty where there is no header."""
+    source_face: NDArray[np.int32] = column((), "int32", -1)
+    """FaceSwap: number of the face on that frame; -1 where there is no header."""
+    frame_width: NDArray[np.int32] = column((), "int32", 0)
+    """FaceSwap: size of that frame in pixels; 0 where not known."""
+    frame_height: NDArray[np.int32] = column((), "int32", 0)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,6 +110,10 @@ class Files(Columns):
     """Size of the file; -1 where not known."""
     mtime_ns: Int64 = column((), "int64", -1)
     """Modification time in nanoseconds since 1970; -1 where not known."""
+    content: NDArray[np.uint64] = column((), "uint64", 0)
+    """BLAKE2b of the file's bytes, its first 64 bits; 0 where not known."""
+    retry: NDArray[np.uint8] = column((), "uint8", 0)
+    """1 where it failed for a reason that may pass (permission, a share that was away), else 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +186,16 @@ class FaceTable:
     def face_paths(self) -> list[str]:
         """The path of each face's picture, in row order."""
         return [self.files.path[i] for i in self.faces.file_index]
+
+    def take_files(self, kept: NDArray[np.bool_]) -> FaceTable:
+        """The table of the files in `kept`, a mask (number of files), with their faces; `untold_files` go."""
+        if kept.all() and not self.untold_files:
+            return self
+        new_index = np.cumsum(kept) - 1
+        rows = np.flatnonzero(kept[self.faces.file_index])
+        faces: Faces = self.faces.take(rows)
+        moved = dataclasses.replace(faces, file_index=new_index[faces.file_index].astype(np.int64))
+        return FaceTable(self.embeddings[rows], moved, self.files.take(kept), self.stamp)
 
     @property
     def total_files(self) -> int:

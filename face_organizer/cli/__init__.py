@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Any
@@ -25,6 +26,7 @@ COMMANDS = {
     ),
     "undo": ("face_organizer.cli.undo:undo", "Remove the copies that cluster made."),
     "convert": ("face_organizer.cli.convert:convert", "Turn a table from a pickle into a folder and back."),
+    "doctor": ("face_organizer.cli.doctor:doctor", "Look over this installation, and say what mends it."),
     "packs": ("face_organizer.cli.packs:packs", "List, download and check model packs."),
 }
 """Each command: where it lives, and its line in the overview."""
@@ -72,7 +74,10 @@ def run(command: click.Command, args: Sequence[str] | None = None, name: str | N
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
     try:
-        code: Any = command.main(args=args, prog_name=name, standalone_mode=False)
+        with warnings.catch_warnings():
+            # What they warn of (odd EXIF, a missing provider) becomes an outcome or an error of ours.
+            warnings.filterwarnings("ignore", module=r"(PIL|onnxruntime)\.")
+            code: Any = command.main(args=args, prog_name=name, standalone_mode=False)
     except click.ClickException as error:
         error.show()
         return error.exit_code
@@ -83,7 +88,7 @@ def run(command: click.Command, args: Sequence[str] | None = None, name: str | N
         click.echo(f"Error: {error}", err=True)
         return error.exit_code
     except OSError as error:
-        from face_organizer.images import printable
+        from face_organizer.files import printable
 
         where = f"{printable(error.filename)}: " if isinstance(error.filename, str | os.PathLike) else ""
         click.echo(f"Error: {where}{(error.strerror or str(error)).lower()}", err=True)

@@ -12,8 +12,8 @@ import click
 
 from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, ManyValues, check_place, json_option
-from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError, UsageError
-from face_organizer.images import printable
+from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError
+from face_organizer.files import printable
 from face_organizer.types import Clustering, FaceTable, Outcome
 
 if TYPE_CHECKING:
@@ -74,8 +74,6 @@ def cluster(
     from face_organizer.cluster import clusterer
 
     console = Console(as_json=as_json, quiet=quiet)
-    if output.exists() and not output.is_dir():
-        raise UsageError(f"{printable(output)} is a file; --output wants a folder")
     check_place(output)
     merged = table.merge([table.read(path) for path in embeddings], [printable(p) for p in embeddings])
     if not len(merged):

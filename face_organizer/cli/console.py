@@ -9,14 +9,13 @@ import os
 import re
 import sys
 import threading
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import click
 from tqdm import tqdm
 
-from face_organizer.images import printable
+from face_organizer.files import printable
 
 
 class PlainProgress(tqdm):  # type: ignore[type-arg]
@@ -100,9 +99,7 @@ def quiet_libraries() -> Iterator[None]:
         with open(os.dup(real), "w", buffering=1, errors="backslashreplace") as past_the_pipe:
             if ours is sys.__stderr__:
                 sys.stderr = past_the_pipe
-            with warnings.catch_warnings():
-                warnings.filterwarnings("ignore", module=r"PIL\.")
-                yield
+            yield
     finally:
         sys.stderr = ours
         os.dup2(real, 2)

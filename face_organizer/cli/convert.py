@@ -9,7 +9,7 @@ import click
 from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, check_table_place, json_option
 from face_organizer.errors import UsageError
-from face_organizer.images import printable
+from face_organizer.files import printable
 
 
 @click.command(context_settings=HELP)

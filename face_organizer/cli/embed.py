@@ -4,22 +4,33 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from face_organizer.cli.console import Console, quiet_libraries
-from face_organizer.cli.options import FOLDER_OR_FILE, HELP, ManyValues, check_table_place, json_option
+from face_organizer.cli.options import (
+    FOLDER_OR_FILE,
+    HELP,
+    Finite,
+    ManyValues,
+    check_table_place,
+    json_option,
+)
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError, UsageError
-from face_organizer.images import DEFAULT_MAX_PIXELS, Listing, listing, printable
-from face_organizer.types import FaceTable, Outcome
+from face_organizer.files import printable
+from face_organizer.images import DEFAULT_MAX_PIXELS
+from face_organizer.listing import Listing, listing
+from face_organizer.shards import Todo, split
+from face_organizer.types import Outcome
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from face_organizer.extract import Chunk
+    from face_organizer.embedding import Embedded
+    from face_organizer.extract import ExtractOptions
+    from face_organizer.worker import Progress
 
 UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
 """Outcomes of files that the program could not use; they make the exit code 3."""
@@ -46,13 +57,20 @@ UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
     "-w",
     "--workers",
     type=click.IntRange(1, 256),
-    help="Threads that read and compute.  [default: one a core]",
+    help="Threads that read and compute, for each device.  [default: by cores and free memory]",
 )
 @click.option("--pack", default="auto", show_default=True, help="Model pack: a name, a folder, or auto.")
 @click.option(
     "--device",
-    metavar="auto|cpu|N",
-    help="Where the networks run: auto, cpu, or a GPU's number.  [default: $GPU_ID, else auto]",
+    metavar="auto|cpu|N[,N]",
+    help="Where the networks run: every GPU there is, the CPU, or numbers of GPUs; a process for each."
+    "  [default: $GPU_ID, else auto]",
+)
+@click.option(
+    "--shard",
+    metavar="I/N",
+    callback=lambda ctx, param, value: _shard(value),
+    help="Take part I (from 0) of N: the same pictures on every machine that shares them.",
 )
 @click.option(
     "--faces",
@@ -63,21 +81,47 @@ UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
 )
 @click.option(
     "--min-confidence",
-    type=click.FloatRange(0, 1),
+    type=Finite(0, 1),
     default=0.5,
     show_default=True,
     help="Detection score below which nothing is a face (0 to 1).",
 )
 @click.option(
     "--min-face-size",
-    type=click.FloatRange(1),
+    type=Finite(1),
     default=20,
     show_default=True,
     help="Smallest face, in pixels of the picture.",
 )
 @click.option(
+    "--det-size",
+    type=click.IntRange(64, 4096),
+    help="Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
+)
+@click.option(
+    "--turns",
+    type=click.Choice(["auto", "off"]),
+    default="auto",
+    show_default=True,
+    help="Look for turned faces where none is surely upright.",
+)
+@click.option("--max-side", type=click.IntRange(64), help="Shrink pictures to less than twice that, in pixels.")
+@click.option(
+    "--enhance",
+    type=click.Choice(["none", "clahe"]),
+    default="none",
+    show_default=True,
+    help="clahe lights dark pictures evenly; tables with and without it do not mix.",
+)
+@click.option(
+    "--headers/--no-headers",
+    default=True,
+    show_default=True,
+    help="Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
+)
+@click.option(
     "--max-megapixels",
-    type=click.FloatRange(0.01),
+    type=Finite(0.01),
     default=DEFAULT_MAX_PIXELS / 1e6,
     show_default=True,
     help="Larger pictures are not decoded.",
@@ -97,6 +141,9 @@ UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
     help="Leave out the first so many of the sorted pictures.",
 )
 @click.option("--limit", type=click.IntRange(1), help="Take so many pictures at most.")
+@click.option("--retry-failed", is_flag=True, help="Look again at files that could not be used.")
+@click.option("--verify-hash", is_flag=True, help="Read known files again and look at those whose bytes changed.")
+@click.option("--force", is_flag=True, help="Look at everything again.")
 @json_option
 def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **options: Any) -> int:
     """Find the faces in pictures and compute their embeddings: the one slow step, done once.
@@ -104,55 +151,96 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     Every picture ends in one of: faces, no_face, too_small, unreadable, unsupported. Pictures are opened
     read-only. Similarities of embeddings are cosines in [-1, 1], larger is closer.
 
+    What is finished is saved as it goes: after Ctrl-C or a crash the same call goes on from there, and later
+    calls look only at pictures that are new or changed.
+
     \b
     face-organizer embed --input photos --output faces.pkl
     face-organizer embed --input 2017 2018 2019 --output faces.pkl --workers 8
     """
-    from face_organizer import extract, packs, table
-    from face_organizer.engine import choose_device, open_engine, stamp_of
+    from face_organizer import embedding, packs
+    from face_organizer.engine import choose_devices
 
     console = Console(as_json=as_json, quiet=quiet)
     check_table_place(output)
     found = listing(inputs, recursive=options["recursive"], exclude=options["exclude"])
-    paths = list(found.paths)[options["offset"] :][: options["limit"]]
+    paths = list(found.paths)
+    if options["shard"]:
+        paths = split(paths, *options["shard"], inputs)
+    paths = paths[options["offset"] :][: options["limit"]]
     _report_listing(found, inputs, len(paths), console)
-    device, device_why = choose_device(options["device"], os.environ)
+    devices, why = choose_devices(options["device"], os.environ)
     pack = packs.resolve(options["pack"])
+    workers = embedding.plan_workers(options["workers"], devices)
     console.say(f"Pack {pack.name} ({pack.why}); licence: {pack.licence}")
-    console.say(f"Device {device} ({device_why})")
-    settings = extract.ExtractOptions(
+    each = "" if len(devices) == 1 else " each"
+    console.say(f"Device {', '.join(map(str, devices))} ({why}); {workers.count} workers{each} ({workers.reason})")
+    if workers.warning:
+        console.warn(workers.warning)
+    started = time.perf_counter()
+    with quiet_libraries(), console.progress(len(paths), "pictures") as bar:
+        progress = _Counting(bar)
+        made = embedding.embed(
+            paths,
+            output,
+            pack=pack,
+            devices=devices,
+            lanes=workers.count,
+            options=_settings(options),
+            again=embedding.Again(options["force"], options["retry_failed"], options["verify_hash"]),
+            shard="{}/{}".format(*options["shard"]) if options["shard"] else "",
+            on_plan=progress.plan,
+            on_progress=progress.move,
+            warn=console.warn,
+        )
+    used = {"pack": pack.name, "devices": [str(d) for d in devices], "workers": workers.count}
+    code = _report(made, output, time.perf_counter() - started, used, console)
+    return EXIT_SOME_UNUSABLE if found.problems else code
+
+
+def _shard(value: str | None) -> tuple[int, int] | None:
+    if value is None:
+        return None
+    part, _, parts = value.partition("/")
+    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        raise click.BadParameter(f"{value!r} is no part: say 0/2 and 1/2 for two halves.")
+    return int(part), int(parts)
+
+
+def _settings(options: dict[str, Any]) -> ExtractOptions:
+    from face_organizer.extract import ExtractOptions
+
+    det_size = options["det_size"]
+    return ExtractOptions(
         faces=options["faces"],
         min_confidence=options["min_confidence"],
         min_face_size=options["min_face_size"],
         max_pixels=int(options["max_megapixels"] * 1e6),
+        det_size=det_size and -(-det_size // 32) * 32,
+        turns=options["turns"] == "auto",
+        max_side=options["max_side"],
+        enhance=options["enhance"],
+        headers=options["headers"],
     )
-    engine = open_engine(pack, device)
-    started = time.perf_counter()
-    with quiet_libraries(), console.progress(len(paths), "pictures") as bar:
-        result, seconds = extract.extract(
-            paths,
-            engine,
-            settings,
-            stamp=stamp_of(pack, engine, settings),
-            lanes=options["workers"] or os.cpu_count() or 1,
-            on_chunk=_counting(bar),
-        )
-    table.write(result, output)
-    used = {"pack": pack.name, "device": str(device)}
-    return _report(result, output, time.perf_counter() - started, seconds, used, console)
 
 
-def _counting(bar: tqdm[Any]) -> Callable[[Chunk], None]:
-    """What moves `bar` on by a chunk and shows how many faces and unusable files there were."""
-    counts = {"faces": 0, "errors": 0}
+class _Counting:
+    """Moves the bar on and shows how many faces and unusable files there were."""
 
-    def on_chunk(chunk: Chunk) -> None:
-        counts["faces"] += len(chunk.faces)
-        counts["errors"] += sum(outcome in UNUSABLE for outcome in chunk.files.outcome)
-        bar.set_postfix(counts, refresh=False)
-        bar.update(len(chunk.files))
+    def __init__(self, bar: tqdm[Any]) -> None:
+        self._bar = bar
+        self._counts = {"faces": 0, "errors": 0}
 
-    return on_chunk
+    def plan(self, todo: Todo) -> None:
+        """Begin with what is known already."""
+        self._bar.initial = self._bar.n = self._bar.total - todo.pictures
+
+    def move(self, progress: Progress) -> None:
+        """A chunk is done."""
+        self._counts["faces"] += progress.faces
+        self._counts["errors"] += progress.unusable
+        self._bar.set_postfix(self._counts, refresh=False)
+        self._bar.update(progress.pictures)
 
 
 def _report_listing(found: Listing, inputs: tuple[str, ...], taken: int, console: Console) -> None:
@@ -172,30 +260,43 @@ def _report_listing(found: Listing, inputs: tuple[str, ...], taken: int, console
     console.say(f"{taken:,}{of} pictures{other}")
 
 
-def _report(
-    result: FaceTable, output: Path, elapsed: float, seconds: Any, used: dict[str, str], console: Console
-) -> int:
-    counts = result.outcome_counts()
+def _report(made: Embedded, output: Path, elapsed: float, used: dict[str, Any], console: Console) -> int:
+    result, report, counts = made.table, made.report, made.table.outcome_counts()
     files = result.files
+    for note in report.notes:
+        console.warn(note)
     bad = [i for i, o in enumerate(files.outcome) if o in UNUSABLE]
     console.files(f"{len(bad):,} files could not be used:", [(files.path[i], files.reason[i]) for i in bad])
+    if made.dropped:
+        console.warn(
+            f"{made.dropped:,} pictures of the table before are not among the inputs and no longer in it; "
+            f"that table is kept as {printable(output.name)}.bak"
+        )
     words = {label: label.replace("_", " ") for label in counts} | {Outcome.FACES.label: "with faces"}
     parts = " + ".join(f"{n:,} {words[label]}" for label, n in counts.items() if n or label == "faces")
-    rate = result.total_files / elapsed if elapsed else 0.0
+    known = result.total_files - made.looked_at
     console.say(f"{result.total_files:,} pictures = {parts}")
-    console.say(f"{len(result):,} faces in {elapsed:.1f} s ({rate:.0f} pictures/s) → {printable(output)}")
-    total = sum(seconds.values()) or 1.0
-    console.say(
-        "Time by stage: " + ", ".join(f"{stage} {100 * s / total:.0f} %" for stage, s in seconds.items())
-    )
+    rate = f"{made.looked_at / elapsed:.0f} pictures/s" if made.looked_at else "nothing new"
+    rate += f"; {known:,} known already" if known else ""
+    console.say(f"{len(result):,} faces in {elapsed:.1f} s ({rate}) → {printable(output)}")
+    total = sum(report.seconds.values())
+    if total:
+        stages = ", ".join(f"{stage} {100 * s / total:.0f} %" for stage, s in report.seconds.items())
+        console.say(f"Time by stage: {stages}")
+    extra = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
+    if extra:
+        console.say(f"Pictures: {extra}")
     console.result(
         {
             "output": os.fspath(output),
             "inputs": result.total_files,
             "outcomes": counts,
             "faces": len(result),
+            "looked_at": made.looked_at,
             "seconds": round(elapsed, 3),
-            "stages": {stage: round(s, 3) for stage, s in seconds.items()},
+            "stages": {stage: round(s, 3) for stage, s in report.seconds.items()},
+            "counts": dict(report.counts),
+            "notes": report.notes,
             "unusable": [{"path": files.path[i], "reason": files.reason[i]} for i in bad],
             **used,
         }

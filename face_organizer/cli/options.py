@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import click
 
 from face_organizer.errors import FaceOrganizerError, UsageError
-from face_organizer.images import printable
+from face_organizer.files import printable
 
 HELP = {"help_option_names": ["-h", "--help"]}
 FOLDER_OR_FILE = click.Path(path_type=Path)
@@ -60,12 +61,23 @@ def json_option(command: Any) -> Any:
     )
 
 
-def check_place(path: Path) -> None:
-    """Raise, before the work rather than after it, where `path` could not be written."""
-    folder = path.absolute()
+class Finite(click.FloatRange):
+    """A number in a range, and neither NaN, which every range lets pass, nor infinite."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """The number that `value` stands for."""
+        number = float(super().convert(value, param, ctx))
+        if not math.isfinite(number):
+            self.fail(f"{value!r} is not a number.", param, ctx)
+        return number
+
+
+def check_place(folder: Path) -> None:
+    """Raise, before the work rather than after it, where nothing could be written into `folder`."""
+    folder = folder.absolute()
     while not folder.is_dir():
-        if os.path.lexists(folder) and folder != path.absolute():
-            raise UsageError(f"{printable(folder)} is a file, and so holds no {printable(path.name)}")
+        if os.path.lexists(folder):
+            raise UsageError(f"{printable(folder)} is a file, where a folder is wanted")
         folder = folder.parent
     if not os.access(folder, os.W_OK | os.X_OK):
         raise FaceOrganizerError(f"{printable(folder)}: cannot be written to; give another place")

@@ -16,26 +16,27 @@ Made by `make docs` from the commands themselves; a test holds it. Each text is 
 """
 
 
-def commands(
-    command: click.Command, names: tuple[str, ...]
-) -> Iterator[tuple[str, click.Command, click.Context]]:
-    """`command` and all below it, as (full name, command, context), parents first."""
+def contexts(
+    command: click.Command, name: str, parent: click.Context | None = None
+) -> Iterator[click.Context]:
+    """The contexts of `command` and of all below it, parents first."""
     settings = {**command.context_settings, "terminal_width": _WIDTH, "max_content_width": _WIDTH}
-    context = click.Context(command, info_name=" ".join(names), **settings)
-    yield " ".join(names), command, context
+    context = click.Context(command, info_name=name, parent=parent, **settings)
+    yield context
     if isinstance(command, click.Group):
-        for name in command.list_commands(context):
-            child = command.get_command(context, name)
+        for below in command.list_commands(context):
+            child = command.get_command(context, below)
             if child is not None:
-                yield from commands(child, (*names, name))
+                yield from contexts(child, below, context)
 
 
 def reference() -> str:
     """The whole page: usage, help and options of every command, at one width on every machine."""
-    parts = [_HEAD]
-    for name, command, context in commands(group, ("face-organizer",)):
-        parts.append(f"## {name}\n\n```text\n{command.get_help(context)}\n```\n")
-    return "\n".join(parts)
+    parts = [
+        f"## {context.command_path}\n\n```text\n{context.get_help()}\n```\n"
+        for context in contexts(group, "face-organizer")
+    ]
+    return "\n".join([_HEAD, *parts])
 
 
 if __name__ == "__main__":

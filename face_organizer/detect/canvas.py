@@ -1,96 +1,99 @@
-"""Placing pictures on the square canvases that detectors look at, and bringing what they find back.
+"""Placing pictures on the canvases that detectors look at, and bringing what they find back.
 
-A detector finds faces of some tens to some hundreds of canvas pixels, with room around them: a picture is
-scaled to fit, a tight crop gets a border, and only what is found no other way is looked at larger.
+A placement is one similarity transform from the pixels of the whole picture to those of a canvas: scale, turn
+and shift at once. So a whole picture, a part of it and a turned one are drawn and brought back the same way.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from face_organizer.types import Detections, Image
+from face_organizer.types import Detections, Float32, Image
 
-SMALL, LARGE = 320, 640
-_SMALLEST_ON_CANVAS = 16.0  # pixels: YuNet and SCRFD find few faces below twice the first stride of 8
+STRIDE = 32
+"""Sides of a canvas are multiples of this many pixels."""
 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """A picture on a canvas of `size` x `size` pixels: scaled by `scale`, its corner at (`left`, `top`)."""
+    """Where a picture lies on a canvas of `height` x `width` pixels.
 
-    size: int
-    scale: float
-    left: int
-    top: int
-
-
-def fit(width: int, height: int, size: int, border: float = 0.0) -> Placement:
-    """The picture as large as fits, with `border` times its longer side kept free on every side."""
-    longer = max(width, height)
-    room = size / (1 + 2 * border)
-    scale = room / longer
-    margin = (size - longer * scale) / 2 if border else 0.0
-    return Placement(size, scale, round(margin), round(margin))
-
-
-def attempts(
-    width: int, height: int, *, min_face_size: float, every_face: bool, fixed: int | None
-) -> Iterator[Placement]:
-    """The canvases to try for a picture of this size, in turn, until a face is found.
-
-    First the whole picture with a border of an eighth, for faces that fill it, at 320 px; where every face
-    is wanted and `min_face_size` would be lost there, at 640 px or as large as keeps it. Then once more,
-    larger and without a border.
+    `scale` canvas pixels to a picture pixel; the picture is turned by `turn` degrees counter-clockwise about
+    (`x`, `y`), in picture pixels, and that point lies in the middle of the canvas.
     """
-    if fixed:
-        yield fit(width, height, fixed, 0.125)
-        yield fit(width, height, fixed)
-        return
-    longer = max(width, height)
-    keeps_smallest = _SMALLEST_ON_CANVAS / max(min_face_size, 1.0) * longer
-    first = SMALL
-    if every_face:
-        first = min(max(SMALL, _multiple(keeps_smallest)), 4 * SMALL)
-    yield fit(width, height, first, 0.125)
-    yield fit(width, height, min(max(LARGE, first), 4 * SMALL))
+
+    height: int
+    width: int
+    scale: float
+    x: float
+    y: float
+    turn: int = 0
+
+    def matrix(self, reduction: float = 1.0) -> NDArray[np.float64]:
+        """(2, 3) from pixels of the picture, shrunk by `reduction`, to those of the canvas.
+
+        Whole numbers are the centers of pixels, so a shrunk picture's pixel p lies at r·p + (r − 1)/2.
+        """
+        angle = math.radians(self.turn)
+        linear = self.scale * np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
+        shift = middle - linear @ np.array([self.x, self.y]) + linear @ np.full(2, (reduction - 1) / 2)
+        return np.column_stack([linear * reduction, shift])
 
 
-def _multiple(value: float, of: int = 32) -> int:
-    return math.ceil(value / of) * of
+def whole(width: int, height: int, longer_side: int, border: float = 0.0, turn: int = 0) -> Placement:
+    """The whole picture on a canvas whose longer side has `longer_side` pixels, a multiple of `STRIDE`.
+
+    `border` times the picture's longer side stays free around it, for faces that fill a picture. Half-quarter
+    turns (45°) get a square canvas that holds the turned corners.
+    """
+    across = (height, width) if turn % 180 == 90 else (width, height)
+    if turn % 90:
+        across = (round(math.hypot(width, height)),) * 2
+    longer = max(across)
+    scale = longer_side / (longer * (1 + 2 * border))
+    canvas_w, canvas_h = (_multiple(side * scale + 2 * border * longer * scale) for side in across)
+    return Placement(canvas_h, canvas_w, scale, (width - 1) / 2, (height - 1) / 2, turn)
 
 
-@cache
-def _cv2() -> Any:
+def around(box: Float32, side: int, face: float, turn: int = 0) -> Placement:
+    """The part of a picture around `box` (4,), on a square canvas of `side` pixels with the face `face` pixels large."""
+    x1, y1, x2, y2 = (float(v) for v in box)
+    size = max(math.sqrt(max((x2 - x1) * (y2 - y1), 0.0)), 1.0)
+    return Placement(side, side, face / size, (x1 + x2) / 2, (y1 + y2) / 2, turn)
+
+
+def _multiple(pixels: float) -> int:
+    return max(STRIDE, math.ceil((pixels - 1e-6) / STRIDE) * STRIDE)
+
+
+def draw(image: Image, reduction: float, placement: Placement) -> Image:
+    """The canvas, (height, width, 3) uint8, with `image`, the picture shrunk by `reduction`, on it; black around.
+
+    Bilinear: shrinking to less than half belongs to who gives `image` (see `images.Source.pixels`).
+    """
     import cv2
 
-    return cv2
-
-
-def draw(image: Image, placement: Placement, canvas: Image) -> None:
-    """Draw (h, w, 3) `image` on the zeroed (size, size, 3) `canvas` as `placement` says."""
-    cv2 = _cv2()
-    height, width = image.shape[:2]
-    drawn_w = max(1, min(round(width * placement.scale), placement.size - placement.left))
-    drawn_h = max(1, min(round(height * placement.scale), placement.size - placement.top))
-    # Averaging when shrinking by more than half keeps thin faces from breaking up; below that, bilinear as
-    # the detectors were trained with.
-    method = cv2.INTER_AREA if placement.scale < 0.5 else cv2.INTER_LINEAR
-    resized = cv2.resize(image, (drawn_w, drawn_h), interpolation=method)
-    canvas[placement.top : placement.top + drawn_h, placement.left : placement.left + drawn_w] = resized
-
-
-def to_source(found: Detections, placement: Placement) -> Detections:
-    """What was found on the canvas, in pixels of the picture."""
-    offset = np.array([placement.left, placement.top], np.float32)
-    scale = np.float32(placement.scale)
-    return Detections(
-        ((found.boxes.reshape(-1, 2, 2) - offset) / scale).reshape(-1, 4),
-        found.scores,
-        (found.landmarks - offset) / scale,
+    canvas = cv2.warpAffine(
+        image, placement.matrix(reduction), (placement.width, placement.height), flags=cv2.INTER_LINEAR
     )
+    return np.asarray(canvas, np.uint8)
+
+
+def to_picture(found: Detections, placement: Placement) -> Detections:
+    """What was found on the canvas, in pixels of the picture. Boxes stay upright: those of a turned canvas are
+    turned back where that leaves their sides upright, else (45°) keep their size and move."""
+    inverse = np.linalg.inv(np.vstack([placement.matrix(), [0, 0, 1]]))[:2]
+    corners = found.boxes.reshape(-1, 2, 2) @ inverse[:, :2].T + inverse[:, 2]
+    if placement.turn % 90:
+        middle = corners.mean(axis=1)
+        half = (found.boxes[:, 2:] - found.boxes[:, :2]) / placement.scale / 2
+        boxes = np.concatenate([middle - half, middle + half], axis=1)
+    else:
+        boxes = np.concatenate([corners.min(axis=1), corners.max(axis=1)], axis=1)
+    landmarks = found.landmarks @ inverse[:, :2].T + inverse[:, 2]
+    return Detections(boxes.astype(np.float32), found.scores, landmarks.astype(np.float32))

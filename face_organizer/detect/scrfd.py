@@ -23,6 +23,9 @@ class Scrfd:
 
     name = "scrfd"
     stride = STRIDES[-1]
+    portrait = 160
+    sure = 0.75
+    straight = 15.0
 
     def __init__(self, role: Role, device: Device, threads: int = 1) -> None:
         self._network = Network(role.path, device, threads)

@@ -25,6 +25,9 @@ class YuNet:
 
     name = "yunet"
     stride = STRIDES[-1]
+    portrait = 256
+    sure = 0.9
+    straight = 7.0
 
     def __init__(self, role: Role, device: Device, threads: int = 1) -> None:
         self._network = Network(role.path, device, threads)

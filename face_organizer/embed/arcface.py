@@ -33,7 +33,7 @@ class ArcFace:
         self._at_once = 0 if device.kind == "cuda" and batched else CPU_BATCH if batched else 1
         self._session = open_session(graph, device, threads=threads, label=str(role.path))
         self.dim = role.dim
-        self.preprocessing = f"arcface-112 bilinear rgb (x-{role.mean:g})/{role.std:g}"
+        self.preprocessing = role.preprocessing
 
     def embed(self, chips: Image) -> Float32:
         """See `Embedder.embed`."""

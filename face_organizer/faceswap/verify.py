@@ -1,4 +1,4 @@
-"""Whether the headers of a folder tell the truth, and how its crops are centred: asked of a detector, once."""
+"""Whether the headers of a folder tell the truth, and how its crops are centred, by a detector's word."""
 
 from __future__ import annotations
 
@@ -15,7 +15,9 @@ SAMPLE = 8
 """Crops of a folder, spread over it, that are enough for `settle`."""
 
 TOLERANCE = 0.25
-"""Largest error (see `settle`) of a crop whose header is believed."""
+"""Largest error (see `settle`) of a crop whose header is believed. Seen with YuNet on 512 px crops of 43
+faces that dlib marked and of 291 photos of LFW: medians of 0.09 to 0.18 under the right centering, 0.27 to
+0.48 under the next best. Of 400 random samples of 8 crops, 95 to 100 % were settled, none wrongly."""
 
 _AGREEING = 0.75  # share of the crops with a detected face that must be within the tolerance
 
@@ -26,20 +28,20 @@ class Verdict:
 
     centering: Centering | None
     errors: Mapping[Centering, float]
-    """Median error under each centering; NaN where no crop could be compared, inf where no header gives points."""
+    """Median error under each centering; NaN where nothing was compared, inf where headers give no points."""
     compared: int
     """Crops on which the detector found a face."""
     reason: str = ""
 
 
 def settle(sample: Sequence[tuple[Header, int, Detections]]) -> Verdict:
-    """The centering of a folder's crops, judged by a sample: each crop's header, side in pixels, detected faces.
+    """The centering of a folder's crops, by a sample of them: header, side in pixels, detected faces of each.
 
     The error of a crop is the mean distance of the five points that its header predicts from those of the
     nearest detected face, divided by that face's spread (the root mean square distance of its five points
-    from their middle; about 0.7 eye distances). The centering with the smallest median is taken if three of
-    four crops are within `TOLERANCE` under it; crops without a detected face are left out, but must not be more
-    than half. Crops of one folder that differ in `alignments_version` are best settled apart.
+    from their middle). The centering with the smallest median is taken if three of four crops are within
+    `TOLERANCE` under it; crops without a detected face are left out, but must not be more than half. Crops of
+    one folder that differ in `alignments_version` are best settled apart.
     """
     pairs = [(head, size, found) for head, size, found in sample if len(found)]
     if not pairs or 2 * len(pairs) < len(sample):
@@ -56,9 +58,13 @@ def settle(sample: Sequence[tuple[Header, int, Detections]]) -> Verdict:
     }
     medians = {centering: float(np.median(values)) for centering, values in errors.items()}
     best = min(medians, key=medians.__getitem__)
-    if np.mean(np.array(errors[best]) <= TOLERANCE) >= _AGREEING:
+    fitting = sum(error <= TOLERANCE for error in errors[best])
+    if fitting >= _AGREEING * len(pairs):
         return Verdict(best, medians, len(pairs))
-    reason = f"header landmarks miss the detected ones by {medians[best]:.2f} of the face, {TOLERANCE:g} is allowed"
+    reason = (
+        f"header landmarks meet the detected face on {fitting} of {len(pairs)} crops only"
+        f" (median error {medians[best]:.2f} of the face's size, {TOLERANCE:g} is allowed)"
+    )
     return Verdict(None, medians, len(pairs), reason)
 
 

@@ -41,7 +41,7 @@ def stamp(**changes: Any) -> Stamp:
 
 def unit(rows: int, dim: int = 4, seed: int = 0) -> NDArray[np.float32]:
     """Random unit vectors, (rows, dim) float32."""
-    vectors = np.random.default_rng(seed).standard_normal((rows, dim)).astype(np.float32)
+    vectors = np.random.default_rng(seed).standard_normal((rows, dim), dtype=np.float32)
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
@@ -72,8 +72,8 @@ def table_of(
     return FaceTable(unit(rows, dim, seed), faces, files, stamp(dim=dim) if stamped else None)
 
 
-def paths(characters: st.SearchStrategy[str] | None = None) -> st.SearchStrategy[str]:
-    """Absolute paths as the system gives them: any bytes but NUL, those that are no UTF-8 as lone surrogates."""
+def paths() -> st.SearchStrategy[str]:
+    """Absolute paths as the system gives them: any bytes but NUL, no UTF-8 as lone surrogates."""
     return st.binary(min_size=1, max_size=12).map(lambda b: os.fsdecode(b"/" + b.replace(b"\0", b"0")))
 
 

@@ -1,0 +1,87 @@
+"""The one slow step, whole: pictures in, a face table out, over any number of devices and through any kill."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from face_organizer import crops, shards
+from face_organizer.engine import stamp_of
+from face_organizer.extract import ExtractOptions
+from face_organizer.jobs import Jobs, Report
+from face_organizer.packs import Pack
+from face_organizer.resources import Workers, available_cores, available_memory, choose_workers
+from face_organizer.runtime import Device
+from face_organizer.types import FaceTable
+from face_organizer.worker import Progress, Setup
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """What to look at again although it is known: `force` everything, `failed` what could not be used for whatever
+    reason, `contents` what holds other bytes than before under the same size and time."""
+
+    force: bool = False
+    failed: bool = False
+    contents: bool = False
+
+    def mask(self, made: FaceTable) -> Any:
+        """(n,) files of `made` to look at again."""
+        mask = shards.passing(made)
+        if self.failed:
+            mask = mask | shards.failed(made)
+        if self.contents:
+            mask = mask | shards.other_content(made)
+        return np.asarray(mask, bool)
+
+
+@dataclass(frozen=True, slots=True)
+class Embedded:
+    """The table, what making it took, and how many of its pictures were known already or are no longer in it."""
+
+    table: FaceTable
+    report: Report
+    looked_at: int
+    dropped: int
+
+
+def plan_workers(requested: int | None, devices: Sequence[Device]) -> Workers:
+    """How many lanes each device gets: `requested`, else as cores and memory allow, shared among the devices."""
+    memory = available_memory().bytes
+    if requested is not None:
+        return choose_workers(requested, 0, memory // len(devices))
+    cores = -(-available_cores().count // len(devices))
+    return choose_workers(None, cores, memory // len(devices))
+
+
+def embed(
+    paths: Sequence[str],
+    output: Path,
+    *,
+    pack: Pack,
+    devices: Sequence[Device],
+    lanes: int,
+    options: ExtractOptions,
+    again: Again,
+    shard: str = "",
+    on_plan: Callable[[shards.Todo], None],
+    on_progress: Callable[[Progress], None],
+    warn: Callable[[str], None],
+) -> Embedded:
+    """Make the table of `paths` (sorted) at `output`, looking only at what is new, changed or failed for a passing
+    reason. Raises `Interrupted` after Ctrl-C, with all that was finished saved for the next call."""
+    stamp = stamp_of(pack, options, shard)
+    workplace = shards.Workplace(output)
+    with workplace.locked():
+        todo = workplace.plan(paths, stamp, again.mask, force=again.force)
+        on_plan(todo)
+        report = Report()
+        if todo.shards:
+            setups = [Setup(pack.location, options, stamp, device, lanes) for device in devices]
+            report = Jobs(setups, crops.samples(paths), on_progress, warn).run(todo.shards)
+        table = workplace.finish(todo, paths, stamp)
+    return Embedded(table, report, todo.pictures, todo.dropped)

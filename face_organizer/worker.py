@@ -1,0 +1,117 @@
+"""A worker: one process, one device. It takes shards from a pipe and leaves their tables on disk.
+
+A worker that dies costs the shard in its hands, nothing else: `jobs` sees its pipe close and goes on.
+"""
+
+from __future__ import annotations
+
+import signal
+import traceback
+import warnings
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+from face_organizer import extract, packs, table
+from face_organizer.engine import open_engine
+from face_organizer.errors import DeviceError, FaceOrganizerError
+from face_organizer.runtime import Device
+from face_organizer.types import Outcome, Stamp
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that a worker has to know before its first shard."""
+
+    pack: str
+    options: extract.ExtractOptions
+    stamp: Stamp
+    device: Device
+    lanes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """Pictures to look at, and the file for their table. `samples` are pictures by which each folder's FaceSwap
+    headers are judged."""
+
+    paths: Sequence[str]
+    target: Path
+    samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The networks are loaded and run on the device."""
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A chunk of the shard in hand is done."""
+
+    pictures: int
+    faces: int
+    unusable: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The shard's table is on disk; seconds by stage summed over lanes, counters, and notes for the user."""
+
+    seconds: Mapping[str, float]
+    counts: Mapping[str, int]
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Failed:
+    """The worker cannot go on; `device` tells a missing device (exit 4) from another failure."""
+
+    message: str
+    device: bool
+
+
+def serve(pipe: Connection, setup: Setup) -> None:
+    """Body of a worker process: open the networks, then shard after shard until the pipe closes."""
+    # The parent decides what Ctrl-C and a stopped container mean; a worker finishes what it has in hand.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    import cv2
+
+    # Lanes are the threads: OpenCV's own would fight over the same cores, and cost more than they give on a chip.
+    cv2.setNumThreads(1)
+    cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # remarks on odd EXIF blocks
+    try:
+        engine = open_engine(packs.find(setup.pack), setup.device)
+        pipe.send(Ready())
+        while True:
+            task: Any = pipe.recv()
+            pipe.send(_work(task, engine, setup, pipe))
+    except (EOFError, BrokenPipeError, ConnectionResetError):
+        return
+    except FaceOrganizerError as error:
+        pipe.send(Failed(str(error), isinstance(error, DeviceError)))
+    except Exception:
+        # A fault of this program, not of a file: it ends the run instead of being tried on every picture.
+        pipe.send(Failed(f"a worker failed; please report this:\n{traceback.format_exc()}", False))
+
+
+def _work(task: Task, engine: extract.Engine, setup: Setup, pipe: Connection) -> Finished:
+    def on_chunk(chunk: extract.Chunk) -> None:
+        unusable = int((chunk.files.outcome == Outcome.UNREADABLE).sum())
+        pipe.send(Progress(len(chunk.files), len(chunk.faces), unusable))
+
+    made, run = extract.extract(
+        task.paths,
+        engine,
+        setup.options,
+        stamp=setup.stamp,
+        lanes=setup.lanes,
+        samples=task.samples,
+        on_chunk=on_chunk,
+    )
+    table.write(made, task.target)
+    return Finished(run.seconds, run.counts, run.notes)

@@ -1,0 +1,62 @@
+"""Doctor on a machine with GPUs: every card really computes, and its numbers are numpy's."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from face_organizer.doctor import error_of, examine, this_machine
+from face_organizer.doctor.nvidia import look, visible
+from face_organizer.doctor.probes import run_trial
+from face_organizer.doctor.trial import onnxruntime_trial
+from face_organizer.runtime import CUDA_PROVIDER, Device, cuda_devices
+
+pytestmark = pytest.mark.gpu
+
+
+@pytest.fixture(autouse=True)
+def _needs_a_gpu() -> None:
+    if cuda_devices() == 0:
+        pytest.skip("needs a CUDA device, and there is none here")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+        pytest.skip("needs a GPU profile: this onnxruntime has no CUDA in it")
+
+
+def cards() -> list[Device]:
+    return [Device("cuda", index) for index in range(cuda_devices())]
+
+
+def test_the_driver_names_every_card() -> None:
+    found = visible(look(), os.environ)
+    assert found.problem == ""
+    assert len(found.cards) == len(cards())
+    assert all(card.name and card.capability >= (3, 0) and card.memory > 1e8 for card in found.cards)
+
+
+def test_onnxruntime_convolves_on_every_card() -> None:
+    for card in cards():
+        result = onnxruntime_trial(card)
+        assert result["ran_on"].startswith(CUDA_PROVIDER)
+        assert result["deviation"] < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["tensorflow", "faiss"])
+def test_the_others_compute_on_every_card(framework: str) -> None:
+    module = pytest.importorskip(framework)
+    if framework == "faiss" and not hasattr(module, "StandardGpuResources"):
+        pytest.skip("this profile's faiss computes on the CPU")
+    assert [run_trial(framework, card, 180).why for card in cards()] == [""] * len(cards())
+
+
+@pytest.mark.slow
+def test_all_is_well() -> None:
+    report = examine(this_machine())
+    assert error_of(report) is None, report.as_dict()
+
+
+def test_a_card_too_many_is_told() -> None:
+    report = examine(this_machine(), [Device("cuda", cuda_devices())], quick=True)
+    assert report.exit_code == 4
