@@ -15,9 +15,9 @@ from pathlib import Path
 import click
 import numpy as np
 
-from face_organizer import extract, images
+from face_organizer import images, quality
 from face_organizer.cli import load, run
-from face_organizer.engine import open_engine
+from face_organizer.detect import finder, open_detector
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.packs import EMBEDDED, find
 from face_organizer.runtime import CPU
@@ -26,6 +26,7 @@ from face_organizer.types import Image
 PEOPLE = ("insightface/data/images/t1.jpg", "insightface/data/images/Tom_Hanks_54745.png", "skimage/data/astronaut.png")
 NOBODY = ("skimage/data/coffee.png", "skimage/data/rocket.jpg")
 PHOTOS_EACH = 12
+SMALLEST = 60  # pixels: smaller faces of the samples make no portrait
 
 
 def main(folder: Path) -> int:
@@ -72,16 +73,15 @@ def _sample(name: str) -> Path:
 
 def _portraits() -> Iterator[Image]:
     """One picture a person: each face of the samples with as much around it as the face is large."""
-    engine = open_engine(find(EMBEDDED), CPU)
-    options = extract.ExtractOptions(faces="all", min_face_size=60)
+    detector = open_detector(find(EMBEDDED), CPU)
     for name in PEOPLE:
-        picture = extract.read(str(_sample(name)), options)
-        extract.detect([picture], engine.detector, options)
-        assert picture.pixels is not None
-        for x1, y1, x2, y2 in picture.found.boxes:
+        picture = images.read(str(_sample(name)))
+        source = images.open_source(str(_sample(name)))
+        found = finder.find([source], detector, finder.Look(min_face_size=SMALLEST, every_face=True))[0].faces
+        for x1, y1, x2, y2 in found.boxes[quality.size(found.boxes) >= SMALLEST].tolist():
             margin = max(x2 - x1, y2 - y1) * 0.6
             left, top = max(0, int(x1 - margin)), max(0, int(y1 - margin))
-            yield picture.pixels[top : int(y2 + margin), left : int(x2 + margin)]
+            yield picture[top : int(y2 + margin), left : int(x2 + margin)]
 
 
 def _varied(face: Image, rng: np.random.Generator) -> Image:
@@ -90,8 +90,8 @@ def _varied(face: Image, rng: np.random.Generator) -> Image:
 
     side = int(rng.integers(120, 400))
     turn = cv2.getRotationMatrix2D((side / 2, side / 2), float(rng.uniform(-20, 20)), 1.0)
-    picture = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
-    picture = cv2.warpAffine(picture, turn, (side, side), borderMode=cv2.BORDER_REFLECT)
+    small = cv2.resize(face, (side, side), interpolation=cv2.INTER_AREA).astype(np.float32)
+    picture = cv2.warpAffine(small, turn, (side, side), borderMode=cv2.BORDER_REFLECT)
     lit = 255 * (picture / 255) ** rng.uniform(0.6, 1.6) * rng.uniform(0.7, 1.2)
     return np.clip(lit + rng.normal(0, rng.uniform(0, 8), lit.shape), 0, 255).astype(np.uint8)
 

@@ -10,6 +10,7 @@
     ├── ClusterError              1   data that cannot be clustered as asked
     ├── OrganizeError             1   folders that cannot be written as planned
     └── DeviceError               4   the device that was asked for is not there, or fell back
+        └── OutOfMemoryError      4   the device has no memory left for what it was given
 
 `ImageError` stands apart: it never ends a run, it becomes the outcome of one file.
 """
@@ -73,6 +74,10 @@ class DeviceError(FaceOrganizerError):
     """The device that was asked for is not there, or a session fell back from it."""
 
     exit_code = EXIT_DEVICE
+
+
+class OutOfMemoryError(DeviceError):
+    """The device has no memory left for a batch; `runtime.Session.run_all` tries smaller ones first."""
 
 
 class ImageError(Exception):

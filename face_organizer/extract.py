@@ -145,7 +145,7 @@ def extract(
         done.append(chunk)
         run.add(chunk.run)
         on_chunk(chunk)
-    run.notes += crops.notes() if crops else []
+    run.notes += [*engine.detector.notes, *engine.embedder.notes, *(crops.notes() if crops else [])]
     return _table(done, stamp), run
 
 
@@ -334,19 +334,16 @@ def _rows(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, run
 
 
 def _files(pictures: Sequence[Picture]) -> Files:
-    def column(name: str, dtype: type[np.generic]) -> np.ndarray[tuple[int], np.dtype[np.generic]]:
-        return np.array([getattr(p, name) for p in pictures], dtype)
-
     return Files(
         path=[p.path for p in pictures],
-        outcome=column("outcome", np.uint8),
+        outcome=np.array([p.outcome for p in pictures], np.uint8),
         reason=[p.reason for p in pictures],
-        width=column("width", np.int32),
-        height=column("height", np.int32),
-        bytes=column("bytes", np.int64),
-        mtime_ns=column("mtime_ns", np.int64),
-        content=column("content", np.uint64),
-        retry=column("retry", np.uint8),
+        width=np.array([p.width for p in pictures], np.int32),
+        height=np.array([p.height for p in pictures], np.int32),
+        bytes=np.array([p.bytes for p in pictures], np.int64),
+        mtime_ns=np.array([p.mtime_ns for p in pictures], np.int64),
+        content=np.array([p.content for p in pictures], np.uint64),
+        retry=np.array([p.retry for p in pictures], np.uint8),
     )
 
 

@@ -20,8 +20,8 @@ whose 35 pixels between the eyes are some 63 mm: the nose tip about 25 mm before
 
 def _solid() -> NDArray[np.float64]:
     """(5, 3) the template as a solid face: x to the right, y down, z towards the viewer, its middle at 0."""
-    points = np.column_stack([TEMPLATE.astype(np.float64), _DEPTH])
-    return points - points.mean(axis=0)
+    points: NDArray[np.float64] = np.column_stack([TEMPLATE.astype(np.float64), _DEPTH])
+    return np.asarray(points - points.mean(axis=0), np.float64)
 
 
 _INVERSE = np.linalg.pinv(_solid())
@@ -30,7 +30,7 @@ _INVERSE = np.linalg.pinv(_solid())
 
 def size(boxes: Float32) -> Float32:
     """(n,) square root of the area of (n, 4) boxes, in pixels."""
-    return np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)).astype(np.float32)
+    return np.asarray(np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)), np.float32)
 
 
 def outside(boxes: Float32, widths: NDArray[np.integer], heights: NDArray[np.integer]) -> Float32:

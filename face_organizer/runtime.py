@@ -7,6 +7,7 @@ only, so the single source of truth here is what a session says *after* it was m
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from face_organizer.errors import DeviceError, FaceOrganizerError, PackError, UsageError
+from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError, UsageError
 from face_organizer.types import Float32, Image
 
 CPU_PROVIDER = "CPUExecutionProvider"
@@ -66,6 +67,9 @@ class Device:
 CPU = Device("cpu")
 
 
+_MEMORY_WORDS = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation", "cuda_error_out_of_memory")
+
+
 class Session:
     """One network on one device. `run` may be called from several threads at once."""
 
@@ -78,15 +82,41 @@ class Session:
         self.input_shape: tuple[int | str | None, ...] = tuple(raw.get_inputs()[0].shape)
         """Of the first input; a word or None stands for a free axis."""
         self.output_shape: tuple[int | str | None, ...] = tuple(raw.get_outputs()[0].shape)
+        self.notes: list[str] = []
+        """What a user should know of how it ran."""
+        self._most = 1 << 30
 
     def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        """All outputs, in the order of `outputs`. FaceOrganizerError where the runtime fails."""
+        """All outputs, in the order of `outputs`. OutOfMemoryError, or FaceOrganizerError where the runtime fails."""
         try:
             results: list[np.ndarray[Any, Any]] = self._raw.run(None, dict(feeds))
         except Exception as error:
-            hint = "; try a smaller batch" if "alloc" in str(error).lower() else ""
-            why = f"{self._label} failed on device {self.device}: {_line(error)}{hint}"
+            why = f"{self._label} failed on device {self.device}: {_line(error)}"
+            if any(word in str(error).lower() for word in _MEMORY_WORDS):
+                raise OutOfMemoryError(f"{why}; free its memory or use fewer --workers") from error
             raise FaceOrganizerError(why) from error
+        return results
+
+    def run_batches(self, blob: Float32, at_once: int) -> list[list[np.ndarray[Any, Any]]]:
+        """The outputs for each batch of `blob` (N, …), at most `at_once` rows a batch (0: all).
+
+        Where the device's memory does not do for a batch, it is halved, from then on, and said once in `notes`.
+        OutOfMemoryError where it does not do for one row.
+        """
+        results: list[list[np.ndarray[Any, Any]]] = []
+        start = 0
+        while start < len(blob):
+            step = min(at_once or len(blob), self._most, len(blob) - start)
+            try:
+                results.append(self.run({self.inputs[0]: blob[start : start + step]}))
+            except OutOfMemoryError:
+                if step == 1:
+                    raise
+                self._most = step // 2
+                note = f"device {self.device}: out of memory with {step} at once, going on with {self._most}"
+                self.notes.append(note)
+                continue
+            start += step
         return results
 
 
@@ -148,8 +178,11 @@ def _line(error: BaseException) -> str:
 def _onnxruntime_session(model: str | bytes, options: Any, providers: list[Any]) -> Any:
     import onnxruntime as ort
 
-    # Without the Python wrapper's own fall-back, so that the reason of a failure reaches the user.
-    return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
+    with warnings.catch_warnings():
+        # It warns of a provider that it has not: `open_session` makes that an error, in one line.
+        warnings.simplefilter("ignore")
+        # Without the Python wrapper's own fall-back, so that the reason of a failure reaches the user.
+        return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
 
 
 def _session_options(threads: int) -> Any:

@@ -94,9 +94,11 @@ class Workplace:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
                 raise FaceOrganizerError(f"{printable(self.output)}: another run is writing this table") from None
-            yield
-        if self.folder.is_dir() and not (self.folder / _PLAN).exists():
-            shutil.rmtree(self.folder, ignore_errors=True)
+            try:
+                yield
+            finally:
+                if self.folder.is_dir() and not any(self.folder.glob("shard-*")):
+                    shutil.rmtree(self.folder, ignore_errors=True)
 
     def plan(
         self, paths: Sequence[str], stamp: Stamp, again: Callable[[FaceTable], Any], *, force: bool = False

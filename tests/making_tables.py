@@ -45,6 +45,17 @@ def unit(rows: int, dim: int = 4, seed: int = 0) -> NDArray[np.float32]:
     return vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
 
 
+def filled(columns: type, count: int, random: np.random.Generator, **given: Any) -> Any:
+    """`count` rows with the columns that are given, and something other than 'not known' in every other one."""
+    for spec in columns.specs():
+        if spec.name not in given and spec.metadata.get("text"):
+            given[spec.name] = [f"{spec.name} {i}" for i in range(count)]
+        elif spec.name not in given:
+            shape, dtype = spec.metadata["shape"], spec.metadata["dtype"]
+            given[spec.name] = random.integers(1, 100, (count, *shape)).astype(dtype)
+    return columns(**given)
+
+
 def table_of(
     faces_by_path: dict[str, int], *, dim: int = 4, seed: int = 0, stamped: bool = True, mtime_ns: int = 7
 ) -> FaceTable:
@@ -53,14 +64,20 @@ def table_of(
     counts = [faces_by_path[p] for p in paths]
     rows = sum(counts)
     random = np.random.default_rng(seed)
-    faces = Faces(
+    faces = filled(
+        Faces,
+        rows,
+        random,
         file_index=np.repeat(np.arange(len(paths)), counts).astype(np.int64),
         face_index=np.array([i for count in counts for i in range(count)], np.int32),
         box=random.uniform(0, 500, (rows, 4)).astype(np.float32),
         landmarks=random.uniform(0, 500, (rows, 5, 2)).astype(np.float32),
         score=random.uniform(0.5, 1, rows).astype(np.float32),
     )
-    files = Files(
+    files = filled(
+        Files,
+        len(paths),
+        random,
         path=paths,
         outcome=np.array([Outcome.FACES if c else Outcome.NO_FACE for c in counts], np.uint8),
         reason=[""] * len(paths),

@@ -446,18 +446,17 @@ def test_a_folder_that_cannot_be_looked_into_is_not_passed_over(photos: Path, tm
     assert f"Warning: cannot look into {tmp_path / 'in' / 'closed'}: permission denied\n" in done.err
 
 
-def test_a_disk_that_is_full_leaves_the_table_before(photos: Path, tmp_path: Path) -> None:
-    (tmp_path / "f.pkl").write_bytes(b"")
+def test_a_disk_that_is_full_is_told(photos: Path, tmp_path: Path) -> None:
     script = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
         "from face_organizer.cli import group, run\n"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (4000, 4000))\n"
         "sys.exit(run(group, sys.argv[1:]))"
     )
-    refused(
-        python("-c", script, "embed", "-i", photos, "-o", tmp_path / "f.pkl"), 1, "f.pkl: cannot be written"
-    )
-    assert tree(tmp_path) == {"f.pkl": b""}
+    call = ("embed", "-i", photos, "-o", tmp_path / "f.pkl")
+    refused(python("-c", script, *call), 1, "f.pkl", "cannot be written: File too large")
+    assert not (tmp_path / "f.pkl").exists()
+    assert here(*call).code == 3
 
 
 # --- tables from elsewhere
@@ -565,7 +564,7 @@ def interrupted(words: list[str | Path], moment: Callable[[subprocess.Popen[str]
     _, err = child.communicate()
     assert child.returncode == 130, err
     assert "Traceback" not in err
-    assert err.endswith("Interrupted; nothing half-written is left behind.\n")
+    assert err.endswith("Interrupted; nothing is half-written, and the same command goes on from here.\n")
     return err
 
 
@@ -582,8 +581,20 @@ def test_interrupted_while_it_looks(dev_faces: Path, tmp_path: Path) -> None:
             assert child.poll() is None
         time.sleep(0.5)
 
-    interrupted(["embed", "-i", dev_faces / "identities", "-o", tmp_path / "f.pkl"], looking)
-    assert os.listdir(tmp_path) == []
+    call: list[str | Path] = [
+        "embed",
+        "-i",
+        dev_faces / "identities",
+        "-o",
+        tmp_path / "f.pkl",
+        "--limit",
+        "150",
+    ]
+    interrupted(call, looking)
+    assert not (tmp_path / "f.pkl").exists()
+    assert here(*call).code == 0
+    assert os.listdir(tmp_path) == ["f.pkl"]
+    assert table.read(tmp_path / "f.pkl").total_files == 150
 
 
 def test_interrupted_while_it_copies(tmp_path: Path) -> None:

@@ -12,8 +12,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from face_organizer.errors import DeviceError, FaceOrganizerError, PackError, UsageError
-from face_organizer.runtime import CPU, Device, auto_device, cuda_devices, open_session, planes
+from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError, UsageError
+from face_organizer.runtime import CPU, Device, auto_devices, cuda_devices, open_session, planes
 
 
 def doubling_model() -> bytes:
@@ -126,17 +126,17 @@ def test_a_failing_run_is_one_line() -> None:
 
 
 @pytest.mark.parametrize(
-    ("providers", "cards", "device", "word"),
+    ("providers", "cards", "devices", "word"),
     [
-        (["CUDAExecutionProvider", "CPUExecutionProvider"], 2, Device("cuda", 0), "2 CUDA"),
-        (["CUDAExecutionProvider", "CPUExecutionProvider"], 0, CPU, "no CUDA device"),
-        (["CPUExecutionProvider"], 1, CPU, "no CUDA in it"),
-        (["CPUExecutionProvider"], 0, CPU, "no CUDA device"),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], 2, [Device("cuda", 0), Device("cuda", 1)], "2 CUDA"),
+        (["CUDAExecutionProvider", "CPUExecutionProvider"], 0, [CPU], "no CUDA device"),
+        (["CPUExecutionProvider"], 1, [CPU], "no CUDA in it"),
+        (["CPUExecutionProvider"], 0, [CPU], "no CUDA device"),
     ],
 )
-def test_auto(providers: list[str], cards: int, device: Device, word: str) -> None:
-    chosen, why = auto_device(providers, cards)
-    assert chosen == device
+def test_auto(providers: list[str], cards: int, devices: list[Device], word: str) -> None:
+    chosen, why = auto_devices(providers, cards)
+    assert chosen == devices
     assert word in why
 
 
@@ -159,3 +159,48 @@ def test_planes(mean: float, std: float, bgr: bool) -> None:
     assert blob.dtype == np.float32
     assert blob.flags.c_contiguous
     np.testing.assert_allclose(blob, (expected - mean) / std, rtol=3e-7, atol=1e-9)
+
+
+class _Card:
+    """Stands in for ONNX Runtime on a card whose memory does for `most` rows: it doubles what it is given."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.batches: list[int] = []
+
+    def get_providers(self) -> list[str]:
+        return ["CUDAExecutionProvider", "CPUExecutionProvider"]
+
+    def get_inputs(self) -> list[Any]:
+        return [SimpleNamespace(name="x", shape=["N", 3])]
+
+    get_outputs = get_inputs
+
+    def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+        rows = feeds["x"]
+        if len(rows) > self.most:
+            raise RuntimeError("BFCArena::AllocateRawInternal Failed to allocate memory for requested buffer")
+        self.batches.append(len(rows))
+        return [rows * 2]
+
+
+def test_out_of_memory_halves_the_batch_and_says_so_once() -> None:
+    card = _Card(most=3)
+    session = open_session(b"", Device("cuda", 0), session_factory=lambda *_: card)
+    blob = np.arange(60, dtype=np.float32).reshape(20, 3)
+    for _ in range(2):
+        outputs = np.concatenate([run[0] for run in session.run_batches(blob, 0)])
+        assert np.array_equal(outputs, blob * 2)
+    assert max(card.batches) == 2
+    assert session.notes == [
+        "device 0: out of memory with 20 at once, going on with 10",
+        "device 0: out of memory with 10 at once, going on with 5",
+        "device 0: out of memory with 5 at once, going on with 2",
+    ]
+
+
+def test_out_of_memory_with_one_row_is_a_device_error() -> None:
+    session = open_session(b"", Device("cuda", 0), session_factory=lambda *_: _Card(most=0))
+    with pytest.raises(OutOfMemoryError, match="device 0.*free its memory") as caught:
+        session.run_batches(np.ones((4, 3), np.float32), 0)
+    assert caught.value.exit_code == 4

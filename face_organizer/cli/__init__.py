@@ -82,7 +82,9 @@ def run(command: click.Command, args: Sequence[str] | None = None, name: str | N
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\nInterrupted; nothing half-written is left behind.", err=True)
+        click.echo(
+            "\nInterrupted; nothing is half-written, and the same command goes on from here.", err=True
+        )
         return EXIT_INTERRUPTED
     except FaceOrganizerError as error:
         click.echo(f"Error: {error}", err=True)

@@ -105,7 +105,9 @@ UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
     show_default=True,
     help="Look for turned faces where none is surely upright.",
 )
-@click.option("--max-side", type=click.IntRange(64), help="Shrink pictures to less than twice that, in pixels.")
+@click.option(
+    "--max-side", type=click.IntRange(64), help="Shrink pictures to less than twice that, in pixels."
+)
 @click.option(
     "--enhance",
     type=click.Choice(["none", "clahe"]),
@@ -142,7 +144,9 @@ UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
 )
 @click.option("--limit", type=click.IntRange(1), help="Take so many pictures at most.")
 @click.option("--retry-failed", is_flag=True, help="Look again at files that could not be used.")
-@click.option("--verify-hash", is_flag=True, help="Read known files again and look at those whose bytes changed.")
+@click.option(
+    "--verify-hash", is_flag=True, help="Read known files again and look at those whose bytes changed."
+)
 @click.option("--force", is_flag=True, help="Look at everything again.")
 @json_option
 def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **options: Any) -> int:
@@ -166,7 +170,8 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     found = listing(inputs, recursive=options["recursive"], exclude=options["exclude"])
     paths = list(found.paths)
     if options["shard"]:
-        paths = split(paths, *options["shard"], inputs)
+        part, parts = options["shard"]
+        paths = split(paths, part, parts, inputs)
     paths = paths[options["offset"] :][: options["limit"]]
     _report_listing(found, inputs, len(paths), console)
     devices, why = choose_devices(options["device"], os.environ)
@@ -174,7 +179,9 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     workers = embedding.plan_workers(options["workers"], devices)
     console.say(f"Pack {pack.name} ({pack.why}); licence: {pack.licence}")
     each = "" if len(devices) == 1 else " each"
-    console.say(f"Device {', '.join(map(str, devices))} ({why}); {workers.count} workers{each} ({workers.reason})")
+    console.say(
+        f"Device {', '.join(map(str, devices))} ({why}); {workers.count} workers{each} ({workers.reason})"
+    )
     if workers.warning:
         console.warn(workers.warning)
     started = time.perf_counter()
@@ -233,7 +240,7 @@ class _Counting:
 
     def plan(self, todo: Todo) -> None:
         """Begin with what is known already."""
-        self._bar.initial = self._bar.n = self._bar.total - todo.pictures
+        self._bar.initial = self._bar.n = int(self._bar.total or 0) - todo.pictures
 
     def move(self, progress: Progress) -> None:
         """A chunk is done."""

@@ -97,7 +97,7 @@ def check_table_place(path: Path) -> None:
         )
     elif path.is_file():
         with open(path, "rb") as file:
-            if file.read(1) not in (b"", b"\x80"):
+            if file.read(1) != b"\x80":
                 raise UsageError(f"{printable(path)} is there and is no table; give another name")
     elif os.path.lexists(path):
         raise UsageError(f"{printable(path)} is there and is no file; give another name")

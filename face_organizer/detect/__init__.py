@@ -31,6 +31,11 @@ class Detector(Protocol):
     batched: bool
     """Whether several canvases really run at once; where False, `detect` runs them one by one."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it ran, such as smaller batches for want of memory."""
+        ...
+
     def detect(self, canvases: Image, min_score: float) -> list[Detections]:
         """The faces on each of (N, H, W, 3) uint8 RGB `canvases`, in canvas pixels, best score first.
 

@@ -53,15 +53,12 @@ class Network:
 
     def run(self, blob: Float32) -> dict[str, Float32]:
         """Outputs by name, each (N, rows, k), for a (N, 3, H, W) float32 `blob`."""
-        count, feed = len(blob), self.session.inputs[0]
-        step = self._at_once or count
-        batches = [blob[i : i + step] for i in range(0, count, step)]
-        runs = [self.session.run({feed: batch}) for batch in batches]
+        runs = self.session.run_batches(blob, self._at_once)
         outputs = {}
         for index, name in enumerate(self.session.outputs):
             parts = [
-                run[index].reshape(len(batch), -1, run[index].shape[-1])
-                for run, batch in zip(runs, batches, strict=True)
+                run[index].reshape(len(run[index]) if self.batched else 1, -1, run[index].shape[-1])
+                for run in runs
             ]
             outputs[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
         return outputs

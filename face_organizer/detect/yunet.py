@@ -37,6 +37,11 @@ class YuNet:
         self.fixed_size = self._network.fixed_size
         self.batched = self._network.batched
 
+    @property
+    def notes(self) -> list[str]:
+        """See `Detector.notes`."""
+        return self._network.session.notes
+
     def detect(self, canvases: Image, min_score: float) -> list[Detections]:
         """See `Detector.detect`."""
         self._network.check(canvases)

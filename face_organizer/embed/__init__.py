@@ -23,6 +23,11 @@ class Embedder(Protocol):
     preprocessing: str
     """How a face becomes the network's input, in fixed words: part of a table's stamp."""
 
+    @property
+    def notes(self) -> list[str]:
+        """What a user should know of how it ran, such as smaller batches for want of memory."""
+        ...
+
     def embed(self, chips: Image) -> Float32:
         """(N, dim) float32, not of unit length, for (N, 112, 112, 3) uint8 RGB `chips`.
 

@@ -35,6 +35,11 @@ class ArcFace:
         self.dim = role.dim
         self.preprocessing = role.preprocessing
 
+    @property
+    def notes(self) -> list[str]:
+        """See `Embedder.notes`."""
+        return self._session.notes
+
     def embed(self, chips: Image) -> Float32:
         """See `Embedder.embed`."""
         if chips.ndim != 4 or chips.shape[1:] != (SIZE, SIZE, 3) or chips.dtype != np.uint8:
@@ -42,11 +47,7 @@ class ArcFace:
         if not len(chips):
             return np.empty((0, self.dim), np.float32)
         blob = planes(chips, mean=self._role.mean, std=self._role.std)
-        step = self._at_once or len(blob)
-        batches = [blob[i : i + step] for i in range(0, len(blob), step)]
-        vectors = np.concatenate(
-            [self._session.run({self._session.inputs[0]: batch})[0] for batch in batches]
-        )
+        vectors = np.concatenate([run[0] for run in self._session.run_batches(blob, self._at_once)])
         if vectors.shape != (len(chips), self.dim):
             raise PackError(
                 f"{self._role.path} gave {vectors.shape} for {len(chips)} faces of {self.dim} dimensions"

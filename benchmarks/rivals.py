@@ -1,0 +1,213 @@
+"""The three that are raced, each in a process of its own that stays up over all rounds, its networks loaded:
+
+- `Ours`: the worker process of `face-organizer embed` itself, given the same shards, tables written;
+- `Original`: the loop of the original scripts, InsightFace's `FaceAnalysis.get` one picture at a time, fed by
+  eight threads that read, at 640 x 640;
+- `Networks`: only the network runs that a real run of ours made, same sizes, batches and number, on tensors
+  that are ready, in as many threads as ours has lanes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import get_context
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import CORES
+
+from face_organizer import crops, extract, runtime, shards, worker
+from face_organizer.engine import open_engine, stamp_of
+from face_organizer.packs import find, resolve
+from face_organizer.runtime import CPU
+
+READERS = 8
+DET_SIZE = 640
+
+
+class Ours:
+    """`face-organizer embed` without its start."""
+
+    def __init__(self, pack_name: str, paths: Sequence[str], folder: Path, **options: Any) -> None:
+        pack = resolve(pack_name)
+        settings = extract.ExtractOptions(**options)
+        setup = worker.Setup(pack.location, settings, stamp_of(pack, settings), CPU, CORES)
+        samples = crops.samples(paths)
+        parts = shards._parts(paths)
+        self._tasks = [worker.Task(part, folder / f"{i}.pkl", samples) for i, part in enumerate(parts)]
+        self._pipe = _start(worker.serve, setup)
+        self._hear(worker.Ready)
+        self.faces = self.found = 0
+        self.stages: Counter[str] = Counter()
+
+    def __call__(self) -> float:
+        """Seconds for all the pictures."""
+        start = time.perf_counter()
+        self.faces, self.stages = 0, Counter()
+        for task in self._tasks:
+            self._pipe.send(task)
+            self.stages.update(self._hear(worker.Finished).seconds)
+        return time.perf_counter() - start
+
+    def _hear(self, kind: type) -> Any:
+        while not isinstance(message := self._pipe.recv(), kind):
+            if isinstance(message, worker.Failed):
+                raise RuntimeError(message.message)
+            self.faces += message.faces
+        return message
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+
+
+class _Rival:
+    """A process that runs a function over the same pictures whenever it is told to."""
+
+    def __init__(self, body: Any, *arguments: Any) -> None:
+        self._pipe = _start(body, *arguments)
+        self.answer: Any = self._pipe.recv()
+
+    def __call__(self) -> float:
+        self._pipe.send(True)
+        seconds, self.answer = self._pipe.recv()
+        return float(seconds)
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+
+
+class Original(_Rival):
+    """The loop of the original scripts; `answer` counts its faces and the pictures with one."""
+
+    def __init__(self, pack_name: str, paths: Sequence[str], *, every_face: bool = False) -> None:
+        super().__init__(_original, str(find(pack_name).folder), list(paths), every_face)
+
+
+class Networks(_Rival):
+    """Network runs alone; `answer` says, once made, which runs they are."""
+
+    def __init__(self, pack_name: str, paths: Sequence[str], **options: Any) -> None:
+        super().__init__(_networks, pack_name, list(paths), options)
+        self.runs: dict[str, int] = self.answer
+
+
+def _start(body: Any, *arguments: Any) -> Connection:
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    context.Process(target=body, args=(theirs, *arguments), daemon=True).start()
+    theirs.close()
+    return ours
+
+
+def _original(pipe: Connection, folder: str, paths: list[str], every_face: bool) -> None:
+    import contextlib
+    import io
+    import warnings
+
+    import cv2
+    from insightface.app import FaceAnalysis
+
+    warnings.filterwarnings("ignore", category=FutureWarning)
+    with contextlib.redirect_stdout(io.StringIO()):
+        app = FaceAnalysis(name=folder, providers=["CPUExecutionProvider"])
+        app.prepare(ctx_id=-1, det_size=(DET_SIZE, DET_SIZE), det_thresh=0.5)
+    pipe.send("ready")
+
+    def run() -> tuple[int, int]:
+        faces = found = 0
+        waiting: deque[Any] = deque()
+        with ThreadPoolExecutor(READERS) as readers:
+            left = iter(paths)
+            waiting.extend(readers.submit(cv2.imread, p) for p in itertools.islice(left, 4 * READERS))
+            while waiting:
+                picture = waiting.popleft().result()
+                waiting.extend(readers.submit(cv2.imread, p) for p in itertools.islice(left, 1))
+                seen = [] if picture is None else app.get(picture, max_num=0 if every_face else 1)
+                faces += len(seen)
+                found += bool(seen)
+        return faces, found
+
+    _serve(pipe, run)
+
+
+def _serve(pipe: Connection, run: Any) -> None:
+    try:
+        while pipe.recv():
+            start = time.perf_counter()
+            answer = run()
+            pipe.send((time.perf_counter() - start, answer))
+    except EOFError:
+        return
+
+
+class _Recorder:
+    """Stands for a session: notes shapes, and keeps one tensor of each for later."""
+
+    def __init__(self, session: runtime.Session, log: list[tuple[_Recorder, tuple[int, ...]]]) -> None:
+        self._session = session
+        self._log = log
+        self.ready: dict[tuple[int, ...], np.ndarray[Any, Any]] = {}
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._session, name)
+
+    def run(self, feeds: dict[str, Any]) -> Any:
+        (tensor,) = feeds.values()
+        self.ready.setdefault(tensor.shape, np.ascontiguousarray(tensor))
+        self._log.append((self, tensor.shape))
+        return self._session.run(feeds)
+
+    def again(self, shape: tuple[int, ...]) -> None:
+        self._session.run({self._session.inputs[0]: self.ready[shape]})
+
+
+def _networks(pipe: Connection, pack_name: str, paths: list[str], options: dict[str, Any]) -> None:
+    import cv2
+
+    cv2.setNumThreads(1)
+    pack = resolve(pack_name)
+    engine: Any = open_engine(pack, CPU)
+    log: list[tuple[_Recorder, tuple[int, ...]]] = []
+    engine.detector._network.session = _Recorder(engine.detector._network.session, log)
+    engine.embedder._session = _Recorder(engine.embedder._session, log)
+    settings = extract.ExtractOptions(**options)
+    extract.extract(
+        paths, engine, settings, stamp=stamp_of(pack, settings), lanes=CORES, samples=crops.samples(paths)
+    )
+    pipe.send(dict(Counter("x".join(map(str, shape)) for _, shape in log)))
+
+    def run() -> int:
+        left = iter(list(log))
+        lock = threading.Lock()
+
+        def lane() -> None:
+            while True:
+                with lock:
+                    one = next(left, None)
+                if one is None:
+                    return
+                one[0].again(one[1])
+
+        threads = [threading.Thread(target=lane) for _ in range(CORES)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        return len(log)
+
+    _serve(pipe, run)
+
+
+def megabytes(paths: Sequence[str]) -> float:
+    """Mean size of the files."""
+    return sum(os.path.getsize(p) for p in paths) / len(paths) / 1e6
