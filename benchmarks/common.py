@@ -1,4 +1,4 @@
-"""What the benchmarks share: where the data lies, what machine this is, packs, rounds, a row as one JSON line."""
+"""What the benchmarks share: where the data lies, what machine this is, packs, rounds, rows."""
 
 from __future__ import annotations
 
@@ -41,10 +41,19 @@ def machine() -> dict[str, Any]:
     model = platform.processor()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
-        names = [line.partition(":")[2].strip() for line in cpuinfo.read_text().splitlines() if line.startswith("model name")]
+        names = [
+            line.partition(":")[2].strip()
+            for line in cpuinfo.read_text().splitlines()
+            if line.startswith("model name")
+        ]
         model = names[0] if names else model
     packages = ("numpy", "opencv-contrib-python-headless", "onnxruntime", "faiss-cpu", "pillow")
-    return {"cpu": model, "cores": CORES, "python": platform.python_version(), **{p: version(p) for p in packages}}
+    return {
+        "cpu": model,
+        "cores": CORES,
+        "python": platform.python_version(),
+        **{p: version(p) for p in packages},
+    }
 
 
 def row(name: str, **values: Any) -> None:

@@ -37,7 +37,9 @@ for i, (line, colour) in enumerate(lines):
 for i, name in enumerate(names):
     mine = np.array([p == name for p in people])
     right.scatter(x[mine], y[mine], s=34, color=colours(i), label=name, edgecolors="white", linewidths=0.6)
-    right.annotate(name, (x[mine].mean(), y[mine].mean()), (0, 9), textcoords="offset points", ha="center", fontsize=9)
+    right.annotate(
+        name, (x[mine].mean(), y[mine].mean()), (0, 9), textcoords="offset points", ha="center", fontsize=9
+    )
 right.set(xticks=[], yticks=[], title="The 96 faces: two principal axes of their embeddings")
 right.spines[:].set_visible(False)
 figure.savefig("docs/demo.png", dpi=110)

@@ -14,8 +14,10 @@ import os
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -33,7 +35,34 @@ READERS = 8
 DET_SIZE = 640
 
 
-class Ours:
+class _Process:
+    """A process at the other end of a pipe; `cpu` collects the processor seconds of each go."""
+
+    def __init__(self, body: Any, *arguments: Any) -> None:
+        context = get_context("spawn")
+        self._pipe, theirs = context.Pipe()
+        self._process = context.Process(target=body, args=(theirs, *arguments), daemon=True)
+        self._process.start()
+        theirs.close()
+        self.cpu: list[float] = []
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        before = self._cpu_seconds()
+        yield
+        self.cpu.append(self._cpu_seconds() - before)
+
+    def _cpu_seconds(self) -> float:
+        words = Path(f"/proc/{self._process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+    def close(self) -> None:
+        """End the process."""
+        self._pipe.close()
+        self._process.join()
+
+
+class Ours(_Process):
     """`face-organizer embed` without its start."""
 
     def __init__(self, pack_name: str, paths: Sequence[str], folder: Path, **options: Any) -> None:
@@ -43,7 +72,7 @@ class Ours:
         samples = crops.samples(paths)
         parts = shards._parts(paths)
         self._tasks = [worker.Task(part, folder / f"{i}.pkl", samples) for i, part in enumerate(parts)]
-        self._pipe = _start(worker.serve, setup)
+        super().__init__(worker.serve, setup)
         self._hear(worker.Ready)
         self.faces = self.found = 0
         self.stages: Counter[str] = Counter()
@@ -52,9 +81,10 @@ class Ours:
         """Seconds for all the pictures."""
         start = time.perf_counter()
         self.faces, self.stages = 0, Counter()
-        for task in self._tasks:
-            self._pipe.send(task)
-            self.stages.update(self._hear(worker.Finished).seconds)
+        with self._counted():
+            for task in self._tasks:
+                self._pipe.send(task)
+                self.stages.update(self._hear(worker.Finished).seconds)
         return time.perf_counter() - start
 
     def _hear(self, kind: type) -> Any:
@@ -64,26 +94,19 @@ class Ours:
             self.faces += message.faces
         return message
 
-    def close(self) -> None:
-        """End the process."""
-        self._pipe.close()
 
-
-class _Rival:
+class _Rival(_Process):
     """A process that runs a function over the same pictures whenever it is told to."""
 
     def __init__(self, body: Any, *arguments: Any) -> None:
-        self._pipe = _start(body, *arguments)
+        super().__init__(body, *arguments)
         self.answer: Any = self._pipe.recv()
 
     def __call__(self) -> float:
-        self._pipe.send(True)
-        seconds, self.answer = self._pipe.recv()
+        with self._counted():
+            self._pipe.send(True)
+            seconds, self.answer = self._pipe.recv()
         return float(seconds)
-
-    def close(self) -> None:
-        """End the process."""
-        self._pipe.close()
 
 
 class Original(_Rival):
@@ -99,14 +122,6 @@ class Networks(_Rival):
     def __init__(self, pack_name: str, paths: Sequence[str], **options: Any) -> None:
         super().__init__(_networks, pack_name, list(paths), options)
         self.runs: dict[str, int] = self.answer
-
-
-def _start(body: Any, *arguments: Any) -> Connection:
-    context = get_context("spawn")
-    ours, theirs = context.Pipe()
-    context.Process(target=body, args=(theirs, *arguments), daemon=True).start()
-    theirs.close()
-    return ours
 
 
 def _original(pipe: Connection, folder: str, paths: list[str], every_face: bool) -> None:
@@ -150,25 +165,34 @@ def _serve(pipe: Connection, run: Any) -> None:
         return
 
 
-class _Recorder:
-    """Stands for a session: notes shapes, and keeps one tensor of each for later."""
+@dataclass
+class _Log:
+    """The network runs of a real run: session and shape of each, and one tensor for each that differs."""
 
-    def __init__(self, session: runtime.Session, log: list[tuple[_Recorder, tuple[int, ...]]]) -> None:
-        self._session = session
-        self._log = log
-        self.ready: dict[tuple[int, ...], np.ndarray[Any, Any]] = {}
+    runs: list[tuple[runtime.Session, tuple[int, ...]]] = field(default_factory=list)
+    ready: dict[tuple[int, tuple[int, ...]], np.ndarray[Any, Any]] = field(default_factory=dict)
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._session, name)
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Note every run inside the block."""
+        real = runtime.Session.run
 
-    def run(self, feeds: dict[str, Any]) -> Any:
-        (tensor,) = feeds.values()
-        self.ready.setdefault(tensor.shape, np.ascontiguousarray(tensor))
-        self._log.append((self, tensor.shape))
-        return self._session.run(feeds)
+        def run(session: runtime.Session, feeds: Any) -> Any:
+            (tensor,) = feeds.values()
+            self.runs.append((session, tensor.shape))
+            self.ready.setdefault((id(session), tensor.shape), np.array(tensor))
+            return real(session, feeds)
 
-    def again(self, shape: tuple[int, ...]) -> None:
-        self._session.run({self._session.inputs[0]: self.ready[shape]})
+        runtime.Session.run = run  # type: ignore[method-assign]
+        try:
+            yield
+        finally:
+            runtime.Session.run = real  # type: ignore[method-assign]
+
+    def again(self, number: int) -> None:
+        """Make one of the runs, and nothing else."""
+        session, shape = self.runs[number]
+        session.run({session.inputs[0]: self.ready[id(session), shape]})
 
 
 def _networks(pipe: Connection, pack_name: str, paths: list[str], options: dict[str, Any]) -> None:
@@ -176,34 +200,32 @@ def _networks(pipe: Connection, pack_name: str, paths: list[str], options: dict[
 
     cv2.setNumThreads(1)
     pack = resolve(pack_name)
-    engine: Any = open_engine(pack, CPU)
-    log: list[tuple[_Recorder, tuple[int, ...]]] = []
-    engine.detector._network.session = _Recorder(engine.detector._network.session, log)
-    engine.embedder._session = _Recorder(engine.embedder._session, log)
+    engine = open_engine(pack, CPU)
     settings = extract.ExtractOptions(**options)
-    extract.extract(
-        paths, engine, settings, stamp=stamp_of(pack, settings), lanes=CORES, samples=crops.samples(paths)
-    )
-    pipe.send(dict(Counter("x".join(map(str, shape)) for _, shape in log)))
+    stamp = stamp_of(pack, settings)
+    log = _Log()
+    with log.recording():
+        extract.extract(paths, engine, settings, stamp=stamp, lanes=CORES, samples=crops.samples(paths))
+    pipe.send(dict(Counter("x".join(map(str, shape)) for _, shape in log.runs)))
 
     def run() -> int:
-        left = iter(list(log))
+        left = iter(range(len(log.runs)))
         lock = threading.Lock()
 
         def lane() -> None:
             while True:
                 with lock:
-                    one = next(left, None)
-                if one is None:
+                    number = next(left, None)
+                if number is None:
                     return
-                one[0].again(one[1])
+                log.again(number)
 
         threads = [threading.Thread(target=lane) for _ in range(CORES)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return len(log)
+        return len(log.runs)
 
     _serve(pipe, run)
 

@@ -1,7 +1,7 @@
-"""Pictures a second ÷ the original loop, and ÷ what the networks alone reach; photos of 250 px and of 1,600 and more.
+"""Pictures a second ÷ the original loop, and ÷ what the networks alone reach; photos of 250 px and of 1,600.
 
 All in one run, interleaved, each in a process that stays up with its networks loaded (see rivals.py):
-starting is not counted for any of them. `python benchmarks/speed.py [--rounds 5] [--large] [--small]`
+starting is not counted for any of them. `python benchmarks/speed.py [--rounds 5] [--sizes small,large]`
 """
 
 from __future__ import annotations
@@ -18,13 +18,15 @@ from rivals import Networks, Original, Ours, megabytes
 
 LARGE = 1600
 GRAIN = 3.0
-"""Standard deviation of the noise that enlarged photos get: without a sensor's grain their files would be too small."""
+"""Standard deviation of the noise on enlarged photos: without a sensor's grain their files are too small."""
 
 
 def large_photos(folder: Path) -> list[str]:
-    """Photos of 1,600 px and more: the real ones enlarged, and portraits of 250 px laid into scenes of 1600 x 1200."""
+    """Photos of 1,600 px and more: real ones enlarged, and portraits laid into scenes of 1600 x 1200."""
     faces = DATA / "dev-faces"
-    real = pictures(faces / "picasa", faces / "opencv_series", faces / "detection_gt_dlib", faces / "group_photos")
+    real = pictures(
+        faces / "picasa", faces / "opencv_series", faces / "detection_gt_dlib", faces / "group_photos"
+    )
     random = np.random.default_rng(0)
     number = 0
     for path in real:
@@ -32,7 +34,11 @@ def large_photos(folder: Path) -> list[str]:
         if picture is None or max(picture.shape) < 300:
             continue
         scale = max(1.0, LARGE / max(picture.shape[:2]))
-        _with_grain(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC), random, folder / f"real-{number:03d}.jpg")
+        _with_grain(
+            cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC),
+            random,
+            folder / f"real-{number:03d}.jpg",
+        )
         number += 1
     scenes = [cv2.imread(p) for p in pictures(faces / "detection_gt_dlib") if "dogs" in p or "2008_00" in p]
     portraits = pictures(faces / "identities")[:: 581 // 120]
@@ -40,7 +46,9 @@ def large_photos(folder: Path) -> list[str]:
         scene = cv2.GaussianBlur(cv2.resize(scenes[number % len(scenes)], (LARGE, 1200)), None, 12)
         side = int(random.integers(400, 1100))
         x, y = int(random.integers(0, LARGE - side)), int(random.integers(0, 1200 - side))
-        scene[y : y + side, x : x + side] = cv2.resize(cv2.imread(path), (side, side), interpolation=cv2.INTER_CUBIC)
+        scene[y : y + side, x : x + side] = cv2.resize(
+            cv2.imread(path), (side, side), interpolation=cv2.INTER_CUBIC
+        )
         _with_grain(scene, random, folder / f"scene-{number:03d}.jpg")
     return pictures(folder)
 
@@ -51,7 +59,15 @@ def _with_grain(picture: Any, random: np.random.Generator, path: Path) -> None:
     save(np.ascontiguousarray(noisy[..., ::-1]), path)
 
 
-def race(name: str, pack: str, where: str, paths: list[str], rounds: int, folder: Path, **options: Any) -> None:
+def race(
+    name: str,
+    pack: str,
+    where: str,
+    paths: list[str],
+    wanted: argparse.Namespace,
+    folder: Path,
+    **options: Any,
+) -> None:
     """Ours, the networks alone and, for a pack that InsightFace runs, the original loop."""
     say(f"{name}, {pack}, {options}: {len(paths)} pictures")
     tables = folder / f"{name}-{pack}-{len(options)}"
@@ -60,11 +76,11 @@ def race(name: str, pack: str, where: str, paths: list[str], rounds: int, folder
     networks = Networks(where, paths, **options)
     rivals: dict[str, Any] = {"ours": ours, "networks": networks}
     every = options.get("faces") == "all"
-    if pack != "opencv":
+    if pack != "opencv" and not wanted.no_original:
         rivals["original"] = Original(where, paths, every_face=every)
     for rival in rivals.values():
         rival()  # a round to warm up
-    seconds = interleaved(rivals, rounds)
+    seconds = interleaved(rivals, wanted.rounds)
     faces = {"ours": ours.faces}
     if "original" in rivals:
         faces["original"] = rivals["original"].answer[0]
@@ -80,6 +96,7 @@ def race(name: str, pack: str, where: str, paths: list[str], rounds: int, folder
         rate={n: round(len(paths) / float(np.median(s)), 1) for n, s in seconds.items()},
         to_original=round(ratio(seconds["original"], seconds["ours"]), 3) if "original" in seconds else None,
         to_networks=round(ratio(seconds["networks"], seconds["ours"]), 4),
+        cpu_to_networks=round(ratio(networks.cpu[1:], ours.cpu[1:]), 4),
         faces=faces,
         stages={stage: round(s / total, 4) for stage, s in ours.stages.items()},
         runs=networks.runs,
@@ -93,6 +110,7 @@ def main() -> None:
     """Race both packs over both sizes."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--no-original", action="store_true")
     parser.add_argument("--pictures", type=int, default=576)
     parser.add_argument("--sizes", default="small,large,large-all")
     parser.add_argument("--packs", default="scrfd-mobilefacenet,opencv")
@@ -105,11 +123,11 @@ def main() -> None:
         large = large_photos(folder / "large") if "large" in wanted.sizes else []
         for pack in wanted.packs.split(","):
             if "small" in wanted.sizes:
-                race("250 px", pack, places[pack], small, wanted.rounds, folder)
+                race("250 px", pack, places[pack], small, wanted, folder)
             if "large" in wanted.sizes.split(","):
-                race("1600 px", pack, places[pack], large, wanted.rounds, folder)
+                race("1600 px", pack, places[pack], large, wanted, folder)
             if "large-all" in wanted.sizes:
-                race("1600 px", pack, places[pack], large, wanted.rounds, folder, faces="all")
+                race("1600 px", pack, places[pack], large, wanted, folder, faces="all")
 
 
 if __name__ == "__main__":

@@ -17,11 +17,22 @@ import numpy as np
 from face_organizer import align, images
 from face_organizer.detect import Detector, finder
 from face_organizer.errors import ImageError
-from face_organizer.faceswap import SAMPLE, Header, HeaderError, Verdict, crop_points, five_points, read_header, settle
+from face_organizer.faceswap import (
+    SAMPLE,
+    Header,
+    HeaderError,
+    Verdict,
+    crop_points,
+    five_points,
+    read_header,
+    settle,
+)
 from face_organizer.files import printable
 from face_organizer.types import Detections
 
-_OLD = 2.0  # alignments up to this version go with 'legacy' crops, later ones with 'head': they are judged apart
+_OLD = (
+    2.0  # alignments up to this version go with 'legacy' crops, later ones with 'head': they are judged apart
+)
 
 
 def samples(paths: Sequence[str]) -> dict[str, list[str]]:
@@ -71,7 +82,9 @@ class Crops:
             return Crop(header, reason="FaceSwap header not used: the picture is no square crop")
         verdict = self._verdict(os.path.dirname(path), header)
         if verdict.centering is None:
-            return Crop(header, reason="FaceSwap header not used: the detector does not confirm this folder's")
+            return Crop(
+                header, reason="FaceSwap header not used: the detector does not confirm this folder's"
+            )
         points = crop_points(header.landmarks[None], source.width, verdict.centering)
         landmarks = five_points(points).astype(np.float32)
         if not align.usable(landmarks)[0]:

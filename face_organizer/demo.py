@@ -23,7 +23,11 @@ from face_organizer.packs import EMBEDDED, find
 from face_organizer.runtime import CPU
 from face_organizer.types import Image
 
-PEOPLE = ("insightface/data/images/t1.jpg", "insightface/data/images/Tom_Hanks_54745.png", "skimage/data/astronaut.png")
+PEOPLE = (
+    "insightface/data/images/t1.jpg",
+    "insightface/data/images/Tom_Hanks_54745.png",
+    "skimage/data/astronaut.png",
+)
 NOBODY = ("skimage/data/coffee.png", "skimage/data/rocket.jpg")
 PHOTOS_EACH = 12
 SMALLEST = 60  # pixels: smaller faces of the samples make no portrait
@@ -39,7 +43,11 @@ def main(folder: Path) -> int:
         ["cluster", "--embeddings", str(table), "--output", str(people), "--clusters", str(count)],
     ):
         click.secho(f"\n$ face-organizer {' '.join(command)}", bold=True)
-        code = run(load(f"face_organizer.cli.{command[0]}:{command[0]}"), command[1:], name=f"face-organizer {command[0]}")
+        code = run(
+            load(f"face_organizer.cli.{command[0]}:{command[0]}"),
+            command[1:],
+            name=f"face-organizer {command[0]}",
+        )
         if code:
             return code
     click.echo(f"\nLook at them: {people}/person_A, person_B …  ({count} people; made from {photos})")
@@ -77,7 +85,7 @@ def _portraits() -> Iterator[Image]:
     for name in PEOPLE:
         picture = images.read(str(_sample(name)))
         source = images.open_source(str(_sample(name)))
-        found = finder.find([source], detector, finder.Look(min_face_size=SMALLEST, every_face=True))[0].faces
+        found = finder.find([source], detector, finder.Look(0.8, SMALLEST, every_face=True))[0].faces
         for x1, y1, x2, y2 in found.boxes[quality.size(found.boxes) >= SMALLEST].tolist():
             margin = max(x2 - x1, y2 - y1) * 0.6
             left, top = max(0, int(x1 - margin)), max(0, int(y1 - margin))

@@ -44,7 +44,9 @@ def _device(word: str, environ: Mapping[str, str]) -> tuple[Device, bool]:
     if not names or not word.isdigit():
         return Device.parse(word), False
     if int(word) >= len(names):
-        raise UsageError(f"device {word}: {DEVICES_VARIABLE} names only {len(names)} devices, numbered from 0")
+        raise UsageError(
+            f"device {word}: {DEVICES_VARIABLE} names only {len(names)} devices, numbered from 0"
+        )
     return Device.parse(names[int(word)]), True
 
 

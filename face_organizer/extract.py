@@ -166,7 +166,9 @@ def _in_order(
             pool.shutdown(wait=False, cancel_futures=True)
 
 
-def extract_chunk(paths: Sequence[str], engine: Engine, options: ExtractOptions, crops: Crops | None) -> Chunk:
+def extract_chunk(
+    paths: Sequence[str], engine: Engine, options: ExtractOptions, crops: Crops | None
+) -> Chunk:
     """Read, detect, align and embed the pictures at `paths`, in parts of bounded memory."""
     run = Run()
     pictures: list[Picture] = []
@@ -181,7 +183,11 @@ def extract_chunk(paths: Sequence[str], engine: Engine, options: ExtractOptions,
             picture.source = None
         pictures += part
     with run.stage("embed"):
-        raw = engine.embedder.embed(np.stack(chips)) if chips else np.empty((0, engine.embedder.dim), np.float32)
+        raw = (
+            engine.embedder.embed(np.stack(chips))
+            if chips
+            else np.empty((0, engine.embedder.dim), np.float32)
+        )
     with run.stage("measure"):
         return _rows(pictures, chips, raw, run)
 
@@ -306,7 +312,9 @@ def _rows(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, run
     with_face = [p for p in pictures for _ in range(len(p.found))]
     yaw, pitch, roll = quality.angles(found.landmarks)
     sharpness, brightness = quality.light(chips)
-    widths, heights = (np.array([getattr(p, side) for p in with_face], np.int32) for side in ("width", "height"))
+    widths, heights = (
+        np.array([getattr(p, side) for p in with_face], np.int32) for side in ("width", "height")
+    )
     headers = [p.header for p in with_face]
     frames = [(h.frame_dims or (0, 0)) if h else (0, 0) for h in headers]
     faces = Faces(
@@ -351,5 +359,7 @@ def _table(chunks: Sequence[Chunk], stamp: Stamp) -> FaceTable:
     starts = np.cumsum([0] + [len(c.files) for c in chunks])
     faces = Faces.concatenate([c.faces for c in chunks])
     faces.file_index[:] += np.repeat(starts[:-1], [len(c.faces) for c in chunks])
-    embeddings = np.concatenate([c.embeddings for c in chunks]) if chunks else np.empty((0, stamp.dim), np.float32)
+    embeddings = (
+        np.concatenate([c.embeddings for c in chunks]) if chunks else np.empty((0, stamp.dim), np.float32)
+    )
     return FaceTable(embeddings, faces, Files.concatenate([c.files for c in chunks]), stamp)

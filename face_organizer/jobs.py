@@ -8,7 +8,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from types import FrameType
@@ -20,9 +20,11 @@ from face_organizer import table
 from face_organizer.errors import DeviceError, FaceOrganizerError
 from face_organizer.shards import Shard
 from face_organizer.types import Faces, FaceTable, Files, Outcome
-from face_organizer.worker import Failed, Finished, Progress, Ready, Setup, Task, serve
+from face_organizer.worker import SIGNALS, Failed, Finished, Progress, Ready, Setup, Task, serve
 
-_CHUNK = 16  # pieces of a shard are cut here, so that they hold the same chunks as the whole (extract.CHUNK_FILES)
+_CHUNK = (
+    16  # pieces of a shard are cut here, so that they hold the same chunks as the whole (extract.CHUNK_FILES)
+)
 _EARLY_DEATHS = 3
 
 
@@ -182,9 +184,13 @@ class Jobs:
         if piece is None:
             self._early_deaths += 1
             if self._early_deaths >= _EARLY_DEATHS:
-                raise FaceOrganizerError(f"workers on device {worker.setup.device} end before they begin: {how}")
+                raise FaceOrganizerError(
+                    f"workers on device {worker.setup.device} end before they begin: {how}"
+                )
         elif piece.stop - piece.start > 1:
-            self._warn(f"a worker ended ({how}); its {piece.stop - piece.start} pictures are tried again in parts")
+            self._warn(
+                f"a worker ended ({how}); its {piece.stop - piece.start} pictures are tried again in parts"
+            )
             self._waiting.extendleft(reversed(piece.halves()))
         else:
             task = piece.task(self._samples)
@@ -201,8 +207,16 @@ class Jobs:
     def _start(self, setup: Setup) -> _Worker:
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        process = context.Process(target=serve, args=(theirs, setup), name=f"worker-{setup.device}", daemon=True)
-        process.start()
+        process = context.Process(
+            target=serve, args=(theirs, setup), name=f"worker-{setup.device}", daemon=True
+        )
+        # Blocked signals stay so in the new process until `serve` ignores them: Ctrl-C while it starts is the parent's.
+        resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and unblocks them then
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        try:
+            process.start()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
         return _Worker(setup, process, ours)
 
@@ -226,7 +240,7 @@ class Jobs:
                 raise Interrupted
             self._warn("stopping: the shards in hand are finished and saved first; once more stops at once")
 
-        before = {s: signal.signal(s, handler) for s in (signal.SIGINT, signal.SIGTERM)}
+        before = {s: signal.signal(s, handler) for s in SIGNALS}
         try:
             yield
         finally:

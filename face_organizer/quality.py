@@ -38,7 +38,9 @@ def outside(boxes: Float32, widths: NDArray[np.integer], heights: NDArray[np.int
     area = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
     limits = np.stack([widths, heights, widths, heights], axis=1)
     inside = np.clip(boxes, 0, limits)
-    share = 1 - np.clip(inside[:, 2:] - inside[:, :2], 0, None).prod(axis=1) / np.where(area > 0, area, np.inf)
+    share = 1 - np.clip(inside[:, 2:] - inside[:, :2], 0, None).prod(axis=1) / np.where(
+        area > 0, area, np.inf
+    )
     return np.asarray(np.clip(share, 0, 1), np.float32)
 
 

@@ -67,7 +67,13 @@ class Device:
 CPU = Device("cpu")
 
 
-_MEMORY_WORDS = ("failed to allocate", "out of memory", "bad_alloc", "bad allocation", "cuda_error_out_of_memory")
+_MEMORY_WORDS = (
+    "failed to allocate",
+    "out of memory",
+    "bad_alloc",
+    "bad allocation",
+    "cuda_error_out_of_memory",
+)
 
 
 class Session:
@@ -230,7 +236,9 @@ def _nvml_count() -> int | None:
     return int(number.value) if found == 0 else None
 
 
-def auto_devices(providers: Sequence[str] | None = None, cards: int | None = None) -> tuple[list[Device], str]:
+def auto_devices(
+    providers: Sequence[str] | None = None, cards: int | None = None
+) -> tuple[list[Device], str]:
     """The devices of `--device auto` and why: every CUDA card where there is one, else the CPU.
 
     `providers` (as ONNX Runtime lists them) and `cards` (number of CUDA cards) are looked up when not given.

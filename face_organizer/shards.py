@@ -93,7 +93,9 @@ class Workplace:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                raise FaceOrganizerError(f"{printable(self.output)}: another run is writing this table") from None
+                raise FaceOrganizerError(
+                    f"{printable(self.output)}: another run is writing this table"
+                ) from None
             try:
                 yield
             finally:
@@ -126,7 +128,9 @@ class Workplace:
         for shard in planned:
             if shard.target.exists():
                 made = table.read(shard.target)
-                good = {p for p, ok in zip(made.files.path, _unchanged(made, again), strict=True) if ok} & listed
+                good = {
+                    p for p, ok in zip(made.files.path, _unchanged(made, again), strict=True) if ok
+                } & listed
                 if len(good) == len(made.files):
                     known |= good
                     done.append(shard)
@@ -134,10 +138,15 @@ class Workplace:
                 shard.target.unlink()
             open_shards.append(shard)
         known_now = frozenset(known)
-        still = [replace(s, paths=[p for p in s.paths if p in listed and p not in known_now]) for s in open_shards]
+        still = [
+            replace(s, paths=[p for p in s.paths if p in listed and p not in known_now]) for s in open_shards
+        ]
         taken = known_now | {p for s in still for p in s.paths}
         number = 1 + max((s.number for s in planned), default=-1)
-        new = [self._shard(number + n, part) for n, part in enumerate(_parts([p for p in paths if p not in taken]))]
+        new = [
+            self._shard(number + n, part)
+            for n, part in enumerate(_parts([p for p in paths if p not in taken]))
+        ]
         todo = [s for s in still if s.paths] + new
         if todo or done:
             self._write_plan(settings, [*done, *todo])
@@ -193,7 +202,9 @@ class Workplace:
         except FileNotFoundError:
             return None
         except ValueError as error:
-            raise TableError(f"{printable(self.folder / _PLAN)}: damaged; remove the folder to start anew") from error
+            raise TableError(
+                f"{printable(self.folder / _PLAN)}: damaged; remove the folder to start anew"
+            ) from error
         if document["settings"] != settings:
             return None
         return [self._shard(int(number), paths) for number, paths in document["shards"].items()]
@@ -234,7 +245,11 @@ def _unchanged(made: FaceTable, again: Callable[[FaceTable], Any]) -> list[bool]
     look_again = again(made)
     good = []
     for path, size, time, repeat in zip(
-        made.files.path, made.files.bytes.tolist(), made.files.mtime_ns.tolist(), look_again.tolist(), strict=True
+        made.files.path,
+        made.files.bytes.tolist(),
+        made.files.mtime_ns.tolist(),
+        look_again.tolist(),
+        strict=True,
     ):
         try:
             status = os.stat(path)

@@ -13,6 +13,7 @@ import os
 import pickle
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -102,14 +103,19 @@ def merge(tables: Sequence[FaceTable], names: Sequence[str]) -> FaceTable:
     )
 
 
+def _key(column: Any, rows: Any) -> Any:
+    """The values of some rows, in a form that can be ordered."""
+    return column[rows].tobytes() if isinstance(column, np.ndarray) else [column[row] for row in rows]
+
+
 def _one_a_path(files: Files, faces: Faces, embeddings: Float32) -> Int64:
     """The rows of `files` to keep, one a path, sorted by path; their choice rests on content alone."""
     by_file = np.argsort(faces.file_index, kind="stable")
     starts = np.searchsorted(faces.file_index[by_file], np.arange(len(files) + 1))
 
     faceless, age = (np.diff(starts) == 0).tolist(), (-files.mtime_ns).tolist()
-    numbers = np.stack([files.outcome, files.bytes, files.width, files.height], axis=1, dtype=np.int64)
-    columns = (embeddings, faces.face_index, faces.box, faces.landmarks, faces.score)
+    of_file = [getattr(files, s.name) for s in Files.specs()]
+    of_face = [embeddings, *(getattr(faces, s.name) for s in Faces.specs() if s.name != "file_index")]
 
     def is_better(i: int, j: int) -> bool:
         if (faceless[i], age[i]) != (faceless[j], age[j]):
@@ -118,7 +124,7 @@ def _one_a_path(files: Files, faces: Faces, embeddings: Float32) -> Int64:
 
     def content(i: int) -> tuple[object, ...]:
         rows = by_file[starts[i] : starts[i + 1]]
-        return (numbers[i].tolist(), files.reason[i], [column[rows].tobytes() for column in columns])
+        return [_key(column, [i]) for column in of_file], [_key(column, rows) for column in of_face]
 
     paths = [os.fsencode(p) for p in files.path]
     kept: list[int] = []

@@ -5,6 +5,7 @@ A worker that dies costs the shard in its hands, nothing else: `jobs` sees its p
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import traceback
 import warnings
@@ -19,6 +20,9 @@ from face_organizer.engine import open_engine
 from face_organizer.errors import DeviceError, FaceOrganizerError
 from face_organizer.runtime import Device
 from face_organizer.types import Outcome, Stamp
+
+SIGNALS = (signal.SIGINT, signal.SIGTERM)
+"""The parent decides what they mean; workers start with them blocked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +80,9 @@ class Failed:
 def serve(pipe: Connection, setup: Setup) -> None:
     """Body of a worker process: open the networks, then shard after shard until the pipe closes."""
     # The parent decides what Ctrl-C and a stopped container mean; a worker finishes what it has in hand.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     import cv2
 
     # Lanes are the threads: OpenCV's own would fight over the same cores, and cost more than they give on a chip.
@@ -93,10 +98,15 @@ def serve(pipe: Connection, setup: Setup) -> None:
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except FaceOrganizerError as error:
-        pipe.send(Failed(str(error), isinstance(error, DeviceError)))
+        _tell(pipe, Failed(str(error), isinstance(error, DeviceError)))
     except Exception:
         # A fault of this program, not of a file: it ends the run instead of being tried on every picture.
-        pipe.send(Failed(f"a worker failed; please report this:\n{traceback.format_exc()}", False))
+        _tell(pipe, Failed(f"a worker failed; please report this:\n{traceback.format_exc()}", False))
+
+
+def _tell(pipe: Connection, failed: Failed) -> None:
+    with contextlib.suppress(OSError):  # another worker failed first, and nobody listens any more
+        pipe.send(failed)
 
 
 def _work(task: Task, engine: extract.Engine, setup: Setup, pipe: Connection) -> Finished:

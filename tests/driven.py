@@ -5,7 +5,8 @@ them, and the process above knows nothing of it. The faults come from the enviro
 
 - `SHARD_FILES`: pictures a shard;
 - `FAULT=killer`: a worker that opens `killer*.jpg` dies of SIGSEGV;
-- `FAULT=early`: a worker dies before its networks are open; with `FAULT=first`, only the first one does;
+- `FAULT=early`: a worker dies before its networks are open; with `FAULT=flaky`, every second one does, and
+  those that live are as with `killer`;
 - `FAULT=bug`: a worker meets an error of the program; `FAULT=device`: its device is not there;
 - `HOLD` (a folder): a worker that comes to a chunk beginning with a file named `HOLD_AT` writes the file `held`
   there and waits for the file `go`; with `HOLD_AT=start`, before it does anything.
@@ -36,13 +37,11 @@ def hold() -> None:
         time.sleep(0.01)
 
 
-def once(name: str) -> bool:
-    """Whether this is the first time that any process comes by."""
-    try:
-        os.close(os.open(Path(HOLD, name), os.O_CREAT | os.O_EXCL))
-    except FileExistsError:
-        return False
-    return True
+def is_odd() -> bool:
+    """Whether this is the first, third, fifth … worker."""
+    before = len(list(Path(HOLD).glob("worker-*")))
+    Path(HOLD, f"worker-{before}").touch()
+    return before % 2 == 0
 
 
 def main() -> None:
@@ -69,7 +68,7 @@ def spoil() -> None:
         return look(paths, *rest)
 
     def deadly(path: str, **options: Any) -> images.Source:
-        if FAULT == "killer" and os.path.basename(path).startswith("killer"):
+        if FAULT in ("killer", "flaky") and os.path.basename(path).startswith("killer"):
             os.kill(os.getpid(), signal.SIGSEGV)
         return open_source(path, **options)
 
@@ -82,7 +81,7 @@ def spoil() -> None:
 
 
 if IN_WORKER:
-    if FAULT == "early" or (FAULT == "first" and once("died")):
+    if FAULT == "early" or (FAULT == "flaky" and is_odd()):
         os._exit(7)
     if HOLD_AT == "start":
         hold()

@@ -41,7 +41,17 @@ class Running:
         self.output = output
         self.work = output.with_name(output.name + ".work")
         self._log = output.with_name(output.name + ".log")
-        command = [sys.executable, str(DRIVEN), "embed", "-i", str(photos), "-o", str(output), "--pack", "opencv"]
+        command = [
+            sys.executable,
+            str(DRIVEN),
+            "embed",
+            "-i",
+            str(photos),
+            "-o",
+            str(output),
+            "--pack",
+            "opencv",
+        ]
         if "--device" not in words:
             command += ["--device", "cpu"]
         with open(self._log, "wb") as log:
@@ -70,7 +80,10 @@ class Running:
     def reach(self, shards: int) -> None:
         """Wait until the plan stands and so many shards are made."""
         wait_for(
-            lambda: ((self.work / "plan.json").exists() and self.shards() >= shards) or self.process.poll() is not None,
+            lambda: (
+                ((self.work / "plan.json").exists() and self.shards() >= shards)
+                or self.process.poll() is not None
+            ),
             f"{shards} shards:\n{self.said}",
         )
 

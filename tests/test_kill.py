@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import time
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from running import Running, command_of, run, some_photos, wait_for
 
 pytestmark = pytest.mark.slow
 
-COUNT, SHARD = 64, 16
+COUNT = 48  # three shards
 
 
 @pytest.fixture(scope="module")
@@ -44,29 +45,15 @@ def completes(photos: Path, output: Path, undisturbed: bytes) -> None:
     assert left == {output.name}
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_the_main_process_is_killed(photos: Path, undisturbed: bytes, tmp_path: Path, seed: int) -> None:
     output = tmp_path / "faces.pkl"
-    running = Running(photos, output)
-    running.reach(shards=seed)
-    if seed < COUNT // SHARD - 1:
-        wait_for(lambda: True, "")
-        signal.sigtimedwait([], random.Random(seed).uniform(0, 0.1))
-    running.kill()
-    if running.end() == 0:
-        assert seed == COUNT // SHARD - 1, "only the last moment may come too late"
-    else:
-        assert not output.exists()
-    completes(photos, output, undisturbed)
-
-
-def test_killed_again_and_again(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
-    output = tmp_path / "faces.pkl"
-    for shards in (1, 2, 3):
+    for shards in (seed % 2, 1 + seed % 2):  # killed twice, a random while after so many shards are made
         running = Running(photos, output)
         running.reach(shards)
+        time.sleep(random.Random(seed + shards).uniform(0, 0.1))
         running.kill()
-        running.end()
+        assert running.end() in (-signal.SIGKILL, 0)  # 0: the moment came too late
         assert output.exists() or running.shards() >= shards, "what was made stays"
     completes(photos, output, undisturbed)
 
@@ -74,7 +61,9 @@ def test_killed_again_and_again(photos: Path, undisturbed: bytes, tmp_path: Path
 @pytest.mark.parametrize("devices", ["cpu", "cpu,cpu"])
 def test_workers_are_killed(photos: Path, undisturbed: bytes, tmp_path: Path, devices: str) -> None:
     output = tmp_path / "faces.pkl"
-    running = Running(photos, output, "--device", devices, "--workers", "1", HOLD=str(tmp_path), HOLD_AT="016.jpg")
+    running = Running(
+        photos, output, "--device", devices, "--workers", "1", HOLD=str(tmp_path), HOLD_AT="016.jpg"
+    )
     wait_for((tmp_path / "held").exists, "the worker holds")
     victims = running.workers()
     assert len(victims) == len(devices.split(","))

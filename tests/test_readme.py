@@ -44,13 +44,21 @@ def test_blocks_run_in_order(desk: Path) -> None:
     for block in BLOCKS:
         if block in MAKE_BLOCKS:
             continue
-        ran = subprocess.run(["bash", "-euo", "pipefail", "-c", block], cwd=desk, env=environment, capture_output=True, text=True)
+        ran = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", block],
+            cwd=desk,
+            env=environment,
+            capture_output=True,
+            text=True,
+        )
         assert ran.returncode == 0, f"{block}\n{ran.stdout}\n{ran.stderr}"
     people = sorted(p.name for p in (desk / "people").iterdir() if p.is_dir() and p.name.startswith("person"))
     assert people == ["person_A", "person_B"]
     sorted_files = {f.name for f in (desk / "people" / "person_A").iterdir()}
     assert len({name.rpartition("_")[0] for name in sorted_files}) == 1, "person_A holds two people"
-    assert sum(1 for f in (desk / "clustered_faces").glob("person_*/*")) == sum(1 for f in (desk / "input").rglob("*.jpg"))
+    assert sum(1 for f in (desk / "clustered_faces").glob("person_*/*")) == sum(
+        1 for f in (desk / "input").rglob("*.jpg")
+    )
     assert not (desk / "event_people").exists(), "undo left its folder behind"
     assert (desk / "faces.faces" / "meta.json").is_file()
 
@@ -59,7 +67,9 @@ def test_blocks_run_in_order(desk: Path) -> None:
 def test_make_blocks_name_targets_that_ci_runs(block: str) -> None:
     ci = (ROOT / ".ci" / "run").read_text()
     for command in block.strip().splitlines():
-        planned = subprocess.run(["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True)
+        planned = subprocess.run(
+            ["make", "-n", *command.split()[1:]], cwd=ROOT, capture_output=True, text=True
+        )
         assert planned.returncode == 0, planned.stderr
         assert command in ci, f"{command} is in the README and CI does not run it"
 

@@ -128,7 +128,12 @@ def test_a_failing_run_is_one_line() -> None:
 @pytest.mark.parametrize(
     ("providers", "cards", "devices", "word"),
     [
-        (["CUDAExecutionProvider", "CPUExecutionProvider"], 2, [Device("cuda", 0), Device("cuda", 1)], "2 CUDA"),
+        (
+            ["CUDAExecutionProvider", "CPUExecutionProvider"],
+            2,
+            [Device("cuda", 0), Device("cuda", 1)],
+            "2 CUDA",
+        ),
         (["CUDAExecutionProvider", "CPUExecutionProvider"], 0, [CPU], "no CUDA device"),
         (["CPUExecutionProvider"], 1, [CPU], "no CUDA in it"),
         (["CPUExecutionProvider"], 0, [CPU], "no CUDA device"),

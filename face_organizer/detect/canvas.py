@@ -39,7 +39,9 @@ class Placement:
         Whole numbers are the centers of pixels, so a shrunk picture's pixel p lies at r·p + (r − 1)/2.
         """
         angle = math.radians(self.turn)
-        linear = self.scale * np.array([[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]])
+        linear = self.scale * np.array(
+            [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+        )
         middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
         shift = middle - linear @ np.array([self.x, self.y]) + linear @ np.full(2, (reduction - 1) / 2)
         return np.column_stack([linear * reduction, shift])

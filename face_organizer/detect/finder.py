@@ -40,6 +40,8 @@ STRAIGHTENINGS = 2
 """Detectors tell less of a tilt than there is, so what is left of it may be seen at the second go."""
 TURNS = (90, 180, 270)
 ALL_TURNS = (0, 45, 90, 135, 180, 225, 270, 315)
+HALF_STEP = 22
+"""Degrees to either side of the best of those: YuNet's landmarks do not tell a tilt, its score does."""
 
 
 class Pixels(Protocol):
@@ -92,7 +94,10 @@ def first(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Pla
     """The canvas of the first look."""
     longer = max(picture.width, picture.height)
     if detector.fixed_size:
-        return _square(canvas.whole(picture.width, picture.height, detector.fixed_size, BORDER, turn), detector.fixed_size)
+        return _square(
+            canvas.whole(picture.width, picture.height, detector.fixed_size, BORDER, turn),
+            detector.fixed_size,
+        )
     if look.canvas:
         return canvas.whole(picture.width, picture.height, look.canvas, 0.0, turn)
     if look.every_face:
@@ -184,6 +189,16 @@ def _look_at_unsure(pictures: Sequence[Pixels], found: list[Found], detector: De
     for i, other in _best_upright(pictures, wide, found, detector, look).items():
         if i not in best or other.score > best[i].score:
             best[i] = other
+    between = {
+        i: [
+            canvas.around(seen.face.boxes[0], SECOND_LOOK, SECOND_LOOK_FACE, (seen.turn + step) % 360)
+            for step in (-HALF_STEP, HALF_STEP)
+        ]
+        for i, seen in best.items()
+    }
+    for i, other in _best_upright(pictures, between, found, detector, look).items():
+        if other.score > best[i].score:
+            best[i] = other
     again: dict[int, list[Placement]] = {}
     for i, seen in best.items():
         if not look.every_face:
@@ -203,7 +218,9 @@ def _straighten(pictures: Sequence[Pixels], found: list[Found], detector: Detect
             row = main_face(one.faces.boxes, pictures[i].width, pictures[i].height)
             roll = float(align.roll(one.faces.landmarks[row : row + 1])[0])
             if abs(_signed(roll - one.turn)) > detector.straight:
-                tilted[i] = [canvas.around(one.faces.boxes[row], SECOND_LOOK, SECOND_LOOK_FACE, round(roll) % 360)]
+                tilted[i] = [
+                    canvas.around(one.faces.boxes[row], SECOND_LOOK, SECOND_LOOK_FACE, round(roll) % 360)
+                ]
     for i, seen in _best_upright(pictures, tilted, found, detector, look).items():
         if seen.score > found[i].faces.scores.max():
             found[i].faces, found[i].turn = seen.face, seen.turn
@@ -241,7 +258,9 @@ def is_unsure(faces: Detections, turn: int, sure: float) -> NDArray[np.bool_]:
     """(n,) whether a face, found in a picture turned by `turn`, may not be upright there: a score below `sure`,
     landmarks turned by more than `MOST_ROLL`, or unlike those of any face."""
     odd = ~align.usable(faces.landmarks) | (align.misfit(faces.landmarks) > MOST_MISFIT)
-    unsure: NDArray[np.bool_] = odd | (faces.scores < sure) | (np.abs(_roll(faces.landmarks, turn)) > MOST_ROLL)
+    unsure: NDArray[np.bool_] = (
+        odd | (faces.scores < sure) | (np.abs(_roll(faces.landmarks, turn)) > MOST_ROLL)
+    )
     return unsure
 
 

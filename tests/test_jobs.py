@@ -1,0 +1,215 @@
+"""Workers that die, fail or find no device; and the same table from any number of devices."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making_tables import content
+from running import Running, run, some_photos
+
+from face_organizer import table
+from face_organizer.engine import choose_devices
+from face_organizer.errors import UsageError
+from face_organizer.runtime import Device
+from face_organizer.types import FaceTable, Outcome
+
+COUNT = 40
+
+
+@pytest.fixture(scope="module")
+def photos(dev_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return some_photos(dev_faces, tmp_path_factory.mktemp("jobs") / "photos", COUNT)
+
+
+@pytest.fixture(scope="module")
+def plain(photos: Path) -> Path:
+    output = photos.parent / "plain.pkl"
+    code, said = run(photos, output)
+    assert code == 0, said
+    return output
+
+
+def without(made: FaceTable, *names: str) -> FaceTable:
+    return made.take_files(np.array([Path(p).name not in names for p in made.files.path], bool))
+
+
+def close(one: FaceTable, other: FaceTable) -> None:
+    """The same faces and embeddings; a chunk of another composition may differ in the last bits."""
+    assert list(one.files.outcome) == list(other.files.outcome)
+    assert list(one.faces.file_index) == list(other.faces.file_index)
+    np.testing.assert_allclose(one.faces.box, other.faces.box, atol=1e-2)
+    np.testing.assert_allclose(one.embeddings, other.embeddings, atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_picture_that_kills_its_worker(photos: Path, plain: Path, tmp_path: Path) -> None:
+    killers = ["killer.jpg", "killer 2.jpg"]
+    folder = tmp_path / "photos"
+    shutil.copytree(photos, folder)
+    for name in killers:
+        shutil.copyfile(photos / "005.jpg", folder / name)
+    output = tmp_path / "faces.pkl"
+    code, said = run(folder, output, FAULT="killer", SHARD_FILES="64")
+    assert code == 3, said
+    made = table.read(output)
+    bad = np.flatnonzero(made.files.outcome == Outcome.UNREADABLE)
+    reasons = {Path(made.files.path[i]).name: made.files.reason[i] for i in bad}
+    assert reasons == dict.fromkeys(killers, "ended the process that read it: killed by SIGSEGV")
+    assert all(f"{folder / name}: ended the process" in said for name in killers)
+    rest = without(made, *killers)
+    expected = table.read(plain)
+    assert [Path(p).name for p in rest.files.path] == [Path(p).name for p in expected.files.path]
+    close(rest, expected)
+    assert {p.name for p in tmp_path.iterdir()} == {"photos", "faces.pkl", "faces.pkl.log"}
+    # Known now: it kills nobody a second time, until someone asks for it.
+    code, said = run(folder, output, FAULT="killer")
+    assert (code, "a worker ended" in said) == (3, False)
+    assert content(table.read(output)) == content(made)
+    code, said = run(folder, output, "--retry-failed")
+    assert code == 0, said
+    assert table.read(output).outcome_counts()["faces"] == COUNT + len(killers)
+
+
+@pytest.mark.slow
+def test_a_killer_alone(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copyfile(photos / "005.jpg", folder / "killer.jpg")
+    code, said = run(folder, tmp_path / "faces.pkl", FAULT="killer")
+    assert code == 3, said
+    made = table.read(tmp_path / "faces.pkl")
+    assert made.outcome_counts()["unreadable"] == made.total_files == 1
+    assert made.files.bytes[0] == (folder / "killer.jpg").stat().st_size
+    assert not made.files.retry[0]
+
+
+@pytest.mark.slow
+def test_workers_that_die_before_they_begin(photos: Path, tmp_path: Path) -> None:
+    running = Running(photos, tmp_path / "faces.pkl", FAULT="early")
+    assert running.end() == 1
+    assert running.said.splitlines()[-1] == "Error: workers on device cpu end before they begin: exit code 7"
+    assert not running.output.exists()
+
+
+@pytest.mark.slow
+def test_early_deaths_count_only_in_a_row(photos: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "killer.jpg"):
+        shutil.copyfile(photos / "005.jpg", folder / name)
+    code, said = run(folder, tmp_path / "faces.pkl", FAULT="flaky", HOLD=str(tmp_path))
+    assert code == 3, said
+    assert len(list(tmp_path.glob("worker-*"))) >= 6, "three of them died early"
+    assert table.read(tmp_path / "faces.pkl").outcome_counts()["faces"] == 4
+
+
+@pytest.mark.slow
+def test_a_fault_of_the_program_ends_the_run(photos: Path, tmp_path: Path) -> None:
+    running = Running(photos, tmp_path / "faces.pkl", FAULT="bug")
+    assert running.process.wait(60) == 1
+    assert running.said.count("ZeroDivisionError: a fault of the program") == 1, "told once, not tried again"
+    assert "please report this" in running.said
+    assert not running.output.exists()
+    code, said = run(photos, running.output)
+    assert code == 0, said
+
+
+@pytest.mark.slow
+def test_a_device_that_is_not_there(photos: Path, tmp_path: Path) -> None:
+    running = Running(photos, tmp_path / "faces.pkl", "--device", "cpu,cpu", FAULT="device")
+    assert running.end() == 4
+    errors = [line for line in running.said.splitlines() if line.startswith("Error")]
+    assert errors == ["Error: device 0 was asked for, but it is a toaster; use --device cpu"]
+    assert running.said.splitlines()[-1] == errors[0]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("devices", ["cpu,cpu", "cpu,cpu,cpu,cpu,cpu"])
+def test_any_number_of_devices_gives_the_same_bytes(
+    photos: Path, plain: Path, tmp_path: Path, devices: str
+) -> None:
+    output = tmp_path / "faces.pkl"
+    code, said = run(
+        photos,
+        output,
+        "--device",
+        devices,
+        "--workers",
+        "1",
+        SHARD_FILES="16" if devices == "cpu,cpu" else "8",
+    )
+    assert code == 0, said
+    assert output.read_bytes() == plain.read_bytes()
+
+
+@pytest.mark.slow
+def test_shards_and_lanes_make_no_difference(photos: Path, plain: Path, tmp_path: Path) -> None:
+    output = tmp_path / "faces.pkl"
+    code, said = run(photos, output, "--workers", "3", SHARD_FILES="48")
+    assert code == 0, said
+    assert content(table.read(output)) == content(table.read(plain))
+
+
+@pytest.mark.slow
+def test_numbers_of_devices_mapped_by_the_environment(photos: Path, plain: Path, tmp_path: Path) -> None:
+    running = Running(photos, tmp_path / "faces.pkl", "--device", "0,1", FACE_ORGANIZER_DEVICES="cpu,cpu")
+    assert running.end() == 0, running.said
+    assert "Device cpu, cpu" in running.said
+    assert running.output.read_bytes() == plain.read_bytes()
+
+
+CPU, CARD = Device("cpu"), Device("cuda", 3)
+
+
+@pytest.mark.parametrize(
+    ("option", "environ", "devices"),
+    [
+        ("cpu", {}, [CPU]),
+        ("cpu,cpu", {}, [CPU, CPU]),
+        (" CPU , 3", {}, [CPU, CARD]),
+        (None, {"GPU_ID": "3"}, [CARD]),
+        ("cpu", {"GPU_ID": "3"}, [CPU]),
+        (None, {"GPU_ID": "1", "FACE_ORGANIZER_DEVICES": "3,cpu"}, [CPU]),
+        ("0,1", {"FACE_ORGANIZER_DEVICES": "cpu, 3"}, [CPU, CARD]),
+        ("cpu", {"FACE_ORGANIZER_DEVICES": "3"}, [CPU]),
+        ("3", {"FACE_ORGANIZER_DEVICES": ""}, [CARD]),
+    ],
+)
+def test_choice_of_devices(option: str | None, environ: dict[str, str], devices: list[Device]) -> None:
+    assert choose_devices(option, environ)[0] == devices
+
+
+def test_why_a_device() -> None:
+    assert choose_devices("cpu", {})[1] == "as asked"
+    assert choose_devices(None, {"GPU_ID": "3"})[1] == "GPU_ID=3"
+    assert (
+        "1 being cpu by FACE_ORGANIZER_DEVICES" in choose_devices("1", {"FACE_ORGANIZER_DEVICES": "3,cpu"})[1]
+    )
+
+
+@pytest.mark.parametrize(
+    ("option", "environ"),
+    [
+        ("toaster", {}),
+        ("cpu,", {}),
+        ("-1", {}),
+        (None, {"GPU_ID": "first"}),
+        ("2", {"FACE_ORGANIZER_DEVICES": "cpu,cpu"}),
+        ("0", {"FACE_ORGANIZER_DEVICES": "toaster"}),
+    ],
+)
+def test_words_that_are_no_device(option: str | None, environ: dict[str, str]) -> None:
+    with pytest.raises(UsageError, match="device"):
+        choose_devices(option, environ)
+
+
+def test_how_an_end_is_told() -> None:
+    from face_organizer.jobs import _how
+
+    assert _how(-signal.SIGSEGV) == "killed by SIGSEGV"
+    assert _how(-signal.SIGKILL) == "killed by SIGKILL, likely out of memory"
+    assert _how(1) == "exit code 1"
