@@ -150,6 +150,7 @@ class Jobs:
         match message:
             case Ready():
                 worker.ready = True
+                self._early_deaths = 0
             case Progress():
                 self._on_progress(message)
             case Finished():
