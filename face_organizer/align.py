@@ -74,7 +74,8 @@ def _fit(
 
 
 def for_reduced(matrix: Float32, reduction: float) -> Float32:
-    """`matrix` (2, 3) of `estimate` for the same picture shrunk by `reduction`, whole numbers being centers of pixels."""
+    """`matrix` (2, 3) of `estimate` for the same picture shrunk by `reduction`, whole numbers being centers
+    of pixels."""
     if reduction == 1:
         return matrix
     linear = matrix[:, :2] * np.float32(reduction)
@@ -83,7 +84,8 @@ def for_reduced(matrix: Float32, reduction: float) -> Float32:
 
 
 def roll(landmarks: NDArray[np.floating]) -> Float32:
-    """(n,) degrees in (-180, 180] that the faces of (n, 5, 2) `landmarks` are turned clockwise in their picture."""
+    """(n,) degrees in (-180, 180] that the faces of (n, 5, 2) `landmarks` are turned clockwise in their
+    picture."""
     with np.errstate(all="ignore"):
         turn, _, _ = _fit(landmarks, TEMPLATE)
     return np.asarray(np.degrees(np.angle(turn.conj())), np.float32)
@@ -92,9 +94,9 @@ def roll(landmarks: NDArray[np.floating]) -> Float32:
 def misfit(landmarks: NDArray[np.floating]) -> Float32:
     """(n,) how unlike any frontal face (n, 5, 2) `landmarks` are, whatever their size, turn and place.
 
-    The root mean square distance between them and the template laid on them, over the template's own spread as
-    it lies there: 0 for the template, about 0.1 for frontal faces, up to 0.3 for profiles, 1 and more for points that
-    make no face. Infinite where the points lie all in one place.
+    The root mean square distance between them and the template laid on them, over the template's own spread
+    as it lies there: 0 for the template, about 0.1 for frontal faces, up to 0.3 for profiles, 1 and more for
+    points that make no face. Infinite where the points lie all in one place.
     """
     points = landmarks[..., 0].astype(np.float64) + 1j * landmarks[..., 1].astype(np.float64)
     points = points - points.mean(axis=1, keepdims=True)

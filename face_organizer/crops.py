@@ -36,7 +36,8 @@ _OLD = (
 
 
 def samples(paths: Sequence[str]) -> dict[str, list[str]]:
-    """For each folder of `paths`, up to eight of its PNGs, spread over it, by which its headers are judged."""
+    """For each folder of `paths`, up to eight of its PNGs, spread over it, by which its headers are
+    judged."""
     by_folder: dict[str, list[str]] = defaultdict(list)
     for path in paths:
         if images.ending(path) == ".png":
@@ -51,8 +52,8 @@ def samples(paths: Sequence[str]) -> dict[str, list[str]]:
 
 @dataclass(frozen=True, slots=True)
 class Crop:
-    """What a picture's header says: None where it has none; `found` its one face, in the picture's pixels, where it is
-    believed; `reason` why not, where it has one that is not."""
+    """What a picture's header says: None where it has none; `found` its one face, in the picture's pixels,
+    where it is believed; `reason` why not, where it has one that is not."""
 
     header: Header | None = None
     found: Detections | None = None

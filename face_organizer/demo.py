@@ -55,7 +55,8 @@ def main(folder: Path) -> int:
 
 
 def make_photos(folder: Path) -> int:
-    """Write the demo's photos into three 'cameras', whose file names collide on purpose; the number of people."""
+    """Write the demo's photos into three 'cameras', whose file names collide on purpose; the number of
+    people."""
     import cv2
 
     rng = np.random.default_rng(7)

@@ -1,4 +1,5 @@
-"""The one slow step, whole: pictures in, a face table out, over any number of devices and through any kill."""
+"""The one slow step, whole: pictures in, a face table out, over any number of devices and through any
+kill."""
 
 from __future__ import annotations
 
@@ -22,8 +23,8 @@ from face_organizer.worker import Progress, Setup
 
 @dataclass(frozen=True, slots=True)
 class Again:
-    """What to look at again although it is known: `force` everything, `failed` what could not be used for whatever
-    reason, `contents` what holds other bytes than before under the same size and time."""
+    """What to look at again although it is known: `force` everything, `failed` what could not be used for
+    whatever reason, `contents` what holds other bytes than before under the same size and time."""
 
     force: bool = False
     failed: bool = False
@@ -41,7 +42,8 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The table, what making it took, and how many of its pictures were known already or are no longer in it."""
+    """The table, what making it took, and how many of its pictures were known already or are no longer in
+    it."""
 
     table: FaceTable
     report: Report
@@ -50,7 +52,8 @@ class Embedded:
 
 
 def plan_workers(requested: int | None, devices: Sequence[Device]) -> Workers:
-    """How many lanes each device gets: `requested`, else as cores and memory allow, shared among the devices."""
+    """How many lanes each device gets: `requested`, else as cores and memory allow, shared among the
+    devices."""
     memory = available_memory().bytes
     if requested is not None:
         return choose_workers(requested, 0, memory // len(devices))
@@ -72,8 +75,8 @@ def embed(
     on_progress: Callable[[Progress], None],
     warn: Callable[[str], None],
 ) -> Embedded:
-    """Make the table of `paths` (sorted) at `output`, looking only at what is new, changed or failed for a passing
-    reason. Raises `Interrupted` after Ctrl-C, with all that was finished saved for the next call."""
+    """Make the table of `paths` (sorted) at `output`, looking only at what is new, changed or failed for a
+    passing reason. Raises `Interrupted` after Ctrl-C, with all that was finished saved for the next call."""
     stamp = stamp_of(pack, options, shard)
     workplace = shards.Workplace(output)
     with workplace.locked():

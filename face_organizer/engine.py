@@ -14,16 +14,17 @@ from face_organizer.packs import Pack
 from face_organizer.runtime import Device, auto_devices
 from face_organizer.types import Stamp
 
-
 DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"
-"""Environment variable: what device numbers stand for, such as `cpu,cpu` to try a two-GPU flow without GPUs."""
+"""Environment variable: what device numbers stand for, such as `cpu,cpu` to try a two-GPU flow without
+GPUs."""
 
 
 def choose_devices(option: str | None, environ: Mapping[str, str]) -> tuple[list[Device], str]:
-    """The devices of `--device` (`auto`, `cpu`, `0`, `0,1`, `cpu,cpu`), else of the variable GPU_ID; and why, in words.
+    """The devices of `--device` (`auto`, `cpu`, `0`, `0,1`, `cpu,cpu`), else of the variable GPU_ID; and why,
+    in words.
 
-    `auto` is every CUDA card there is, else the CPU. A number picks that entry of FACE_ORGANIZER_DEVICES where
-    that is set, else that card. Raises `UsageError` for a word that names no device.
+    `auto` is every CUDA card there is, else the CPU. A number picks that entry of FACE_ORGANIZER_DEVICES
+    where that is set, else that card. Raises `UsageError` for a word that names no device.
     """
     words, why = option or "auto", "as asked"
     if option is None and environ.get("GPU_ID"):
@@ -56,7 +57,8 @@ def open_engine(pack: Pack, device: Device) -> Engine:
 
 
 def stamp_of(pack: Pack, options: ExtractOptions, shard: str = "") -> Stamp:
-    """The stamp of every table that the networks of `pack` make under `options`; `shard` is that of `--shard`."""
+    """The stamp of every table that the networks of `pack` make under `options`; `shard` is that of
+    `--shard`."""
     return Stamp(
         pack=pack.name,
         detector=pack.detector.kind,

@@ -32,9 +32,9 @@ CHUNK_PIXELS = 64_000_000  # pixels of the pictures that one lane holds at a tim
 class ExtractOptions:
     """What to look for. `faces` is `largest` (one row a picture) or `all`; sizes are source pixels.
 
-    `det_size` overrides the side of the first canvas, in pixels, a multiple of 32; `turns` allows to look at turned
-    pictures; `max_side` shrinks pictures to that longer side first; `enhance` is `none` or `clahe`; `headers`
-    believes FaceSwap headers that the detector confirms.
+    `det_size` overrides the side of the first canvas, in pixels, a multiple of 32; `turns` allows to look at
+    turned pictures; `max_side` shrinks pictures to that longer side first; `enhance` is `none` or `clahe`;
+    `headers` believes FaceSwap headers that the detector confirms.
     """
 
     faces: str = "largest"
@@ -65,7 +65,8 @@ class Engine:
 
 @dataclass(slots=True)
 class Run:
-    """What looking took and met: seconds by stage summed over lanes, counters, notes for the user, each once."""
+    """What looking took and met: seconds by stage summed over lanes, counters, notes for the user, each
+    once."""
 
     seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
     counts: Counter[str] = field(default_factory=Counter)
@@ -152,7 +153,8 @@ def extract(
 def _in_order(
     chunks: Sequence[Sequence[str]], work: Callable[[Sequence[str]], Chunk], lanes: int
 ) -> Iterator[Chunk]:
-    """`work` on every chunk in `lanes` threads, results in order; few wait at a time, so that memory is bounded."""
+    """`work` on every chunk in `lanes` threads, results in order; few wait at a time, so that memory is
+    bounded."""
     waiting: deque[Future[Chunk]] = deque()
     with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
         try:
@@ -208,7 +210,8 @@ def _read_in_parts(paths: Sequence[str], options: ExtractOptions, run: Run) -> I
 
 
 def read(path: str, options: ExtractOptions) -> Picture:
-    """The picture at `path` with the pixels of its first look, or with the outcome and the reason why it has none."""
+    """The picture at `path` with the pixels of its first look, or with the outcome and the reason why it has
+    none."""
     picture = Picture(path)
     try:
         with contextlib.suppress(OSError):
@@ -288,7 +291,8 @@ def choose(picture: Picture, found: finder.Found, options: ExtractOptions) -> No
 def aligned(picture: Picture) -> list[Image]:
     """The faces of a picture as 112 x 112 RGB chips, in the order of `picture.found`.
 
-    Cut from pixels shrunk no further than the chip itself shrinks them: a small face comes from the whole picture.
+    Cut from pixels shrunk no further than the chip itself shrinks them: a small face comes from the whole
+    picture.
     """
     if picture.source is None or not len(picture.found):
         return []

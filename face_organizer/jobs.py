@@ -1,4 +1,5 @@
-"""A process for each device; shards go to whichever is free. Dead workers, lost devices and Ctrl-C end up here."""
+"""A process for each device; shards go to whichever is free. Dead workers, lost devices and Ctrl-C end up
+here."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import os
 import signal
 from collections import Counter, deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
@@ -105,7 +106,8 @@ class Jobs:
 
     def run(self, shards: Sequence[Shard]) -> Report:
         """Have every shard's table made. Raises `DeviceError` for a device that does not run, `Interrupted`
-        after Ctrl-C with all finished shards on disk, `FaceOrganizerError` where workers cannot be started."""
+        after Ctrl-C with all finished shards on disk, `FaceOrganizerError` where workers cannot be
+        started."""
         self._waiting.extend(_Piece(shard, 0, len(shard.paths)) for shard in shards)
         with self._signals():
             try:
@@ -141,10 +143,10 @@ class Jobs:
     def _hand_out(self, worker: _Worker) -> None:
         worker.piece = self._waiting.popleft()
         worker.task = worker.piece.task(self._samples)
-        try:
+        with suppress(
+            BrokenPipeError, ConnectionResetError
+        ):  # it just died: its pipe says so in the next turn
             worker.pipe.send(worker.task)
-        except (BrokenPipeError, ConnectionResetError):
-            pass  # it just died: its pipe says so in the next turn
 
     def _heard(self, worker: _Worker, message: Any) -> None:
         match message:
@@ -162,7 +164,8 @@ class Jobs:
     def _complete(self, worker: _Worker) -> None:
         piece, task = worker.piece, worker.task
         worker.piece = worker.task = None
-        assert piece is not None and task is not None
+        assert piece is not None
+        assert task is not None
         if not piece.whole:
             self._keep_piece(piece.shard, task)
 
@@ -211,8 +214,9 @@ class Jobs:
         process = context.Process(
             target=serve, args=(theirs, setup), name=f"worker-{setup.device}", daemon=True
         )
-        # Blocked signals stay so in the new process until `serve` ignores them: Ctrl-C while it starts is the parent's.
-        resource_tracker.ensure_running()  # multiprocessing starts it with the first process, and unblocks them then
+        # Blocked signals stay so in the new process until `serve` ignores them: Ctrl-C while it starts is
+        # the parent's. multiprocessing starts it with the first process, and unblocks them then
+        resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
             process.start()

@@ -14,8 +14,9 @@ from face_organizer.align import TEMPLATE, roll
 from face_organizer.types import Float32, Image
 
 _DEPTH = np.array([0.0, 0.0, 14.0, 2.0, 2.0])
-"""How far eyes, nose tip and corners of the mouth stand out towards the viewer, in pixels of the 112-pixel template,
-whose 35 pixels between the eyes are some 63 mm: the nose tip about 25 mm before the eyes, the corners of the mouth 4."""
+"""How far eyes, nose tip and corners of the mouth stand out towards the viewer, in pixels of the 112-pixel
+template, whose 35 pixels between the eyes are some 63 mm: the nose tip about 25 mm before the eyes, the
+corners of the mouth 4."""
 
 
 def _solid() -> NDArray[np.float64]:
@@ -66,8 +67,9 @@ def light(chips: Sequence[Image]) -> tuple[Float32, Float32]:
     """Sharpness and brightness, each (n,), of n RGB chips of 112 x 112 pixels.
 
     Sharpness is the variance of the Laplacian of the luma (Pech-Pacheco et al., "Diatom autofocusing in
-    brightfield microscopy", 2000), its mean taken for 0: 0 for a flat chip; photos that are blurred, or were enlarged
-    to the chip's size, stay below some 50, sharp ones reach several hundreds. Brightness is the mean luma, 0 to 255.
+    brightfield microscopy", 2000), its mean taken for 0: 0 for a flat chip; photos that are blurred, or were
+    enlarged to the chip's size, stay below some 50, sharp ones reach several hundreds. Brightness is the mean
+    luma, 0 to 255.
     """
     import cv2
 

@@ -93,7 +93,8 @@ class Session:
         self._most = 1 << 30
 
     def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        """All outputs, in the order of `outputs`. OutOfMemoryError, or FaceOrganizerError where the runtime fails."""
+        """All outputs, in the order of `outputs`. OutOfMemoryError, or FaceOrganizerError where the runtime
+        fails."""
         try:
             results: list[np.ndarray[Any, Any]] = self._raw.run(None, dict(feeds))
         except Exception as error:
@@ -106,8 +107,8 @@ class Session:
     def run_batches(self, blob: Float32, at_once: int) -> list[list[np.ndarray[Any, Any]]]:
         """The outputs for each batch of `blob` (N, …), at most `at_once` rows a batch (0: all).
 
-        Where the device's memory does not do for a batch, it is halved, from then on, and said once in `notes`.
-        OutOfMemoryError where it does not do for one row.
+        Where the device's memory does not do for a batch, it is halved, from then on, and said once in
+        `notes`. OutOfMemoryError where it does not do for one row.
         """
         results: list[list[np.ndarray[Any, Any]]] = []
         start = 0

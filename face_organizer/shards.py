@@ -1,9 +1,10 @@
 """Work that survives a kill: which pictures are still to be looked at, in which shards, and what is done.
 
 Beside the table that is being made lies a folder `NAME.work` with the plan (`plan.json`) and one small table
-a finished shard. The plan is a fixed division of sorted pictures; a shard's table appears whole or not at all.
-When all are there, they are merged into the table and the folder goes. The same call again, whenever it was
-killed, goes on from there and comes to the same table; after that, it looks only at what is new or changed.
+a finished shard. The plan is a fixed division of sorted pictures; a shard's table appears whole or not at
+all. When all are there, they are merged into the table and the folder goes. The same call again, whenever it
+was killed, goes on from there and comes to the same table; after that, it looks only at what is new or
+changed.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,8 +24,7 @@ import numpy as np
 
 from face_organizer import images, table
 from face_organizer.errors import FaceOrganizerError, ImageError, TableError
-from face_organizer.files import atomic_write
-from face_organizer.files import printable
+from face_organizer.files import atomic_write, printable
 from face_organizer.types import FaceTable, Outcome, Stamp
 
 SHARD_FILES = 256
@@ -45,8 +45,8 @@ class Shard:
 
 @dataclass(frozen=True, slots=True)
 class Todo:
-    """What a run has to do. `shards` are still to be made; `done` are made; `kept` counts pictures of the table
-    before that are taken over; `dropped` those of it that are no longer among the inputs."""
+    """What a run has to do. `shards` are still to be made; `done` are made; `kept` counts pictures of the
+    table before that are taken over; `dropped` those of it that are no longer among the inputs."""
 
     shards: Sequence[Shard]
     done: Sequence[Shard]
@@ -60,7 +60,8 @@ class Todo:
 
 
 def split(paths: Sequence[str], part: int, parts: int, roots: Sequence[str]) -> list[str]:
-    """The pictures of part `part` (from 0) of `parts`: the same for the same names on every machine, whatever else is there.
+    """The pictures of part `part` (from 0) of `parts`: the same for the same names on every machine, whatever
+    else is there.
 
     By a hash of the path below its input, so that two machines that mount a share in different places agree.
     """
@@ -86,7 +87,7 @@ class Workplace:
         """Keep a second run from writing the same table. Raises `FaceOrganizerError` where one is at it."""
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = open(self.folder / _LOCK, "w")
+            file = open(self.folder / _LOCK, "w")  # noqa: SIM115 - held below, for as long as the block runs
         except OSError as error:
             raise TableError(f"{printable(self.folder)}: cannot be written: {error.strerror}") from error
         with file:
@@ -107,8 +108,8 @@ class Workplace:
     ) -> Todo:
         """What is to be done so that the table holds `paths` (sorted), looked at as `stamp` says.
 
-        `again` gives, for a table, a mask (n files) of those that should be looked at again although they are known.
-        `force` looks at everything again.
+        `again` gives, for a table, a mask (n files) of those that should be looked at again although they are
+        known. `force` looks at everything again.
         """
         settings = _settings(stamp)
         before = None if force else self._table_before(stamp)
@@ -229,10 +230,8 @@ def _parts(paths: Sequence[str]) -> Iterator[list[str]]:
     size = 0
     for path in paths:
         part.append(path)
-        try:
+        with suppress(OSError):  # its outcome will say so
             size += os.stat(path).st_size
-        except OSError:
-            pass  # its outcome will say so
         if len(part) >= SHARD_FILES or size >= SHARD_BYTES:
             yield part
             part, size = [], 0

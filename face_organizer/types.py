@@ -67,7 +67,8 @@ class Faces(Columns):
     score: Float32 = column((), "float32", np.nan)
     """Detection score, 0 to 1; NaN where not known or not detected (FaceSwap headers)."""
     turn: NDArray[np.int16] = column((), "int16", 0)
-    """Degrees, 0 to 359, by which the picture had to be turned counter-clockwise for the face to be upright."""
+    """Degrees, 0 to 359, by which the picture had to be turned counter-clockwise for the face to be
+    upright."""
     size: Float32 = column((), "float32", np.nan)
     """Square root of the box's area, in source pixels."""
     sharpness: Float32 = column((), "float32", np.nan)

@@ -38,8 +38,8 @@ class Setup:
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Pictures to look at, and the file for their table. `samples` are pictures by which each folder's FaceSwap
-    headers are judged."""
+    """Pictures to look at, and the file for their table. `samples` are pictures by which each folder's
+    FaceSwap headers are judged."""
 
     paths: Sequence[str]
     target: Path
@@ -85,7 +85,8 @@ def serve(pipe: Connection, setup: Setup) -> None:
     signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
     import cv2
 
-    # Lanes are the threads: OpenCV's own would fight over the same cores, and cost more than they give on a chip.
+    # Lanes are the threads: OpenCV's own would fight over the same cores, and cost more than they give on a
+    # chip.
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # remarks on odd EXIF blocks

@@ -7,9 +7,9 @@ them, and the process above knows nothing of it. The faults come from the enviro
 - `FAULT=killer`: a worker that opens `killer*.jpg` dies of SIGSEGV;
 - `FAULT=early`: a worker dies before its networks are open; with `FAULT=flaky`, every second one does, and
   those that live are as with `killer`;
-- `FAULT=bug`: a worker meets an error of the program; `FAULT=device`: its device is not there;
-- `HOLD` (a folder): a worker that comes to a chunk beginning with a file named `HOLD_AT` writes the file `held`
-  there and waits for the file `go`; with `HOLD_AT=start`, before it does anything.
+- `FAULT=bug`: a worker meets an error of the program; `FAULT=device`: its device is not there; - `HOLD` (a
+folder): a worker that comes to a chunk beginning with a file named `HOLD_AT` writes the file `held` there and
+waits for the file `go`; with `HOLD_AT=start`, before it does anything.
 """
 
 from __future__ import annotations

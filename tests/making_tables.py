@@ -46,7 +46,8 @@ def unit(rows: int, dim: int = 4, seed: int = 0) -> NDArray[np.float32]:
 
 
 def filled(columns: type, count: int, random: np.random.Generator, **given: Any) -> Any:
-    """`count` rows with the columns that are given, and something other than 'not known' in every other one."""
+    """`count` rows with the columns that are given, and something other than 'not known' in every other
+    one."""
     for spec in columns.specs():
         if spec.name not in given and spec.metadata.get("text"):
             given[spec.name] = [f"{spec.name} {i}" for i in range(count)]

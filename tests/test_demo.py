@@ -16,4 +16,5 @@ def test_demo_sorts_every_person_into_one_folder(tmp_path: Path, capsys: pytest.
     assert "98 pictures = 96 sorted + 2 no face" in capsys.readouterr().out
     photos = {p.read_bytes() for p in (tmp_path / "demo" / "photos").rglob("*.jpg")}
     copies = [p.read_bytes() for folder in folders for p in folder.iterdir()]
-    assert len(copies) == len(set(copies)) and set(copies) <= photos
+    assert len(copies) == len(set(copies))
+    assert set(copies) <= photos

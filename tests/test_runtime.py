@@ -206,6 +206,6 @@ def test_out_of_memory_halves_the_batch_and_says_so_once() -> None:
 
 def test_out_of_memory_with_one_row_is_a_device_error() -> None:
     session = open_session(b"", Device("cuda", 0), session_factory=lambda *_: _Card(most=0))
-    with pytest.raises(OutOfMemoryError, match="device 0.*free its memory") as caught:
+    with pytest.raises(OutOfMemoryError, match=r"device 0.*free its memory") as caught:
         session.run_batches(np.ones((4, 3), np.float32), 0)
     assert caught.value.exit_code == 4

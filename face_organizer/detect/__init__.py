@@ -23,9 +23,11 @@ class Detector(Protocol):
     fixed_size: int | None
     """Where not None, the only height and width that the network takes."""
     portrait: int
-    """Longer side, in pixels, of the canvas on which it finds the face of a portrait or a crop best for its cost."""
+    """Longer side, in pixels, of the canvas on which it finds the face of a portrait or a crop best for its
+    cost."""
     sure: float
-    """Score that upright faces rarely stay below and turned ones rarely reach; measured, see benchmarks/README.md."""
+    """Score that upright faces rarely stay below and turned ones rarely reach; measured, see
+    benchmarks/README.md."""
     straight: float
     """Degrees of tilt up to which its landmarks are as good as on an upright face."""
     batched: bool

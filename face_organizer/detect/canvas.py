@@ -63,7 +63,8 @@ def whole(width: int, height: int, longer_side: int, border: float = 0.0, turn: 
 
 
 def around(box: Float32, side: int, face: float, turn: int = 0) -> Placement:
-    """The part of a picture around `box` (4,), on a square canvas of `side` pixels with the face `face` pixels large."""
+    """The part of a picture around `box` (4,), on a square canvas of `side` pixels with the face `face`
+    pixels large."""
     x1, y1, x2, y2 = (float(v) for v in box)
     size = max(math.sqrt(max((x2 - x1) * (y2 - y1), 0.0)), 1.0)
     return Placement(side, side, face / size, (x1 + x2) / 2, (y1 + y2) / 2, turn)
@@ -74,7 +75,8 @@ def _multiple(pixels: float) -> int:
 
 
 def draw(image: Image, reduction: float, placement: Placement) -> Image:
-    """The canvas, (height, width, 3) uint8, with `image`, the picture shrunk by `reduction`, on it; black around.
+    """The canvas, (height, width, 3) uint8, with `image`, the picture shrunk by `reduction`, on it; black
+    around.
 
     Bilinear: shrinking to less than half belongs to who gives `image` (see `images.Source.pixels`).
     """
@@ -87,8 +89,8 @@ def draw(image: Image, reduction: float, placement: Placement) -> Image:
 
 
 def to_picture(found: Detections, placement: Placement) -> Detections:
-    """What was found on the canvas, in pixels of the picture. Boxes stay upright: those of a turned canvas are
-    turned back where that leaves their sides upright, else (45°) keep their size and move."""
+    """What was found on the canvas, in pixels of the picture. Boxes stay upright: those of a turned canvas
+    are turned back where that leaves their sides upright, else (45°) keep their size and move."""
     inverse = np.linalg.inv(np.vstack([placement.matrix(), [0, 0, 1]]))[:2]
     corners = found.boxes.reshape(-1, 2, 2) @ inverse[:, :2].T + inverse[:, 2]
     if placement.turn % 90:

@@ -1,8 +1,9 @@
-"""Finding the faces of pictures of any size, in any quarter turn, with as few and as small canvases as will do.
+"""Finding the faces of pictures of any size, in any quarter turn, with as few and as small canvases as will
+do.
 
 The first look is small: a picture's main face is large in it. What is not found gets one more look, larger
-and with room around it. A face found with a low score, or with landmarks that no upright face has, lies on its
-side or upside down more often than not: it is looked at again at four turns, and the best is kept.
+and with room around it. A face found with a low score, or with landmarks that no upright face has, lies on
+its side or upside down more often than not: it is looked at again at four turns, and the best is kept.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from face_organizer.detect.canvas import Placement
 from face_organizer.types import Detections, Float32, Image
 
 SMALL_PICTURE = 512
-"""Longer side, in pixels, up to which a picture is taken for a portrait or a crop: its face is large in it."""
+"""Longer side, in pixels, up to which a picture is taken for a portrait or a crop: its face is large in
+it."""
 BORDER = 0.125
 """Of a portrait's longer side, kept free around it: detectors miss faces that fill the picture."""
 WIDE_BORDER = 0.25
@@ -30,8 +32,8 @@ LARGEST_LOOK = 1280
 SMALLEST_FOUND = 16.0
 """Pixels of a canvas: YuNet and SCRFD find few faces smaller than twice their first stride of 8."""
 SECOND_LOOK, SECOND_LOOK_FACE = 160, 60.0
-"""Side of the canvas for a second look at one face, and the face's size on it, in pixels. On dev-faces, upright
-faces of 50 to 65 pixels score highest above the same faces turned, for both detectors."""
+"""Side of the canvas for a second look at one face, and the face's size on it, in pixels. On dev-faces,
+upright faces of 50 to 65 pixels score highest above the same faces turned, for both detectors."""
 MOST_ROLL = 40.0
 """Degrees: a face turned by more is looked at upright first; turns come in steps of 45."""
 MOST_MISFIT = 0.45
@@ -51,13 +53,15 @@ class Pixels(Protocol):
     height: int
 
     def pixels(self, longer_side: float) -> tuple[Image, float]:
-        """The picture with a longer side of at least that (or the whole), and how much it is shrunk (1 = not)."""
+        """The picture with a longer side of at least that (or the whole), and how much it is shrunk (1 =
+        not)."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to look. `canvas` overrides the size of the first canvas, in pixels; `turns` allows turned looks."""
+    """How to look. `canvas` overrides the size of the first canvas, in pixels; `turns` allows turned
+    looks."""
 
     min_score: float = 0.5
     min_face_size: float = 20.0
@@ -68,7 +72,8 @@ class Look:
 
 @dataclass(slots=True)
 class Found:
-    """The faces of one picture in its own pixels, how far it was turned (degrees, counter-clockwise), how often looked at."""
+    """The faces of one picture in its own pixels, how far it was turned (degrees, counter-clockwise), how
+    often looked at."""
 
     faces: Detections = field(default_factory=Detections.empty)
     turn: int = 0
@@ -168,8 +173,8 @@ def _drawn(picture: Pixels, placement: Placement) -> Image:
 
 
 def _look_at_unsure(pictures: Sequence[Pixels], found: list[Found], detector: Detector, look: Look) -> None:
-    """Look again, at eight turns, at main faces that may not be upright; then, where none is surely one, at the
-    whole picture turned: what looked like a face may have been none."""
+    """Look again, at eight turns, at main faces that may not be upright; then, where none is surely one, at
+    the whole picture turned: what looked like a face may have been none."""
     main = {
         i: main_face(f.faces.boxes, pictures[i].width, pictures[i].height)
         for i, f in enumerate(found)
@@ -209,7 +214,8 @@ def _look_at_unsure(pictures: Sequence[Pixels], found: list[Found], detector: De
 
 
 def _straighten(pictures: Sequence[Pixels], found: list[Found], detector: Detector, look: Look) -> None:
-    """Look once more at tilted main faces with the picture turned by just that tilt: landmarks get exact there."""
+    """Look once more at tilted main faces with the picture turned by just that tilt: landmarks get exact
+    there."""
     if look.every_face:
         return
     tilted: dict[int, list[Placement]] = {}
@@ -255,8 +261,8 @@ def _best_upright(
 
 
 def is_unsure(faces: Detections, turn: int, sure: float) -> NDArray[np.bool_]:
-    """(n,) whether a face, found in a picture turned by `turn`, may not be upright there: a score below `sure`,
-    landmarks turned by more than `MOST_ROLL`, or unlike those of any face."""
+    """(n,) whether a face, found in a picture turned by `turn`, may not be upright there: a score below
+    `sure`, landmarks turned by more than `MOST_ROLL`, or unlike those of any face."""
     odd = ~align.usable(faces.landmarks) | (align.misfit(faces.landmarks) > MOST_MISFIT)
     unsure: NDArray[np.bool_] = (
         odd | (faces.scores < sure) | (np.abs(_roll(faces.landmarks, turn)) > MOST_ROLL)
@@ -265,7 +271,8 @@ def is_unsure(faces: Detections, turn: int, sure: float) -> NDArray[np.bool_]:
 
 
 def _roll(landmarks: Float32, turn: int) -> Float32:
-    """(n,) degrees that faces are turned clockwise in a picture that was itself turned counter-clockwise by `turn`."""
+    """(n,) degrees that faces are turned clockwise in a picture that was itself turned counter-clockwise by
+    `turn`."""
     return np.asarray(_signed(align.roll(landmarks) - turn), np.float32)
 
 
