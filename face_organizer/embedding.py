@@ -42,13 +42,13 @@ class Again:
 
 @dataclass(frozen=True, slots=True)
 class Embedded:
-    """The table, what making it took, and how many of its pictures were known already or are no longer in
-    it."""
+    """The table, what making it took, how many of its pictures were looked at, and why the table before is
+    kept as `NAME.bak` (empty where it is not)."""
 
     table: FaceTable
     report: Report
     looked_at: int
-    dropped: int
+    backup: str
 
 
 def plan_workers(requested: int | None, devices: Sequence[Device]) -> Workers:
@@ -87,4 +87,4 @@ def embed(
             setups = [Setup(pack.location, options, stamp, device, lanes) for device in devices]
             report = Jobs(setups, crops.samples(paths), on_progress, warn).run(todo.shards)
         table = workplace.finish(todo, paths, stamp)
-    return Embedded(table, report, todo.pictures, todo.dropped)
+    return Embedded(table, report, todo.pictures, todo.backup)

@@ -52,6 +52,8 @@ class Todo:
     done: Sequence[Shard]
     kept: int
     dropped: int
+    backup: str = ""
+    """Why the table that is there is kept as `NAME.bak`; empty where the new one holds all that it held."""
 
     @property
     def pictures(self) -> int:
@@ -88,15 +90,19 @@ class Workplace:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = open(self.folder / _LOCK, "w")  # noqa: SIM115 - held below, for as long as the block runs
+        except FileNotFoundError:  # the run before removes the folder just now
+            raise FaceOrganizerError(f"{printable(self.output)}: another run is writing this table") from None
         except OSError as error:
             raise TableError(f"{printable(self.folder)}: cannot be written: {error.strerror}") from error
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise FaceOrganizerError(
-                    f"{printable(self.output)}: another run is writing this table"
-                ) from None
+                # The run before may have removed the folder between the two: then this lock keeps nobody away.
+                held = os.path.samestat(os.fstat(file.fileno()), os.stat(self.folder / _LOCK))
+            except (BlockingIOError, FileNotFoundError):
+                held = False
+            if not held:
+                raise FaceOrganizerError(f"{printable(self.output)}: another run is writing this table")
             try:
                 yield
             finally:
@@ -132,7 +138,7 @@ class Workplace:
                 good = {
                     p for p, ok in zip(made.files.path, _unchanged(made, again), strict=True) if ok
                 } & listed
-                if len(good) == len(made.files):
+                if len(good) == len(made.files) and made.stamp and _settings(made.stamp) == settings:
                     known |= good
                     done.append(shard)
                     continue
@@ -151,7 +157,12 @@ class Workplace:
         todo = [s for s in still if s.paths] + new
         if todo or done:
             self._write_plan(settings, [*done, *todo])
-        return Todo(todo, done, kept, dropped)
+        backup = ""
+        if dropped:
+            backup = f"{dropped:,} of its pictures are not among the inputs now"
+        elif self.output.exists() and before is None:
+            backup = "everything is looked at again" if force else "it was made with other settings or models"
+        return Todo(todo, done, kept, dropped, backup)
 
     def finish(self, todo: Todo, paths: Sequence[str], stamp: Stamp) -> FaceTable:
         """Merge what was kept and all shards into the table, write it, and remove the work folder.
@@ -171,7 +182,7 @@ class Workplace:
         merged = replace(table.merge(parts, [str(self.output)] * len(parts)), stamp=stamp) if parts else None
         if merged is None:
             raise FaceOrganizerError("nothing to write")
-        if self.output.exists() and (todo.dropped or (before is None and not todo.kept)):
+        if todo.backup and self.output.exists():
             self._keep_old()
         table.write(merged, self.output)
         self.clear()
@@ -187,7 +198,17 @@ class Workplace:
         backup = self.output.with_name(self.output.name + ".bak")
         if backup.is_dir():
             shutil.rmtree(backup)
-        os.replace(self.output, backup)
+        if self.output.is_dir():
+            os.replace(self.output, backup)
+            return
+        # A second name first, so that the old table is under its own until the new one takes its place.
+        second = self.folder / "old"
+        second.unlink(missing_ok=True)
+        try:
+            os.link(self.output, second)
+        except OSError:  # no hard links on this file system
+            shutil.copyfile(self.output, second)
+        os.replace(second, backup)
 
     def _table_before(self, stamp: Stamp) -> FaceTable | None:
         """The table that is there, if it was made as `stamp` says."""
@@ -200,15 +221,15 @@ class Workplace:
         """The shards of an unfinished plan with these settings, None where there is none."""
         try:
             document = json.loads((self.folder / _PLAN).read_text("ascii"))
+            if document["settings"] != settings:
+                return None
+            return [self._shard(int(number), list(paths)) for number, paths in document["shards"].items()]
         except FileNotFoundError:
             return None
-        except ValueError as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise TableError(
                 f"{printable(self.folder / _PLAN)}: damaged; remove the folder to start anew"
             ) from error
-        if document["settings"] != settings:
-            return None
-        return [self._shard(int(number), paths) for number, paths in document["shards"].items()]
 
     def _shard(self, number: int, paths: Sequence[str]) -> Shard:
         return Shard(number, paths, self.folder / f"shard-{number:06d}.pkl")

@@ -608,7 +608,7 @@ def test_interrupted_while_it_copies(tmp_path: Path) -> None:
     folder = tmp_path / "people" / "person_A"
     interrupted(call, lambda child: wait_for(lambda: folder.is_dir() and len(os.listdir(folder)) > 20, child))
     whole = {p: p.read_text() for p in folder.iterdir()}
-    assert 20 < len(whole) < len(paths)
+    assert 20 <= len(whole) < len(paths)  # one of those counted may have been on its way
     assert all(text == (tmp_path / "in" / p.name).read_text() for p, text in whole.items())
     assert here(*call).code == 0
     assert tree(folder) == tree(tmp_path / "in")

@@ -274,11 +274,8 @@ def _report(made: Embedded, output: Path, elapsed: float, used: dict[str, Any], 
         console.warn(note)
     bad = [i for i, o in enumerate(files.outcome) if o in UNUSABLE]
     console.files(f"{len(bad):,} files could not be used:", [(files.path[i], files.reason[i]) for i in bad])
-    if made.dropped:
-        console.warn(
-            f"{made.dropped:,} pictures of the table before are not among the inputs and no longer in it; "
-            f"that table is kept as {printable(output.name)}.bak"
-        )
+    if made.backup:
+        console.warn(f"the table that was there is kept as {printable(output.name)}.bak: {made.backup}")
     words = {label: label.replace("_", " ") for label in counts} | {Outcome.FACES.label: "with faces"}
     parts = " + ".join(f"{n:,} {words[label]}" for label, n in counts.items() if n or label == "faces")
     known = result.total_files - made.looked_at
