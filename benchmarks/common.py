@@ -23,6 +23,7 @@ from face_organizer import crops, extract
 from face_organizer.engine import open_engine, stamp_of
 from face_organizer.listing import listing
 from face_organizer.packs import resolve
+from face_organizer.picture import ExtractOptions, Run
 from face_organizer.resources import available_cores
 from face_organizer.runtime import CPU
 from face_organizer.types import FaceTable, Image
@@ -92,11 +93,11 @@ def pictures(*folders: Path) -> list[str]:
     return list(listing(list(folders)).paths)
 
 
-def embed(paths: Sequence[str], pack_name: str = "opencv", **options: Any) -> tuple[FaceTable, extract.Run]:
+def embed(paths: Sequence[str], pack_name: str = "opencv", **options: Any) -> tuple[FaceTable, Run]:
     """The face table of some pictures, on the CPU with a lane a core, and what it took."""
     pack = resolve(pack_name)
     engine = open_engine(pack, CPU)
-    settings = extract.ExtractOptions(**options)
+    settings = ExtractOptions(**options)
     stamp = stamp_of(pack, settings)
     return extract.extract(paths, engine, settings, stamp=stamp, lanes=CORES, samples=crops.samples(paths))
 

@@ -29,6 +29,7 @@ from common import CORES
 from face_organizer import crops, extract, runtime, shards, worker
 from face_organizer.engine import open_engine, stamp_of
 from face_organizer.packs import find, resolve
+from face_organizer.picture import ExtractOptions
 from face_organizer.runtime import CPU
 
 READERS = 8
@@ -67,7 +68,7 @@ class Ours(_Process):
 
     def __init__(self, pack_name: str, paths: Sequence[str], folder: Path, **options: Any) -> None:
         pack = resolve(pack_name)
-        settings = extract.ExtractOptions(**options)
+        settings = ExtractOptions(**options)
         setup = worker.Setup(pack.location, settings, stamp_of(pack, settings), CPU, CORES)
         samples = crops.samples(paths)
         parts = shards._parts(paths)
@@ -201,7 +202,7 @@ def _networks(pipe: Connection, pack_name: str, paths: list[str], options: dict[
     cv2.setNumThreads(1)
     pack = resolve(pack_name)
     engine = open_engine(pack, CPU)
-    settings = extract.ExtractOptions(**options)
+    settings = ExtractOptions(**options)
     stamp = stamp_of(pack, settings)
     log = _Log()
     with log.recording():

@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from face_organizer import crops, shards
-from face_organizer.engine import stamp_of
-from face_organizer.extract import ExtractOptions
+from face_organizer.engine import is_half, stamp_of
 from face_organizer.jobs import Jobs, Report
 from face_organizer.packs import Pack
+from face_organizer.picture import ExtractOptions
 from face_organizer.resources import Workers, available_cores, available_memory, choose_workers
-from face_organizer.runtime import Device
+from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import FaceTable
 from face_organizer.worker import Progress, Setup
 
@@ -71,20 +71,21 @@ def embed(
     options: ExtractOptions,
     again: Again,
     shard: str = "",
+    cuda: CudaOptions = CUDA_DEFAULTS,
     on_plan: Callable[[shards.Todo], None],
     on_progress: Callable[[Progress], None],
     warn: Callable[[str], None],
 ) -> Embedded:
     """Make the table of `paths` (sorted) at `output`, looking only at what is new, changed or failed for a
     passing reason. Raises `Interrupted` after Ctrl-C, with all that was finished saved for the next call."""
-    stamp = stamp_of(pack, options, shard)
+    stamp = stamp_of(pack, options, shard, half=is_half(cuda, devices))
     workplace = shards.Workplace(output)
     with workplace.locked():
         todo = workplace.plan(paths, stamp, again.mask, force=again.force)
         on_plan(todo)
         report = Report()
         if todo.shards:
-            setups = [Setup(pack.location, options, stamp, device, lanes) for device in devices]
+            setups = [Setup(pack.location, options, stamp, device, lanes, cuda) for device in devices]
             report = Jobs(setups, crops.samples(paths), on_progress, warn).run(todo.shards)
         table = workplace.finish(todo, paths, stamp)
     return Embedded(table, report, todo.pictures, todo.backup)

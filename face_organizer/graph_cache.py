@@ -9,7 +9,7 @@ from pathlib import Path
 
 from face_organizer.errors import PackError
 from face_organizer.files import atomic_write
-from face_organizer.graphs import RECIPES, load_model
+from face_organizer.graphs import RECIPES, GraphError, load_model
 
 VERSION = "v1"
 """Part of every cached name: raise it when a recipe changes what it writes."""
@@ -73,6 +73,18 @@ def prepared(path: Path, recipe: str, cache: Path | None = None) -> Path:
             f"{folder} cannot be written: {error.strerror}; set FACE_ORGANIZER_CACHE to a folder that can"
         ) from error
     return path if content is None else target
+
+
+def runnable(path: Path, place: str, *, half: bool = False) -> tuple[Path, bool]:
+    """The file to open for a network at its `place` (embed or detect), and whether it takes batches.
+
+    `half` asks for float16. PackError as `prepared`, and where the network has no form in float16.
+    """
+    suffix = "-half" if half else ""
+    try:
+        return prepared(path, place + suffix), True
+    except GraphError:
+        return prepared(path, "fold" + suffix), False
 
 
 def _rewritten(path: Path, recipe: str) -> bytes | None:

@@ -1,7 +1,8 @@
 """Surgery on ONNX graphs: what a file must become before ONNX Runtime can run it on batches of any size.
 
 Three changes, none of which alters a value: constants folded, the batch axis of embedders freed, and the
-batch axis of anchor detectors kept through their last Reshape. `graph_cache` writes the result once.
+batch axis of anchor detectors kept through their last Reshape. `half_precision` adds a fourth, which rounds.
+`graph_cache` writes the result once.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import PackError
+from face_organizer.half_precision import halve
 
 Array = np.ndarray[Any, Any]
 FREE_AXIS = "N"
@@ -227,9 +229,11 @@ def _replace(field: Any, items: list[Any]) -> None:
     field.extend(copies)
 
 
-RECIPES: dict[str, tuple[Callable[[Any], bool], ...]] = {
+_CHANGES: dict[str, tuple[Callable[[Any], bool], ...]] = {
     "fold": (fold_constants,),
     "embed": (fold_constants, free_batch_axis),
     "detect": (fold_constants, keep_batch_axis),
 }
-"""What a network needs by its place: `embed` and `detect` for batches, `fold` where those do not fit."""
+RECIPES = _CHANGES | {f"{name}-half": (*changes, halve) for name, changes in _CHANGES.items()}
+"""What a network needs by its place: `embed` and `detect` for batches, `fold` where those do not fit; each
+with `-half` for float16 on a GPU."""

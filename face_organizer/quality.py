@@ -36,6 +36,7 @@ def size(boxes: Float32) -> Float32:
 
 def outside(boxes: Float32, widths: NDArray[np.integer], heights: NDArray[np.integer]) -> Float32:
     """(n,) share of each box's area outside its picture, 0 to 1; 1 for a box without area."""
+    boxes = boxes.astype(np.float64)  # as the limits: a box inside is outside by 0, not by rounding
     area = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
     limits = np.stack([widths, heights, widths, heights], axis=1)
     inside = np.clip(boxes, 0, limits)

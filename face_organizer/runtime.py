@@ -6,9 +6,12 @@ only, so the single source of truth here is what a session says *after* it was m
 
 from __future__ import annotations
 
+import hashlib
+import importlib
 import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -16,19 +19,13 @@ from typing import Any, Literal
 import numpy as np
 
 from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError, UsageError
+from face_organizer.graph_cache import cache_dir, sha256_file
 from face_organizer.types import Float32, Image
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
 
-CUDA_OPTIONS: Mapping[str, str] = {
-    # Batches differ in size: the default, exhaustive search would time every algorithm for every new shape.
-    "cudnn_conv_algo_search": "HEURISTIC",
-    # Grow by what is needed: two processes may share a card.
-    "arena_extend_strategy": "kSameAsRequested",
-    # TF32 rounds to 10 bits: an Ampere would give a face another embedding than a Pascal or a CPU.
-    "use_tf32": "0",
-}
+TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 
 _MODEL_FAULTS = (
     "InvalidProtobuf",
@@ -66,9 +63,62 @@ class Device:
 
 CPU = Device("cpu")
 
+ConvSearch = Literal["heuristic", "exhaustive", "default"]
+
+
+@dataclass(frozen=True, slots=True)
+class CudaOptions:
+    """How networks run on CUDA cards; a CPU knows nothing of it.
+
+    `memory_limit` is the most that one network may take, in bytes; `conv_search` how cuDNN chooses among its
+    algorithms; `half` computes in float16; `tensorrt` runs through TensorRT instead of cuDNN.
+    """
+
+    memory_limit: int | None = None
+    # Batches differ in size: the exhaustive search times every algorithm anew for each shape that it meets.
+    conv_search: ConvSearch = "heuristic"
+    half: bool = False
+    tensorrt: bool = False
+
+    def halves(self, device: Device) -> bool:
+        """Whether a network runs on `device` as a float16 graph; TensorRT rounds a float32 graph itself."""
+        return self.half and not self.tensorrt and device.kind == "cuda"
+
+    def providers(self, device: Device, engines: Path) -> list[Any]:
+        """What ONNX Runtime is asked for on `device`, first choice first; TensorRT keeps what it builds in
+        `engines`."""
+        if device.kind == "cpu":
+            return [CPU_PROVIDER]
+        cuda = {
+            "device_id": str(device.index),
+            "cudnn_conv_algo_search": self.conv_search.upper(),
+            # Grow by what is needed: two processes may share a card.
+            "arena_extend_strategy": "kSameAsRequested",
+            # TF32 rounds to 10 bits: an Ampere would give a face another embedding than a Pascal or a CPU.
+            "use_tf32": "0",
+        }
+        tensorrt = {
+            "device_id": str(device.index),
+            "trt_fp16_enable": str(self.half),
+            # An engine takes minutes to build, and anew for each shape outside those it was built for.
+            "trt_engine_cache_enable": "True",
+            "trt_engine_cache_path": str(engines),
+            "trt_timing_cache_enable": "True",
+            "trt_timing_cache_path": str(engines),
+        }
+        if self.memory_limit is not None:
+            cuda["gpu_mem_limit"] = tensorrt["trt_max_workspace_size"] = str(self.memory_limit)
+        first = [(TENSORRT_PROVIDER, tensorrt)] if self.tensorrt else []
+        return [*first, (CUDA_PROVIDER, cuda), CPU_PROVIDER]
+
+
+CUDA_DEFAULTS = CudaOptions()
+
 
 _MEMORY_WORDS = (
     "failed to allocate",
+    "available memory of",  # the arena, at `memory_limit`
+    "alloc_failed",  # cuDNN and cuBLAS
     "out of memory",
     "bad_alloc",
     "bad allocation",
@@ -99,8 +149,8 @@ class Session:
             results: list[np.ndarray[Any, Any]] = self._raw.run(None, dict(feeds))
         except Exception as error:
             why = f"{self._label} failed on device {self.device}: {_line(error)}"
-            if any(word in str(error).lower() for word in _MEMORY_WORDS):
-                raise OutOfMemoryError(f"{why}; free its memory or use fewer --workers") from error
+            if _is_memory(error):
+                raise OutOfMemoryError(f"{why}; {_memory_mend(self.device)}") from error
             raise FaceOrganizerError(why) from error
         return results
 
@@ -133,42 +183,40 @@ def open_session(
     *,
     threads: int = 1,
     label: str = "",
-    provider_options: Mapping[str, str] | None = None,
+    cuda: CudaOptions = CUDA_DEFAULTS,
     session_factory: SessionFactory | None = None,
 ) -> Session:
     """A session for `model` (a file, or its bytes) that runs on `device`.
 
     `threads` is the number of CPU threads inside one operator; `label` names the model in errors.
-    `provider_options` are added to `CUDA_OPTIONS`. `session_factory` stands in for ONNX Runtime in tests.
+    `session_factory` stands in for ONNX Runtime in tests.
 
     Errors: DeviceError where another provider than the one asked for would run; PackError where the
     model itself cannot be loaded.
     """
-    import onnxruntime as ort
-
     label = label or (model.name if isinstance(model, Path) else "the model")
-    wanted, providers = CPU_PROVIDER, [CPU_PROVIDER]
-    if device.kind == "cuda":
-        if session_factory is None and hasattr(ort, "preload_dlls"):
-            ort.preload_dlls()
-        options = {**CUDA_OPTIONS, **(provider_options or {}), "device_id": str(device.index)}
-        wanted, providers = CUDA_PROVIDER, [(CUDA_PROVIDER, options), CPU_PROVIDER]  # type: ignore[list-item]
+    tensorrt = device.kind == "cuda" and cuda.tensorrt
+    if device.kind == "cuda" and session_factory is None:
+        _load_libraries(tensorrt)
+    providers = cuda.providers(device, _engines(model) if tensorrt else Path())
+    wanted = providers[0] if device.kind == "cpu" else providers[0][0]
     source = str(model) if isinstance(model, Path) else model
     try:
         raw = (session_factory or _onnxruntime_session)(source, _session_options(threads), providers)
     except Exception as error:
         if device.kind == "cpu" or type(error).__name__ in _MODEL_FAULTS:
             raise PackError(f"{label} cannot be loaded: {_line(error)}; fetch the pack again") from error
-        raise DeviceError(
-            f"{label} cannot run on CUDA device {device.index}: {_line(error)}; {_MEND}"
-        ) from error
-    running = raw.get_providers()
-    if not running or running[0] != wanted:
-        instead = running[0] if running else "nothing"
-        raise DeviceError(
-            f"device {device} was asked for, but ONNX Runtime runs {label} on {instead}; "
-            + (_MEND if device.kind == "cuda" else "reinstall onnxruntime")
-        )
+        why = f"{label} cannot run on CUDA device {device.index}: {_line(error)}"
+        if _is_memory(error):
+            raise OutOfMemoryError(f"{why}; {_memory_mend(device)}") from error
+        raise DeviceError(f"{why}; {_TENSORRT_MEND if tensorrt else _MEND}") from error
+    running = [*raw.get_providers(), "nothing"][0]
+    if running != wanted:
+        asked = f"device {device}" + (" with TensorRT" if tensorrt else "")
+        mend = "reinstall onnxruntime" if device.kind == "cpu" else _MEND
+        if tensorrt and running == CUDA_PROVIDER:
+            mend = _TENSORRT_MEND
+        raise DeviceError(f"{asked} was asked for, but ONNX Runtime runs {label} on {running}; {mend}")
     return Session(raw, device, label)
 
 
@@ -176,10 +224,49 @@ _MEND = (
     "check that nvidia-smi lists the card, that onnxruntime-gpu with its CUDA and cuDNN wheels is installed "
     "(plain onnxruntime beside it hides CUDA), or use --device cpu"
 )
+_TENSORRT_MEND = (
+    "install TensorRT 10 for CUDA 12 (pip install --no-deps tensorrt-cu12-libs, below 11), or leave out "
+    "--tensorrt"
+)
+
+
+def _is_memory(error: Exception) -> bool:
+    return any(word in str(error).lower() for word in _MEMORY_WORDS)
+
+
+def _memory_mend(device: Device) -> str:
+    limit = ", raise --gpu-memory where that is set," if device.kind == "cuda" else ""
+    return f"free its memory{limit} or use fewer --workers"
+
+
+def _engines(model: Path | bytes) -> Path:
+    """The folder for what TensorRT builds of `model`: by its contents, for TensorRT itself goes by names."""
+    digest = sha256_file(model) if isinstance(model, Path) else hashlib.sha256(model).hexdigest()
+    folder = cache_dir() / "tensorrt" / digest
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise PackError(
+            f"{folder} cannot be written: {error.strerror}; set FACE_ORGANIZER_CACHE to a folder that can"
+        ) from error
+    return folder
 
 
 def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
+
+
+def _load_libraries(tensorrt: bool) -> None:
+    """Load those of pip's wheels, which lie where the system's loader does not look."""
+    import onnxruntime as ort
+
+    if tensorrt:
+        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT's word for `use_tf32`
+    if hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()
+    if tensorrt:
+        with suppress(ImportError, OSError):
+            importlib.import_module("tensorrt_libs")
 
 
 def _onnxruntime_session(model: str | bytes, options: Any, providers: list[Any]) -> Any:

@@ -97,7 +97,7 @@ class Workplace:
         with file:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                # The run before may have removed the folder between the two: then this lock keeps nobody away.
+                # The run before may have removed the folder since: then this lock keeps nobody away.
                 held = os.path.samestat(os.fstat(file.fileno()), os.stat(self.folder / _LOCK))
             except (BlockingIOError, FileNotFoundError):
                 held = False

@@ -18,7 +18,9 @@ from typing import Any
 from face_organizer import extract, packs, table
 from face_organizer.engine import open_engine
 from face_organizer.errors import DeviceError, FaceOrganizerError
-from face_organizer.runtime import Device
+from face_organizer.picture import ExtractOptions
+from face_organizer.rows import Chunk
+from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Outcome, Stamp
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -30,10 +32,11 @@ class Setup:
     """All that a worker has to know before its first shard."""
 
     pack: str
-    options: extract.ExtractOptions
+    options: ExtractOptions
     stamp: Stamp
     device: Device
     lanes: int
+    cuda: CudaOptions = CUDA_DEFAULTS
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +94,7 @@ def serve(pipe: Connection, setup: Setup) -> None:
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # remarks on odd EXIF blocks
     try:
-        engine = open_engine(packs.find(setup.pack), setup.device)
+        engine = open_engine(packs.find(setup.pack), setup.device, setup.cuda)
         pipe.send(Ready())
         while True:
             task: Any = pipe.recv()
@@ -111,7 +114,7 @@ def _tell(pipe: Connection, failed: Failed) -> None:
 
 
 def _work(task: Task, engine: extract.Engine, setup: Setup, pipe: Connection) -> Finished:
-    def on_chunk(chunk: extract.Chunk) -> None:
+    def on_chunk(chunk: Chunk) -> None:
         unusable = int((chunk.files.outcome == Outcome.UNREADABLE).sum())
         pipe.send(Progress(len(chunk.files), len(chunk.faces), unusable))
 

@@ -1,10 +1,11 @@
-"""Planning: what is looked at, and what is not, whatever happened before; and the division between machines."""
+"""Planning: what is looked at and what is not, whatever happened before; division between machines."""
 
 from __future__ import annotations
 
+import json
 import os
-import random
 import shutil
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -23,9 +24,7 @@ from face_organizer.shards import Shard, Todo, Workplace, split
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
 
 STAMP = stamp()
-QUIET = settings(
-    deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+QUIET = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)
@@ -254,21 +253,22 @@ def test_killed_between_the_table_and_the_tidying(
 ) -> None:
     run(place, files)
     expected = place.output.read_bytes()
-    shutil.copyfile(place.output, place.output.with_name("old"))
     Path(files[0]).write_text("changed")
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(Workplace, "clear", _killed)
-        run(place, files)
-    finished = place.output.read_bytes()
-    assert finished != expected
-    seen, _ = run(place, files)
+        with pytest.raises(KeyboardInterrupt):
+            run(place, files)
+    assert place.output.read_bytes() != expected
+    assert (place.folder / "plan.json").exists()
+    seen, made = run(place, files)
     assert seen == []
-    assert content(table.read(place.output))["embeddings"] == content(run(place, files)[1])["embeddings"]
+    assert content(made) == content(run(Workplace(place.output.with_name("fresh.pkl")), files)[1])
     assert not place.folder.exists()
 
 
-def _killed(*args: Any) -> None:
-    raise KeyboardInterrupt
+def _killed(place: Workplace) -> None:
+    if (place.folder / "plan.json").exists():
+        raise KeyboardInterrupt
 
 
 def test_killed_while_the_old_table_steps_aside(
@@ -283,9 +283,10 @@ def test_killed_while_the_old_table_steps_aside(
             raise KeyboardInterrupt
         write(made, path)
 
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+    with monkeypatch.context() as patch:
         patch.setattr(table, "write", killed_at_the_output)
-        run(place, files[:6])
+        with pytest.raises(KeyboardInterrupt):
+            run(place, files[:6])
     assert place.output.read_bytes() == old, "until the new table is there, the old one is"
     seen, made = run(place, files[:6])
     assert seen == []
@@ -297,12 +298,11 @@ def test_shards_of_other_settings_are_not_taken(files: list[str], place: Workpla
     """An orphan of a killed run may still write a shard of the settings before."""
     other = stamp(options={"faces": "largest", "min_confidence": 0.5})
     with place.locked():
-        todo = plan(place, files, made_as=other)
-    with place.locked():
         todo = plan(place, files)
-    work(todo.shards[:1], lambda p: FaceTable(*_parts_of(looked_at(p)), other))
+        work(todo.shards[:1])
+        work(todo.shards[1:2], lambda p: FaceTable(*_parts_of(looked_at(p)), other))
     seen, made = run(place, files)
-    assert seen == files
+    assert seen == files[3:]
     assert made.stamp == STAMP
 
 
@@ -310,39 +310,35 @@ def _parts_of(made: FaceTable) -> tuple[Any, Any, Any]:
     return made.embeddings, made.faces, made.files
 
 
-@pytest.mark.parametrize("damage", [b"", b"{", b"[]", b"{}", b'{"settings": 1, "shards": 2}', b"\xff\xfe\x00"])
+@pytest.mark.parametrize(
+    "damage", [b"", b"{", b"[]", b"{}", b"\xff\xfe\x00", b'{"settings": SAME, "shards": 2}']
+)
 def test_a_damaged_plan(files: list[str], place: Workplace, damage: bytes) -> None:
-    """Said clearly, or begun anew; and never a wrong table."""
     with place.locked():
         work(plan(place, files).shards[:2])
-    (place.folder / "plan.json").write_bytes(damage)
-    try:
-        _, made = run(place, files)
-    except TableError as error:
-        assert "plan.json: damaged; remove the folder to start anew" in str(error)
-        shutil.rmtree(place.folder)
-        _, made = run(place, files)
-    assert list(made.files.path) == files
+    saved = json.dumps(json.loads((place.folder / "plan.json").read_text())["settings"]).encode()
+    (place.folder / "plan.json").write_bytes(damage.replace(b"SAME", saved))
+    with pytest.raises(TableError, match=r"plan.json: damaged; remove the folder to start anew"):
+        run(place, files)
+    shutil.rmtree(place.folder)
+    assert list(run(place, files)[1].files.path) == files
 
 
-def test_a_damaged_shard_is_made_again_or_named(files: list[str], place: Workplace) -> None:
+def test_a_damaged_shard_is_named(files: list[str], place: Workplace) -> None:
     with place.locked():
         todo = plan(place, files)
         work(todo.shards[:2])
     todo.shards[0].target.write_bytes(b"half a tab")
-    try:
-        _, made = run(place, files)
-    except TableError as error:
-        assert todo.shards[0].target.name in str(error)
-    else:
-        assert list(made.files.path) == files
+    with pytest.raises(TableError, match=todo.shards[0].target.name):
+        run(place, files)
+    assert not place.output.exists()
 
 
 @given(data=st.data())
 @QUIET
 def test_any_history_comes_to_the_table_of_one_run(data: st.DataObject, tmp_path: Path) -> None:
     """Files come, go and change; runs are killed after some shards; in the end nothing tells of it."""
-    root = tmp_path / f"{random.random()}"
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
     names = [f"{i}.jpg" for i in range(9)]
     here = data.draw(st.sets(st.sampled_from(names), min_size=1), label="at first")
     folder_of(root / "photos", sorted(here))
@@ -395,13 +391,14 @@ def _check(todo: Todo, wanted: Sequence[str], place: Workplace) -> None:
     done=st.sets(st.integers(0, 10)),
 )
 @QUIET
-def test_files_added_later_move_no_others(first: set[int], added: set[int], done: set[int], tmp_path: Path) -> None:
-    root = tmp_path / f"{random.random()}"
+def test_files_added_later_move_no_others(
+    first: set[int], added: set[int], done: set[int], tmp_path: Path
+) -> None:
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
     place = Workplace(root / "faces.pkl")
     wanted = folder_of(root / "photos", [f"{i:02d}.jpg" for i in sorted(first)])
-    with place.locked():
-        todo = plan(place, wanted)
-        work([s for s in todo.shards if s.number in done])
+    todo = plan(place, wanted)  # killed outright: what `locked` tidies at an orderly end stays
+    work([s for s in todo.shards if s.number in done])
     before = {s.number: list(s.paths) for s in todo.shards}
     more = folder_of(root / "photos", [f"{i:02d}.jpg" for i in sorted(first | added)])
     with place.locked():
@@ -428,13 +425,13 @@ def test_planning_known_files_is_linear(tmp_path: Path, monkeypatch: pytest.Monk
     place = Workplace(tmp_path / "faces.pkl")
     table.write(FaceTable(np.empty((0, 4), np.float32), Faces.empty(), files, STAMP), place.output)
     asked: list[str] = []
-    status, real = os.stat_result((0, 0, 0, 0, 0, 0, 5, 0, 0, 0), os.stat)
+    real = os.stat
 
     def stat(path: Any, *rest: Any, **more: Any) -> Any:
         if not str(path).startswith("/no/such/"):
             return real(path, *rest, **more)
         asked.append(path)
-        return _Status(status)
+        return _Status
 
     monkeypatch.setattr(os, "stat", stat)
     with place.locked():
@@ -444,8 +441,7 @@ def test_planning_known_files_is_linear(tmp_path: Path, monkeypatch: pytest.Monk
 
 
 class _Status:
-    def __init__(self, status: os.stat_result) -> None:
-        self.st_size, self.st_mtime_ns = status.st_size, 7
+    st_size, st_mtime_ns = 5, 7
 
 
 # --- a second run at once ---
@@ -454,6 +450,7 @@ class _Status:
 def test_the_lock_holds_through_the_tidying(files: list[str], place: Workplace) -> None:
     """However two runs meet, never do both hold it."""
     holding, met, errors = [0], [0], []
+    refusals: set[str] = set()
 
     def often() -> None:
         mine = Workplace(place.output)
@@ -466,7 +463,7 @@ def test_the_lock_holds_through_the_tidying(files: list[str], place: Workplace) 
                         assert (mine.folder / "lock").exists()
                         holding[0] -= 1
                 except FaceOrganizerError as error:
-                    assert "another run is writing this table" in str(error)
+                    refusals.add(str(error))
         except BaseException as error:
             errors.append(error)
 
@@ -477,12 +474,16 @@ def test_the_lock_holds_through_the_tidying(files: list[str], place: Workplace) 
         thread.join()
     assert errors == []
     assert met[0] == 1
+    assert refusals <= {f"{place.output}: another run is writing this table"}
 
 
 def test_the_lock_is_one(place: Workplace) -> None:
-    with place.locked(), pytest.raises(FaceOrganizerError, match="another run is writing this table"):
-        with Workplace(place.output).locked():
-            pass
+    with (
+        place.locked(),
+        pytest.raises(FaceOrganizerError, match="another run is writing this table"),
+        Workplace(place.output).locked(),
+    ):
+        pass
     assert not place.folder.exists()
     with place.locked():
         pass
@@ -512,7 +513,9 @@ def test_parts_are_disjoint_complete_and_stable(names: list[str], parts: int, da
     for i, part in enumerate(division):
         assert part == [p for p in here if p in set(part)], "the order stays"
         elsewhere = split([f"/media/b/photos/{n}" for n in names], i, parts, ["/media/b/photos"])
-        assert [p.removeprefix("/media/b/photos/") for p in elsewhere] == [p.removeprefix("/mnt/a/") for p in part]
+        assert [p.removeprefix("/media/b/photos/") for p in elsewhere] == [
+            p.removeprefix("/mnt/a/") for p in part
+        ]
         some = [p for p in here if data.draw(st.booleans())]
         assert split(some, i, parts, ["/mnt/a"]) == [p for p in some if p in set(part)]
 
@@ -534,7 +537,7 @@ def test_a_part_of_named_files_and_relative_folders(tmp_path: Path, monkeypatch:
 @given(data=st.data(), parts=st.integers(1, 4))
 @QUIET
 def test_tables_of_parts_merge_in_any_order(data: st.DataObject, parts: int, tmp_path: Path) -> None:
-    root = tmp_path / f"{random.random()}"
+    root = Path(tempfile.mkdtemp(dir=tmp_path))
     names = data.draw(st.sets(st.integers(0, 30), min_size=1, max_size=12))
     wanted = folder_of(root / "photos", [f"{i}.jpg" for i in sorted(names)])
     made = []

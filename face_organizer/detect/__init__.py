@@ -6,11 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Protocol, cast
 
 from face_organizer.errors import PackError
+from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Detections, Image
 
 if TYPE_CHECKING:
     from face_organizer.packs import Pack
-    from face_organizer.runtime import Device
 
 
 class Detector(Protocol):
@@ -54,7 +54,9 @@ DETECTORS: dict[str, str] = {
 """Kind of a pack's detector → where its class is; imported when opened."""
 
 
-def open_detector(pack: Pack, device: Device, threads: int = 1) -> Detector:
+def open_detector(
+    pack: Pack, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
+) -> Detector:
     """The detector of `pack` on `device`. Errors: PackError (files), DeviceError (device)."""
     place = DETECTORS.get(pack.detector.kind)
     if place is None:
@@ -62,4 +64,5 @@ def open_detector(pack: Pack, device: Device, threads: int = 1) -> Detector:
             f"pack {pack.name}: unknown detector {pack.detector.kind!r}; known: {', '.join(DETECTORS)}"
         )
     module, _, name = place.partition(":")
-    return cast(Detector, getattr(importlib.import_module(module), name)(pack.detector, device, threads))
+    opened = getattr(importlib.import_module(module), name)(pack.detector, device, threads, cuda)
+    return cast(Detector, opened)

@@ -8,9 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from face_organizer.errors import PackError
-from face_organizer.graph_cache import prepared
-from face_organizer.graphs import GraphError
-from face_organizer.runtime import Device, open_session
+from face_organizer.graph_cache import runnable
+from face_organizer.runtime import CudaOptions, Device, open_session
 from face_organizer.types import Float32, Image
 
 STRIDES = (8, 16, 32)
@@ -23,13 +22,10 @@ the cache; SCRFD gains nothing either. A GPU gets the whole batch."""
 class Network:
     """A detector's graph whose outputs are (N, rows, k), whatever the file's own shape."""
 
-    def __init__(self, model: Path, device: Device, threads: int) -> None:
-        try:
-            graph, self.batched = prepared(model, "detect"), True
-        except GraphError:
-            graph, self.batched = prepared(model, "fold"), False
+    def __init__(self, model: Path, device: Device, threads: int, cuda: CudaOptions) -> None:
+        graph, self.batched = runnable(model, "detect", half=cuda.halves(device))
         self._at_once = 0 if device.kind == "cuda" and self.batched else CPU_BATCH if self.batched else 1
-        self.session = open_session(graph, device, threads=threads, label=str(model))
+        self.session = open_session(graph, device, threads=threads, label=str(model), cuda=cuda)
         height, width = self.session.input_shape[2:]
         self.fixed_size = height if isinstance(height, int) and height > 0 else None
         if self.fixed_size is not None and height != width:

@@ -9,7 +9,7 @@ from face_organizer.detect.network import STRIDES, Network, grid
 from face_organizer.detect.nms import nms
 from face_organizer.errors import PackError
 from face_organizer.roles import Role
-from face_organizer.runtime import Device, planes
+from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device, planes
 from face_organizer.types import Detections, Float32, Image
 
 MEAN, STD = 127.5, 128.0
@@ -27,8 +27,10 @@ class Scrfd:
     sure = 0.75
     straight = 15.0
 
-    def __init__(self, role: Role, device: Device, threads: int = 1) -> None:
-        self._network = Network(role.path, device, threads)
+    def __init__(
+        self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
+    ) -> None:
+        self._network = Network(role.path, device, threads, cuda)
         self._path = role.path
         self.fixed_size = self._network.fixed_size
         self.batched = self._network.batched

@@ -9,7 +9,7 @@ from face_organizer.detect.network import STRIDES, Network, grid
 from face_organizer.detect.nms import nms
 from face_organizer.errors import PackError
 from face_organizer.roles import Role
-from face_organizer.runtime import Device, planes
+from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device, planes
 from face_organizer.types import Detections, Float32, Image
 
 IOU = 0.3
@@ -29,8 +29,10 @@ class YuNet:
     sure = 0.9
     straight = 7.0
 
-    def __init__(self, role: Role, device: Device, threads: int = 1) -> None:
-        self._network = Network(role.path, device, threads)
+    def __init__(
+        self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
+    ) -> None:
+        self._network = Network(role.path, device, threads, cuda)
         missing = set(OUTPUTS) - set(self._network.session.outputs)
         if missing:
             raise PackError(f"{role.path} is no YuNet of 2023: it has no output {sorted(missing)[0]}")

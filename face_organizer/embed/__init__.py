@@ -6,11 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Protocol, cast
 
 from face_organizer.errors import PackError
+from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Float32, Image
 
 if TYPE_CHECKING:
     from face_organizer.packs import Pack
-    from face_organizer.runtime import Device
 
 
 class Embedder(Protocol):
@@ -43,7 +43,9 @@ EMBEDDERS: dict[str, str] = {
 """Kind of a pack's embedder → where its class is; imported when opened."""
 
 
-def open_embedder(pack: Pack, device: Device, threads: int = 1) -> Embedder:
+def open_embedder(
+    pack: Pack, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
+) -> Embedder:
     """The embedder of `pack` on `device`. Errors: PackError (files), DeviceError (device)."""
     place = EMBEDDERS.get(pack.embedder.kind)
     if place is None:
@@ -51,4 +53,5 @@ def open_embedder(pack: Pack, device: Device, threads: int = 1) -> Embedder:
             f"pack {pack.name}: unknown embedder {pack.embedder.kind!r}; known: {', '.join(EMBEDDERS)}"
         )
     module, _, name = place.partition(":")
-    return cast(Embedder, getattr(importlib.import_module(module), name)(pack.embedder, device, threads))
+    opened = getattr(importlib.import_module(module), name)(pack.embedder, device, threads, cuda)
+    return cast(Embedder, opened)

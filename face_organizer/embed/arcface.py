@@ -7,10 +7,9 @@ import numpy as np
 
 from face_organizer.align import SIZE
 from face_organizer.errors import PackError
-from face_organizer.graph_cache import prepared
-from face_organizer.graphs import GraphError
+from face_organizer.graph_cache import runnable
 from face_organizer.roles import Role
-from face_organizer.runtime import Device, open_session, planes
+from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device, open_session, planes
 from face_organizer.types import Float32, Image
 
 CPU_BATCH = 4
@@ -23,15 +22,13 @@ class ArcFace:
 
     name = "arcface"
 
-    def __init__(self, role: Role, device: Device, threads: int = 1) -> None:
+    def __init__(
+        self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
+    ) -> None:
         self._role = role
-        batched = True
-        try:
-            graph = prepared(role.path, "embed")
-        except GraphError:
-            graph, batched = prepared(role.path, "fold"), False
+        graph, batched = runnable(role.path, "embed", half=cuda.halves(device))
         self._at_once = 0 if device.kind == "cuda" and batched else CPU_BATCH if batched else 1
-        self._session = open_session(graph, device, threads=threads, label=str(role.path))
+        self._session = open_session(graph, device, threads=threads, label=str(role.path), cuda=cuda)
         self.dim = role.dim
         self.preprocessing = role.preprocessing
 

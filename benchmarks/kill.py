@@ -1,0 +1,71 @@
+"""SIGKILL at random moments, to the main process or a worker, then the same call again: the same table?
+
+`python benchmarks/kill.py [ROUNDS]` prints one JSON line. Moments are spread evenly over the time
+of an undisturbed run; every third round kills a worker, the others the main process. A round counts when the
+table of the call after it equals the undisturbed one byte for byte.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from common import DATA, row
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent / "tests"))
+
+from running import Running, run, some_photos
+
+PHOTOS = 96
+
+
+def one(photos: Path, output: Path, delay: float, worker: bool) -> bool:
+    """Kill after `delay` seconds; whether anything was killed."""
+    running = Running(photos, output)
+    time.sleep(delay)
+    victims = running.workers() if worker else [running.process.pid]
+    killed = running.process.poll() is None and bool(victims)
+    if killed:
+        os.kill(victims[0], signal.SIGKILL)
+    running.end()
+    return killed
+
+
+def main(rounds: int) -> None:
+    """All rounds, one row."""
+    chance = random.Random(3)
+    with tempfile.TemporaryDirectory() as folder:
+        root = Path(folder)
+        photos = some_photos(DATA / "dev-faces", root / "photos", PHOTOS)
+        start = time.perf_counter()
+        code, said = run(photos, root / "undisturbed.pkl")
+        seconds = time.perf_counter() - start
+        if code:
+            raise SystemExit(said)
+        expected = (root / "undisturbed.pkl").read_bytes()
+        equal = killed = clean = 0
+        for number in range(rounds):
+            output = root / f"{number}" / "faces.pkl"
+            output.parent.mkdir()
+            killed += one(photos, output, chance.uniform(0, seconds), worker=number % 3 == 2)
+            code, _ = run(photos, output)
+            equal += code == 0 and output.read_bytes() == expected
+            clean += {p.name for p in output.parent.iterdir()} == {"faces.pkl", "faces.pkl.log"}
+    row(
+        "kill",
+        rounds=rounds,
+        killed=killed,
+        equal=equal,
+        nothing_left_behind=clean,
+        pictures=PHOTOS,
+        seconds=round(seconds, 2),
+    )
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 20)

@@ -1,0 +1,335 @@
+"""Finding faces: of tight crops, turned pictures, any size; and the way from canvas to picture and back."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+from conftest import read_rgb
+from hypothesis import given
+from hypothesis import strategies as st
+
+from face_organizer import align, packs
+from face_organizer.detect import canvas, finder
+from face_organizer.detect.finder import Found, Look
+from face_organizer.engine import open_engine
+from face_organizer.extract import Engine
+from face_organizer.images import Source
+from face_organizer.runtime import CPU
+from face_organizer.types import Detections, Image
+
+PHOTOS = 24
+
+
+class Whole:
+    """Pixels that are at hand already."""
+
+    def __init__(self, image: Image) -> None:
+        self.image = image
+        self.height, self.width = image.shape[:2]
+
+    def pixels(self, longer_side: float) -> tuple[Image, float]:
+        """The whole picture."""
+        return self.image, 1.0
+
+
+@pytest.fixture(scope="module", params=["opencv", "small"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    if request.param == "opencv":
+        return open_engine(packs.find("opencv"), CPU)
+    shared = request.getfixturevalue("shared")
+    folder = tmp_path_factory.mktemp("packs") / "small"
+    folder.mkdir()
+    for name in ("scrfd_2.5g_bnkps_dynamic.onnx", "mobilefacenet_512.onnx"):
+        shutil.copyfile(shared / "models" / name, folder / name)
+    return open_engine(packs.find(str(folder)), CPU)
+
+
+@pytest.fixture(scope="module")
+def photos(dev_faces: Path) -> list[Image]:
+    paths = sorted((dev_faces / "identities").glob("*/*_000[12].jpg"))
+    return [read_rgb(path) for path in paths[:: len(paths) // PHOTOS][:PHOTOS]]
+
+
+def look(engine: Engine, pictures: Sequence[Any], **options: Any) -> list[Found]:
+    return finder.find(pictures, engine.detector, Look(**options))
+
+
+def embedded(engine: Engine, pictures: Sequence[Image], found: Sequence[Found]) -> np.ndarray:
+    """(n, d) unit embeddings of the main faces."""
+    chips = []
+    for picture, one in zip(pictures, found, strict=True):
+        row = finder.main_face(one.faces.boxes, picture.shape[1], picture.shape[0])
+        chips.append(align.warp(picture, align.estimate(one.faces.landmarks[row : row + 1])[0]))
+    raw = engine.embedder.embed(np.stack(chips))
+    return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True))
+
+
+def turned(picture: Image, degrees: int) -> Image:
+    """The picture turned clockwise, to be turned back by `degrees`; nothing is cut off."""
+    if degrees % 90 == 0:
+        return np.ascontiguousarray(np.rot90(picture, -degrees // 90))
+    height, width = picture.shape[:2]
+    side = int(np.hypot(height, width)) + 1
+    matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), -degrees, 1)
+    matrix[:, 2] += (side - width) / 2, (side - height) / 2
+    return np.asarray(cv2.warpAffine(picture, matrix, (side, side)), np.uint8)
+
+
+# --- real pictures ---
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("degrees", [90, 180, 270, 45])
+def test_faces_of_turned_photos(engine: Engine, photos: list[Image], degrees: int) -> None:
+    upright = look(engine, [Whole(p) for p in photos])
+    assert all(len(f.faces) for f in upright)
+    pictures = [turned(p, degrees) for p in photos]
+    found = look(engine, [Whole(p) for p in pictures])
+    missing = [i for i, f in enumerate(found) if not len(f.faces)]
+    assert missing == []
+    off = [abs((f.turn - u.turn - degrees + 180) % 360 - 180) for f, u in zip(found, upright, strict=True)]
+    assert np.median(off) <= 25, off  # tilts are straightened to the degree
+    assert sum(o > 60 for o in off) <= 1, off
+    cosines = (embedded(engine, photos, upright) * embedded(engine, pictures, found)).sum(axis=1)
+    assert np.median(cosines) >= 0.9, sorted(cosines)
+
+
+@pytest.mark.slow
+def test_without_turns(engine: Engine, photos: list[Image]) -> None:
+    pictures = [Whole(turned(p, 180)) for p in photos[:8]]
+    found = look(engine, pictures, turns=False)
+    assert {f.turn for f in found} == {0}
+    assert all(f.looks <= 2 for f in found)
+    assert all(135 < f.turn < 225 for f in look(engine, pictures))
+
+
+@pytest.mark.slow
+def test_upright_photos_stay_upright_and_are_looked_at_once(engine: Engine, photos: list[Image]) -> None:
+    found = look(engine, [Whole(p) for p in photos])
+    assert sum(45 <= f.turn <= 315 for f in found) == 0
+    assert np.median([f.looks for f in found]) == 1
+
+
+@pytest.mark.slow
+def test_tight_crops(engine: Engine, dev_faces: Path) -> None:
+    crops = [Whole(read_rgb(p)) for p in sorted((dev_faces / "utkface").glob("*.jpg"))[::5][:60]]
+    assert len(crops) == 60
+    found = look(engine, crops)
+    assert sum(bool(len(f.faces)) for f in found) == 60
+    # … and it is the face that fills the crop, not something small in it
+    for crop, one in zip(crops, found, strict=True):
+        row = finder.main_face(one.faces.boxes, crop.width, crop.height)
+        box = one.faces.boxes[row]
+        assert np.sqrt((box[2] - box[0]) * (box[3] - box[1])) > 0.3 * crop.width
+
+
+def test_an_answer_does_not_depend_on_the_companions(
+    engine: Engine, photos: list[Image], dev_faces: Path
+) -> None:
+    pictures: list[Any] = [Whole(p) for p in photos[:4]]
+    pictures += [Whole(turned(photos[4], 90)), Whole(np.zeros((200, 300, 3), np.uint8))]
+    pictures += [Whole(read_rgb(dev_faces / "picasa" / "modern_family_pic_1.jpg"))]
+    for every_face in (False, True):
+        together = look(engine, pictures, every_face=every_face)
+        backwards = look(engine, pictures[::-1], every_face=every_face)[::-1]
+        for i, picture in enumerate(pictures):
+            alone = look(engine, [picture], every_face=every_face)[0]
+            for other in (together[i], backwards[i]):
+                assert (other.turn, other.looks, len(other.faces)) == (
+                    alone.turn,
+                    alone.looks,
+                    len(alone.faces),
+                )
+                np.testing.assert_allclose(other.faces.landmarks, alone.faces.landmarks, atol=1e-2)
+    assert len(together[5].faces) == 0
+
+
+def test_nothing_to_look_at(engine: Engine) -> None:
+    assert look(engine, []) == []
+
+
+def test_all_faces_of_a_group(engine: Engine, dev_faces: Path) -> None:
+    photo = Whole(read_rgb(dev_faces / "picasa" / "modern_family_pic_1.jpg"))
+    found = look(engine, [photo], every_face=True)[0]
+    assert len(found.faces) >= 5
+    assert (np.diff(found.faces.scores) <= 0).all()
+
+
+def test_a_wanted_size_is_the_size_of_the_first_canvas(engine: Engine, photos: list[Image]) -> None:
+    place = finder.first(Whole(photos[0]), engine.detector, Look(canvas=640))
+    assert max(place.width, place.height) == 640
+    assert place.scale == pytest.approx(640 / max(photos[0].shape))
+    found = look(engine, [Whole(photos[0])], canvas=640)
+    assert len(found[0].faces) == 1
+
+
+class Recorder:
+    """A detector that finds nothing and remembers the canvases."""
+
+    name, stride, portrait, sure, straight, batched = "recorder", 32, 192, 0.8, 8.0, True
+
+    def __init__(self, fixed_size: int | None = None) -> None:
+        self.fixed_size = fixed_size
+        self.sizes: list[tuple[int, ...]] = []
+
+    def detect(self, canvases: Image, min_score: float) -> list[Detections]:
+        """Nothing."""
+        self.sizes += [canvases.shape[1:3]] * len(canvases)
+        return [Detections.empty()] * len(canvases)
+
+
+def test_a_detector_of_one_size_is_shown_that_size_alone() -> None:
+    detector = Recorder(640)
+    sizes = [(100, 100), (50, 900), (2000, 1500), (1, 1)]
+    found = finder.find([Whole(np.zeros((*s, 3), np.uint8)) for s in sizes], detector, Look())
+    assert set(detector.sizes) == {(640, 640)}
+    assert len(detector.sizes) == len(sizes) * (1 + 1 + len(finder.TURNS))
+    assert all(f.looks == 5 for f in found)
+
+
+@given(width=st.integers(1, 9000), height=st.integers(1, 9000), least=st.floats(1, 400), every=st.booleans())
+def test_canvases_have_sane_sizes(width: int, height: int, least: float, every: bool) -> None:
+    class Sized:
+        def __init__(self) -> None:
+            self.width, self.height = width, height
+
+    options = Look(min_face_size=least, every_face=every)
+    for turn in (0, *finder.TURNS):
+        first = finder.first(Sized(), Recorder(), options, turn)  # type: ignore[arg-type]
+        second = finder.second(Sized(), Recorder(), options)  # type: ignore[arg-type]
+        for place in (first, second):
+            assert place.width % 32 == place.height % 32 == 0
+            assert min(place.width, place.height) >= 32
+            assert max(place.width, place.height) <= finder.LARGEST_LOOK * 1.5
+            corners = np.array([[0, 0], [width - 1, height - 1]], float)
+            seen = corners @ place.matrix()[:, :2].T + place.matrix()[:, 2]
+            assert (seen > -1.5).all(), "the whole picture is on the canvas"
+            assert (seen < [place.width + 0.5, place.height + 0.5]).all()
+        wanted = least * second.scale
+        assert (
+            wanted >= finder.SMALLEST_FOUND * 0.99 or max(second.width, second.height) >= finder.LARGEST_LOOK
+        )
+
+
+# --- canvases ---
+
+PLACEMENTS = st.builds(
+    canvas.Placement,
+    height=st.integers(1, 40).map(lambda n: 32 * n),
+    width=st.integers(1, 40).map(lambda n: 32 * n),
+    scale=st.floats(0.05, 8),
+    x=st.floats(0, 4000),
+    y=st.floats(0, 4000),
+    turn=st.sampled_from(range(0, 360, 45)),
+)
+
+
+def at(matrix: np.ndarray, points: np.ndarray) -> np.ndarray:
+    return np.asarray(points @ matrix[:, :2].T + matrix[:, 2])
+
+
+@given(
+    place=PLACEMENTS,
+    points=st.lists(st.tuples(st.floats(0, 4000), st.floats(0, 4000)), min_size=5, max_size=5),
+)
+def test_points_come_back(place: canvas.Placement, points: list[tuple[float, float]]) -> None:
+    there = at(place.matrix(), np.array(points))
+    seen = Detections(np.zeros((1, 4), np.float32), np.ones(1, np.float32), there[None].astype(np.float32))
+    back = canvas.to_picture(seen, place).landmarks[0]
+    float32 = np.abs(there).max() / place.scale * 2.0**-23 + 4000 * 2.0**-23  # of the landmarks themselves
+    np.testing.assert_allclose(back, points, atol=1e-3 + 2 * float32)
+
+
+@given(place=PLACEMENTS, x=st.floats(0, 3000), y=st.floats(0, 3000), w=st.floats(5, 900), h=st.floats(5, 900))
+def test_boxes_come_back(place: canvas.Placement, x: float, y: float, w: float, h: float) -> None:
+    corners = np.array([[x, y], [x + w, y], [x, y + h], [x + w, y + h]])
+    middle = at(place.matrix(), corners.mean(axis=0, keepdims=True))[0]
+    half = np.array([w, h] if place.turn % 180 != 90 else [h, w]) * place.scale / 2
+    box = np.concatenate([middle - half, middle + half])[None].astype(np.float32)
+    back = canvas.to_picture(
+        Detections(box, np.ones(1, np.float32), np.zeros((1, 5, 2), np.float32)), place
+    ).boxes[0]
+    if place.turn % 90:
+        assert np.allclose(
+            [(back[0] + back[2]) / 2, (back[1] + back[3]) / 2], [x + w / 2, y + h / 2], atol=0.1
+        )
+        assert (back[2] - back[0]) * (back[3] - back[1]) == pytest.approx(w * h, rel=0.01)
+    else:
+        np.testing.assert_allclose(back, [x, y, x + w, y + h], atol=0.05)
+
+
+@given(
+    place=PLACEMENTS, reduction=st.sampled_from([1, 2, 4, 8]), x=st.integers(0, 400), y=st.integers(0, 400)
+)
+def test_a_shrunk_pictures_pixel_lies_amid_those_it_was_made_of(
+    place: canvas.Placement, reduction: int, x: int, y: int
+) -> None:
+    block = np.array(
+        [[x * reduction + i, y * reduction + j] for i in range(reduction) for j in range(reduction)]
+    )
+    expected = at(place.matrix(), block).mean(axis=0)
+    np.testing.assert_allclose(
+        at(place.matrix(reduction), np.array([[x, y]]))[0],
+        expected,
+        atol=1e-6 * np.abs(expected).max() + 1e-6,
+    )
+
+
+@pytest.mark.parametrize("turn", range(0, 360, 45))
+@pytest.mark.parametrize("reduction", [1, 2, 4])
+def test_what_is_drawn_is_where_the_matrix_says(turn: int, reduction: int) -> None:
+    """A white dot at a known place of the picture is found on the canvas, and brought back."""
+    picture = np.zeros((240, 320, 3), np.uint8)
+    cv2.circle(picture, (203, 71), 9, (255, 255, 255), -1)
+    small = cv2.resize(picture, (320 // reduction, 240 // reduction), interpolation=cv2.INTER_AREA)
+    place = canvas.whole(320, 240, 256, 0.125, turn)
+    drawn = canvas.draw(small, reduction, place)
+    assert drawn.shape == (place.height, place.width, 3)
+    rows, columns = np.nonzero(drawn[..., 0] > 100)
+    dot = np.array([columns.mean(), rows.mean()], np.float32)
+    seen = Detections(np.zeros((1, 4), np.float32), np.ones(1, np.float32), np.tile(dot, (1, 5, 1)))
+    np.testing.assert_allclose(canvas.to_picture(seen, place).landmarks[0, 0], [203, 71], atol=1)
+
+
+@pytest.mark.parametrize("turn", [90, 180, 270])
+def test_quarter_turns_are_counter_clockwise(turn: int) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    drawn = canvas.draw(picture, 1, canvas.whole(96, 64, 96, 0.0, turn))
+    np.testing.assert_array_equal(drawn, np.rot90(picture, turn // 90))
+
+
+def test_around_a_box() -> None:
+    place = canvas.around(np.array([100, 50, 140, 90], np.float32), 160, 60)
+    np.testing.assert_allclose(
+        at(place.matrix(), np.array([[100.0, 50], [140, 90], [120, 70]])),
+        [[49.5, 49.5], [109.5, 109.5], [79.5, 79.5]],
+    )
+    assert np.isfinite(canvas.around(np.array([5, 5, 5, 5], np.float32), 160, 60).matrix()).all()
+
+
+# --- the main face ---
+
+
+def test_the_main_face_is_large_and_central() -> None:
+    boxes = np.array([[0, 0, 60, 60], [90, 90, 130, 130], [100, 100, 110, 110]], np.float32)
+    assert finder.main_face(boxes, 220, 220) == 1
+    assert finder.main_face(np.array([[-500, 0, 40, 400], [180, 180, 230, 230]], np.float32), 400, 400) == 1
+
+
+def test_a_source_is_read_no_larger_than_needed(
+    engine: Engine, dev_faces: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    photo = read_rgb(sorted((dev_faces / "identities").glob("*/*.jpg"))[0])
+    large = cv2.resize(photo, (3000, 3000), interpolation=cv2.INTER_CUBIC)
+    source = Source(cv2.imencode(".jpg", large[..., ::-1])[1].tobytes())
+    found = look(engine, [source])[0]
+    assert len(found.faces) == 1
+    assert source.pixels(100)[1] >= 4
+    expected = look(engine, [Whole(photo)])[0]
+    np.testing.assert_allclose(found.faces.landmarks * 250 / 3000, expected.faces.landmarks, atol=8)
