@@ -77,8 +77,8 @@ def stamp_of(pack: Pack, options: ExtractOptions, shard: str = "", *, half: bool
         preprocessing=f"{pack.embedder.preprocessing}; arcface template {align.SIZE}",
         licence=pack.licence,
         # `half` is an option, so that a run never goes on with the other precision: byte for byte, tables are
-        # equal within one setting only. It is not part of the space: the embeddings of the two have a cosine
-        # of 0.999 and more (tests/test_half_precision.py), far nearer than two photos of a face ever come.
+        # equal within one setting only. It is not part of the space: a face gets the same embedding to a
+        # cosine of 0.999 (`ArcFace` checks it when it opens), far nearer than two photos of one face come.
         options={**asdict(options), "shard": shard, "half": half},
         version=__version__,
     )

@@ -10,6 +10,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from face_organizer.embed import Embedder
 from face_organizer.errors import ImageError
 from face_organizer.picture import ExtractOptions, Picture, Run, read
 from face_organizer.rows import Chunk, chunk_of, table_of
-from face_organizer.types import FaceTable, Image, Outcome, Stamp
+from face_organizer.types import FaceTable, Float32, Image, Outcome, Stamp
 
 CHUNK_FILES = 16
 CHUNK_PIXELS = 64_000_000  # pixels of the pictures that one lane holds at a time, about 200 MB
@@ -91,7 +92,7 @@ def extract_chunk(
             unknown = [p for p in part if p.source and not (crops and by_header(p, crops, options))]
             detect(unknown, engine.detector, options, run)
         with run.stage("align"):
-            chips += [chip for picture in part for chip in aligned(picture)]
+            chips += aligned(part)
         for picture in part:
             picture.source = None
         pictures += part
@@ -162,6 +163,8 @@ def _fail_alone(picture: Picture, detector: Detector, options: ExtractOptions) -
 
 def choose(picture: Picture, found: finder.Found, options: ExtractOptions) -> None:
     """Keep of `found` what the options ask for, the main face first, and set the picture's outcome."""
+    if not len(found.faces):
+        return
     faces = found.faces.take(align.usable(found.faces.landmarks))
     if not len(faces):
         return
@@ -177,18 +180,23 @@ def choose(picture: Picture, found: finder.Found, options: ExtractOptions) -> No
     picture.found = faces.take(order[:1] if options.faces == "largest" else order)
 
 
-def aligned(picture: Picture) -> list[Image]:
-    """The faces of a picture as 112 x 112 RGB chips, in the order of `picture.found`.
+def aligned(pictures: Sequence[Picture]) -> list[Image]:
+    """The faces of `pictures` as 112 x 112 RGB chips, in the order of their `found`.
 
     Cut from pixels shrunk no further than the chip itself shrinks them: a small face comes from the whole
     picture.
     """
-    if picture.source is None or not len(picture.found):
-        return []
-    matrices = align.estimate(picture.found.landmarks)
+    matrices = iter(align.estimate(np.concatenate([p.found.landmarks for p in pictures])))
+    return [
+        chip for picture in pictures for chip in _chips(picture, list(islice(matrices, len(picture.found))))
+    ]
+
+
+def _chips(picture: Picture, matrices: Sequence[Float32]) -> list[Image]:
     chips = []
     try:
         for matrix in matrices:
+            assert picture.source is not None
             scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
             pixels, reduction = picture.source.pixels(max(picture.width, picture.height) * scale)
             chips.append(align.warp(pixels, align.for_reduced(matrix, reduction)))

@@ -21,14 +21,14 @@ def halve(model: Any) -> bool:
 
     Numbers keep 11 bits. PackError, the model half changed, where the graph has no form in float16.
     """
-    import onnx
+    from onnx import TensorProto
 
     graph = model.graph
     _constants_to_initializers(graph)
     weights = {tensor.name: tensor for tensor in graph.initializer}
     sources = {i.name: f"{i.name}__half" for i in graph.input if i.name not in weights and _is_float(i)}
     results = {o.name: f"{o.name}__half" for o in graph.output if _is_float(o)}
-    nodes = [_cast(name, half, onnx.TensorProto.FLOAT16) for name, half in sources.items()]
+    nodes = [_cast(name, half, TensorProto.FLOAT16) for name, half in sources.items()]
     wide: dict[str, Any] = {}
     for node in graph.node:
         _halve_attributes(node)
@@ -40,18 +40,28 @@ def halve(model: Any) -> bool:
                 if name in weights:
                     wide[node.input[i]] = weights[name]
                 else:
-                    nodes.append(_cast(name, node.input[i], onnx.TensorProto.FLOAT))
+                    nodes.append(_cast(name, node.input[i], TensorProto.FLOAT))
         nodes.append(node)
-    nodes += [_cast(half, name, onnx.TensorProto.FLOAT) for name, half in results.items()]
+    nodes += [_cast(half, name, TensorProto.FLOAT) for name, half in results.items()]
     tensors = [*map(_half, graph.initializer), *(_named(tensor, name) for name, tensor in wide.items())]
     for field, items in ((graph.node, nodes), (graph.initializer, tensors), (graph.value_info, [])):
         del field[:]
         field.extend(items)
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except Exception as error:  # the checker's own class or that of shape inference
-        raise _refusal((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
+    _check(model)
     return True
+
+
+def _check(model: Any) -> None:
+    """PackError where ONNX Runtime, the only judge, does not take it. A CPU does: it puts casts around."""
+    import onnxruntime as ort
+
+    options = ort.SessionOptions()
+    options.graph_optimization_level = ort.GraphOptimizationLevel.ORT_DISABLE_ALL
+    options.log_severity_level = 4
+    try:
+        ort.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # a class of its own for each of its status codes
+        raise _refusal((str(error).strip().splitlines() or [type(error).__name__])[0]) from error
 
 
 def _refusal(why: str) -> PackError:

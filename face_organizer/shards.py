@@ -90,9 +90,12 @@ class Workplace:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = open(self.folder / _LOCK, "w")  # noqa: SIM115 - held below, for as long as the block runs
-        except FileNotFoundError:  # the run before removes the folder just now
-            raise FaceOrganizerError(f"{printable(self.output)}: another run is writing this table") from None
         except OSError as error:
+            if isinstance(error, FileNotFoundError | FileExistsError) and not self.folder.is_file():
+                # The run before removes the folder just now.
+                raise FaceOrganizerError(
+                    f"{printable(self.output)}: another run is writing this table"
+                ) from None
             raise TableError(f"{printable(self.folder)}: cannot be written: {error.strerror}") from error
         with file:
             try:

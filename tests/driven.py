@@ -33,7 +33,8 @@ IN_WORKER = __name__ == "__mp_main__"
 def hold() -> None:
     """Say so, and wait."""
     Path(HOLD, "held").touch()
-    while not Path(HOLD, "go").exists():
+    end = time.monotonic() + 120  # should the test be no more
+    while not Path(HOLD, "go").exists() and time.monotonic() < end:
         time.sleep(0.01)
 
 

@@ -38,9 +38,7 @@ def photos(dev_faces: Path) -> list[str]:
     return [str(p) for p in found[:: len(found) // 20][:20]]
 
 
-def run(
-    paths: Sequence[str | Path], engine: Engine, lanes: int = 2, **options: Any
-) -> tuple[FaceTable, Run]:
+def run(paths: Sequence[str | Path], engine: Engine, lanes: int = 2, **options: Any) -> tuple[FaceTable, Run]:
     settings = ExtractOptions(**options)
     return extract.extract(
         [str(p) for p in paths], engine, settings, stamp=stamp_of(PACK, settings), lanes=lanes

@@ -45,7 +45,7 @@ def completes(photos: Path, output: Path, undisturbed: bytes) -> None:
     assert left == {output.name}
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", range(2))
 def test_the_main_process_is_killed(photos: Path, undisturbed: bytes, tmp_path: Path, seed: int) -> None:
     output = tmp_path / "faces.pkl"
     for shards in (seed % 2, 1 + seed % 2):  # killed twice, a random while after so many shards are made
@@ -78,7 +78,7 @@ def test_workers_are_killed(photos: Path, undisturbed: bytes, tmp_path: Path, de
 def test_an_orphaned_worker_ends_by_itself(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
     running = held(photos, tmp_path, "000.jpg")
     workers = running.workers()
-    assert len(workers) == 1
+    assert len(workers) == 1, running.said
     running.kill()
     assert running.end() == -signal.SIGKILL
     assert command_of(workers[0]), "it stands still"
@@ -90,8 +90,9 @@ def test_an_orphaned_worker_ends_by_itself(photos: Path, undisturbed: bytes, tmp
 def test_an_idle_orphan_ends_too(photos: Path, tmp_path: Path) -> None:
     running = held(photos, tmp_path, "000.jpg", "--device", "cpu,cpu", "--limit", "17")
     running.reach(shards=1)
-    wait_for(lambda: len(running.workers()) == 2, "both workers")
+    wait_for(lambda: len(running.workers()) == 2 or running.process.poll() is not None, "both workers")
     workers = running.workers()
+    assert len(workers) == 2, running.said
     running.kill()
     running.end()
     (tmp_path / "go").touch()

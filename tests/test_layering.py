@@ -16,7 +16,8 @@ PACKAGE = "face_organizer"
 FLOORS = (
     "__init__ columns errors types",
     "align copying faceswap files download graph_cache graphs half_precision images listing packs"
-    " pickle_machine pickled_arrays resources roles runtime safe_pickle shards table table_document table_folder unpack",
+    " pickle_machine pickled_arrays resources roles runtime safe_pickle shards table table_document"
+    " table_folder unpack",
     "assignments cluster crops detect embed metrics quality",
     "engine extract picture rows",
     "doctor embedding jobs organize worker",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import pickle
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -13,7 +15,15 @@ import pytest
 from onnx import TensorProto, helper
 
 from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError, UsageError
-from face_organizer.runtime import CPU, Device, auto_devices, cuda_devices, open_session, planes
+from face_organizer.runtime import (
+    CPU,
+    CudaOptions,
+    Device,
+    auto_devices,
+    cuda_devices,
+    open_session,
+    planes,
+)
 
 
 def doubling_model() -> bytes:
@@ -69,9 +79,8 @@ def test_one_session_many_threads() -> None:
 
 def test_cuda_is_asked_for_by_number() -> None:
     factory = Factory("CUDAExecutionProvider")
-    session = open_session(
-        b"", Device("cuda", 1), provider_options={"gpu_mem_limit": "1"}, session_factory=factory
-    )
+    options = CudaOptions(memory_limit=1)
+    session = open_session(b"", Device("cuda", 1), cuda=options, session_factory=factory)
     name, options = factory.asked[0]
     assert name == "CUDAExecutionProvider"
     assert options["device_id"] == "1"
@@ -209,3 +218,107 @@ def test_out_of_memory_with_one_row_is_a_device_error() -> None:
     with pytest.raises(OutOfMemoryError, match=r"device 0.*free its memory") as caught:
         session.run_batches(np.ones((4, 3), np.float32), 0)
     assert caught.value.exit_code == 4
+
+
+CARD = Device("cuda", 1)
+
+
+def asked(cuda: CudaOptions, device: Device = CARD, model: Path | bytes = b"") -> list[Any]:
+    """The providers that ONNX Runtime is asked for."""
+    factory = Factory(("Tensorrt" if cuda.tensorrt else device.kind.upper()) + "ExecutionProvider")
+    open_session(model, device, cuda=cuda, session_factory=factory)
+    return factory.asked
+
+
+def test_cuda_options_travel_to_workers() -> None:
+    options = CudaOptions(1, "default", True, True)
+    assert pickle.loads(pickle.dumps(options)) == options
+
+
+def test_the_cpu_knows_nothing_of_cuda_options() -> None:
+    options = CudaOptions(1 << 30, "exhaustive", half=True)
+    assert asked(options, CPU) == ["CPUExecutionProvider"]
+    assert not options.halves(CPU)
+
+
+@pytest.mark.parametrize("search", ["heuristic", "exhaustive", "default"])
+def test_what_cuda_is_asked_for(search: Any) -> None:
+    (name, options), last = asked(CudaOptions(memory_limit=2_000_000_000, conv_search=search))
+    assert (name, last) == ("CUDAExecutionProvider", "CPUExecutionProvider")
+    assert options == {
+        "device_id": "1",
+        "cudnn_conv_algo_search": search.upper(),
+        "arena_extend_strategy": "kSameAsRequested",
+        "use_tf32": "0",
+        "gpu_mem_limit": "2000000000",
+    }
+    assert "gpu_mem_limit" not in asked(CudaOptions())[0][1]
+
+
+@pytest.mark.parametrize("half", [True, False])
+def test_what_tensorrt_is_asked_for(half: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("FACE_ORGANIZER_CACHE", str(tmp_path))
+    options = CudaOptions(memory_limit=5, half=half, tensorrt=True)
+    (first, tensorrt), (second, cuda), last = asked(options, model=b"a model")
+    assert (first, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
+    assert last == "CPUExecutionProvider"
+    # A network that changed under the same name must not find the engine of the one before.
+    engines = tmp_path / "tensorrt" / hashlib.sha256(b"a model").hexdigest()
+    assert engines.is_dir()
+    assert tensorrt == {
+        "device_id": "1",
+        "trt_fp16_enable": str(half),
+        "trt_engine_cache_enable": "True",
+        "trt_engine_cache_path": str(engines),
+        "trt_timing_cache_enable": "True",
+        "trt_timing_cache_path": str(engines),
+        "trt_max_workspace_size": "5",
+    }
+    assert cuda["gpu_mem_limit"] == "5"
+    assert not options.halves(Device("cuda", 0)), "TensorRT rounds by itself"
+
+
+def test_tensorrt_that_is_not_there_names_the_mend() -> None:
+    options = CudaOptions(tensorrt=True)
+    for factory in (
+        Factory("CUDAExecutionProvider"),
+        Factory(None, RuntimeError("libnvinfer.so.10: cannot open shared object file")),
+    ):
+        with pytest.raises(DeviceError, match=r"install TensorRT.*leave out --tensorrt") as caught:
+            open_session(b"", Device("cuda", 0), cuda=options, session_factory=factory)
+        assert caught.value.exit_code == 4
+        assert "\n" not in str(caught.value)
+    # Without CUDA either, TensorRT is not what has to be mended.
+    with pytest.raises(DeviceError, match=r"with TensorRT was asked for.*nvidia-smi"):
+        open_session(b"", Device("cuda", 0), cuda=options, session_factory=Factory("CPUExecutionProvider"))
+
+
+def test_an_engine_folder_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FACE_ORGANIZER_CACHE", str(tmp_path / "file"))
+    with pytest.raises(PackError, match="FACE_ORGANIZER_CACHE"):
+        asked(CudaOptions(tensorrt=True))
+
+
+MEMORY = [
+    "BFCArena::AllocateRawInternal Available memory of 16 is smaller than requested bytes of 32",
+    "Failed to allocate memory for requested buffer of size 100",
+    "CUDNN failure 4: CUDNN_STATUS_ALLOC_FAILED ; GPU=0",
+    "CUDA failure 2: out of memory ; GPU=0",
+]
+
+
+@pytest.mark.parametrize("words", MEMORY)
+def test_words_for_want_of_memory(words: str) -> None:
+    with pytest.raises(OutOfMemoryError, match="--gpu-memory") as caught:
+        open_session(b"", Device("cuda", 0), session_factory=Factory(None, RuntimeError(words)))
+    assert caught.value.exit_code == 4
+    card = _Card(most=0)
+    session = open_session(b"", Device("cuda", 0), session_factory=lambda *_: card)
+
+    def fail(*_: Any) -> None:
+        raise RuntimeError(words)
+
+    card.run = fail  # type: ignore[method-assign, assignment]
+    with pytest.raises(OutOfMemoryError, match="--gpu-memory"):
+        session.run({"x": np.ones((1, 3), np.float32)})

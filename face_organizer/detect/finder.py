@@ -9,7 +9,7 @@ its side or upside down more often than not: it is looked at again at four turns
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -90,8 +90,9 @@ def find(pictures: Sequence[Pixels], detector: Detector, look: Look) -> list[Fou
         turned = {i: [first(pictures[i], detector, look, turn) for turn in TURNS] for i in _without(found)}
         _look(pictures, found, turned, detector, look)
         _look_at_unsure(pictures, found, detector, look)
+        among = set() if look.every_face else set(range(len(pictures)))
         for _ in range(STRAIGHTENINGS):
-            _straighten(pictures, found, detector, look)
+            among = _straighten(pictures, found, detector, look, among)
     return found
 
 
@@ -175,12 +176,9 @@ def _drawn(picture: Pixels, placement: Placement) -> Image:
 def _look_at_unsure(pictures: Sequence[Pixels], found: list[Found], detector: Detector, look: Look) -> None:
     """Look again, at eight turns, at main faces that may not be upright; then, where none is surely one, at
     the whole picture turned: what looked like a face may have been none."""
-    main = {
-        i: main_face(f.faces.boxes, pictures[i].width, pictures[i].height)
-        for i, f in enumerate(found)
-        if len(f.faces)
-    }
-    unsure = {i: m for i, m in main.items() if is_unsure(found[i].faces, found[i].turn, detector.sure)[m]}
+    rows, main, turns = _main_faces(pictures, found)
+    doubtful = is_unsure(main, turns, detector.sure)
+    unsure = {i: row for (i, row), doubt in zip(rows, doubtful.tolist(), strict=True) if doubt}
     near = {
         i: [canvas.around(found[i].faces.boxes[m], SECOND_LOOK, SECOND_LOOK_FACE, turn) for turn in ALL_TURNS]
         for i, m in unsure.items()
@@ -213,23 +211,44 @@ def _look_at_unsure(pictures: Sequence[Pixels], found: list[Found], detector: De
     _look(pictures, found, again, detector, look)
 
 
-def _straighten(pictures: Sequence[Pixels], found: list[Found], detector: Detector, look: Look) -> None:
+def _straighten(
+    pictures: Sequence[Pixels], found: list[Found], detector: Detector, look: Look, among: Set[int]
+) -> set[int]:
     """Look once more at tilted main faces with the picture turned by just that tilt: landmarks get exact
-    there."""
-    if look.every_face:
-        return
-    tilted: dict[int, list[Placement]] = {}
-    for i, one in enumerate(found):
-        if len(one.faces):
-            row = main_face(one.faces.boxes, pictures[i].width, pictures[i].height)
-            roll = float(align.roll(one.faces.landmarks[row : row + 1])[0])
-            if abs(_signed(roll - one.turn)) > detector.straight:
-                tilted[i] = [
-                    canvas.around(one.faces.boxes[row], SECOND_LOOK, SECOND_LOOK_FACE, round(roll) % 360)
-                ]
+    there. Of the pictures in `among`; gives those whose face changed."""
+    rows, main, turns = _main_faces(pictures, found)
+    rolls = align.roll(main.landmarks)
+    tilts = np.abs(_signed(rolls - turns))
+    tilted = {
+        i: [canvas.around(main.boxes[n], SECOND_LOOK, SECOND_LOOK_FACE, round(float(rolls[n])) % 360)]
+        for n, (i, _) in enumerate(rows)
+        if tilts[n] > detector.straight and i in among
+    }
+    changed = set()
     for i, seen in _best_upright(pictures, tilted, found, detector, look).items():
         if seen.score > found[i].faces.scores.max():
             found[i].faces, found[i].turn = seen.face, seen.turn
+            changed.add(i)
+    return changed
+
+
+def _main_faces(
+    pictures: Sequence[Pixels], found: Sequence[Found]
+) -> tuple[list[tuple[int, int]], Detections, NDArray[np.int64]]:
+    """The main face of each picture that has one: (picture, row of its faces), the faces, their turns."""
+    rows = [
+        (i, main_face(one.faces.boxes, pictures[i].width, pictures[i].height))
+        for i, one in enumerate(found)
+        if len(one.faces)
+    ]
+    if not rows:
+        return [], Detections.empty(), np.empty(0, np.int64)
+    main = Detections(
+        np.stack([found[i].faces.boxes[row] for i, row in rows]),
+        np.stack([found[i].faces.scores[row] for i, row in rows]),
+        np.stack([found[i].faces.landmarks[row] for i, row in rows]),
+    )
+    return rows, main, np.array([found[i].turn for i, _ in rows], np.int64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,12 +279,12 @@ def _best_upright(
     return best
 
 
-def is_unsure(faces: Detections, turn: int, sure: float) -> NDArray[np.bool_]:
-    """(n,) whether a face, found in a picture turned by `turn`, may not be upright there: a score below
+def is_unsure(faces: Detections, turns: NDArray[np.int64], sure: float) -> NDArray[np.bool_]:
+    """(n,) whether faces, found in pictures turned by (n,) `turns`, may not be upright there: a score below
     `sure`, landmarks turned by more than `MOST_ROLL`, or unlike those of any face."""
     odd = ~align.usable(faces.landmarks) | (align.misfit(faces.landmarks) > MOST_MISFIT)
     unsure: NDArray[np.bool_] = (
-        odd | (faces.scores < sure) | (np.abs(_roll(faces.landmarks, turn)) > MOST_ROLL)
+        odd | (faces.scores < sure) | (np.abs(_signed(align.roll(faces.landmarks) - turns)) > MOST_ROLL)
     )
     return unsure
 
@@ -296,4 +315,6 @@ def prominence(boxes: Float32, width: int, height: int) -> Float32:
 
 def main_face(boxes: Float32, width: int, height: int) -> int:
     """The row of (n, 4) `boxes`, n > 0, that is the main face of the picture."""
+    if len(boxes) == 1:
+        return 0
     return int(np.argmax(prominence(boxes, width, height)))

@@ -1,0 +1,54 @@
+"""CUDA cards where there are none: ONNX Runtime runs the very graphs on the CPU and says it does not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from face_organizer import runtime
+
+
+class _OnTheCpu:
+    """A session of the CPU that names the providers it was asked for."""
+
+    def __init__(self, raw: Any, asked: list[str]) -> None:
+        self._raw, self._asked = raw, asked
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._raw, name)
+
+    def get_providers(self) -> list[str]:
+        return self._asked
+
+
+class FakedCards:
+    """`models` are the files that were opened on a card, `asked` the providers that each was opened with.
+
+    `spoil` stands in for what a card would do to the outputs.
+    """
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.models: list[Any] = []
+        self.asked: list[list[Any]] = []
+        self.spoil = lambda outputs: outputs
+        self._open = runtime._onnxruntime_session
+        monkeypatch.setattr(runtime, "_onnxruntime_session", self._session)
+        monkeypatch.setattr(runtime, "_load_libraries", lambda tensorrt: None)
+
+    def _session(self, model: Any, options: Any, providers: list[Any]) -> Any:
+        names = [p if isinstance(p, str) else p[0] for p in providers]
+        raw = self._open(model, options, [runtime.CPU_PROVIDER])
+        if names[0] == runtime.CPU_PROVIDER:
+            return raw
+        self.models.append(model)
+        self.asked.append(providers)
+        session = _OnTheCpu(raw, names)
+        session.run = lambda *words: self.spoil(raw.run(*words))
+        return session
+
+
+def overflow(outputs: list[np.ndarray]) -> list[np.ndarray]:
+    """What comes of numbers beyond float16."""
+    return [np.full_like(output, np.nan) for output in outputs]

@@ -1,0 +1,109 @@
+"""Extraction on GPUs: the same faces and embeddings as on the CPU, in half precision and with little memory."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from face_organizer import packs
+from face_organizer.engine import open_engine, stamp_of
+from face_organizer.errors import DeviceError, OutOfMemoryError
+from face_organizer.extract import ExtractOptions, Run, extract
+from face_organizer.runtime import (
+    CPU,
+    CUDA_DEFAULTS,
+    CUDA_PROVIDER,
+    TENSORRT_PROVIDER,
+    CudaOptions,
+    Device,
+    cuda_devices,
+)
+from face_organizer.types import FaceTable
+
+pytestmark = pytest.mark.gpu
+SAME = 0.999
+
+
+@pytest.fixture(autouse=True)
+def _needs_a_gpu() -> None:
+    if cuda_devices() == 0:
+        pytest.skip("needs a CUDA device, and there is none here")
+    onnxruntime = pytest.importorskip("onnxruntime")
+    if CUDA_PROVIDER not in onnxruntime.get_available_providers():
+        pytest.skip("needs a GPU profile: this onnxruntime has no CUDA in it")
+
+
+@pytest.fixture
+def photos(dev_faces: Path) -> list[str]:
+    return [str(path) for path in sorted((dev_faces / "identities").glob("*/*.jpg"))[::6]]
+
+
+def made(photos: list[str], device: Device, cuda: CudaOptions = CUDA_DEFAULTS) -> tuple[FaceTable, Run]:
+    pack, options = packs.find("opencv"), ExtractOptions(faces="all")
+    stamp = stamp_of(pack, options, half=cuda.half)
+    return extract(photos, open_engine(pack, device, cuda), options, stamp=stamp, lanes=2)
+
+
+def assert_agree(one: FaceTable, other: FaceTable) -> None:
+    assert list(one.files.path) == list(other.files.path)
+    assert np.array_equal(one.files.outcome, other.files.outcome)
+    assert np.array_equal(one.faces.file_index, other.faces.file_index)
+    assert len(one) > 50
+    cosine = (one.embeddings * other.embeddings).sum(1)
+    assert cosine.min() >= SAME, f"{(cosine < SAME).sum()} of {len(cosine)} faces: {np.sort(cosine)[:5]}"
+
+
+def test_every_card_finds_what_the_cpu_finds(photos: list[str]) -> None:
+    expected, _ = made(photos, CPU)
+    for index in range(cuda_devices()):
+        assert_agree(expected, made(photos, Device("cuda", index))[0])
+
+
+@pytest.mark.parametrize("search", ["exhaustive", "default"])
+def test_the_search_for_an_algorithm_changes_nothing(photos: list[str], search: str) -> None:
+    card = Device("cuda", 0)
+    assert_agree(made(photos, card)[0], made(photos, card, CudaOptions(conv_search=search))[0])  # type: ignore[arg-type]
+
+
+def test_half_precision_agrees_with_full(photos: list[str]) -> None:
+    card = Device("cuda", 0)
+    assert_agree(made(photos, card)[0], made(photos, card, CudaOptions(half=True))[0])
+
+
+def test_little_memory_makes_small_batches_or_a_device_error() -> None:
+    """From too little for the weights to enough for all: right numbers, or exit code 4 and what to do."""
+    pack, card = packs.find("opencv"), Device("cuda", 0)
+    chips = np.random.default_rng(0).integers(0, 256, (512, 112, 112, 3), dtype=np.uint8)
+    expected = open_engine(pack, card).embedder.embed(chips)
+    ends = []
+    for megabytes in (16, 64, 128, 256, 512, 4096):
+        try:
+            embedder = open_engine(pack, card, CudaOptions(memory_limit=megabytes * 1_000_000)).embedder
+            result = embedder.embed(chips)
+        except OutOfMemoryError as error:
+            assert error.exit_code == 4
+            assert "--gpu-memory" in str(error)
+            ends.append("too little")
+        else:
+            np.testing.assert_allclose(result, expected, atol=1e-3)
+            ends.append("halved" if embedder.notes else "at once")
+    assert ends[0] != "at once", ends
+    assert ends[-1] == "at once", ends
+
+
+def test_tensorrt_agrees_or_is_told_to_be_missing(photos: list[str]) -> None:
+    import onnxruntime
+
+    card, tensorrt = Device("cuda", 0), CudaOptions(tensorrt=True)
+    if TENSORRT_PROVIDER not in onnxruntime.get_available_providers():
+        pytest.skip("needs an onnxruntime that knows TensorRT")
+    try:
+        result, _ = made(photos[:32], card, tensorrt)
+    except DeviceError as error:
+        assert "leave out --tensorrt" in str(error)  # noqa: PT017 - no error is fine as well
+        pytest.skip("needs TensorRT, which is not installed here, and the run said so")
+    expected, _ = made(photos[:32], card)
+    assert np.array_equal(expected.files.outcome, result.files.outcome)
+    assert (expected.embeddings * result.embeddings).sum(1).min() >= SAME
