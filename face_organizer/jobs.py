@@ -262,13 +262,16 @@ def _how(exitcode: int | None) -> str:
 
 def _unreadable(path: str, how: str, setup: Setup) -> FaceTable:
     """The table of the one file that ends every worker that opens it."""
-    status = os.stat(path)
+    size = mtime = -1
+    with suppress(OSError):  # it may be gone by now
+        status = os.stat(path)
+        size, mtime = status.st_size, status.st_mtime_ns
     files = Files.empty(
         1,
         path=[path],
         outcome=np.array([Outcome.UNREADABLE], np.uint8),
         reason=[f"ended the process that read it: {how}"],
-        bytes=np.array([status.st_size], np.int64),
-        mtime_ns=np.array([status.st_mtime_ns], np.int64),
+        bytes=np.array([size], np.int64),
+        mtime_ns=np.array([mtime], np.int64),
     )
     return FaceTable(np.empty((0, setup.stamp.dim), np.float32), Faces.empty(), files, setup.stamp)

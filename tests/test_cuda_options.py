@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -119,7 +120,14 @@ def test_a_run_does_not_go_on_with_the_other_precision(dev_faces: Path, tmp_path
     workplace, again = shards.Workplace(tmp_path / "f.pkl"), embedding.Again().mask
     with workplace.locked():
         (shard,) = workplace.plan(paths, full, again).shards
-        made = FaceTable(np.empty((0, full.dim), np.float32), Faces.empty(), Files.empty(3, path=paths), full)
+        status = [os.stat(path) for path in paths]
+        files = Files.empty(
+            3,
+            path=paths,
+            bytes=np.array([s.st_size for s in status]),
+            mtime_ns=np.array([s.st_mtime_ns for s in status]),
+        )
+        made = FaceTable(np.empty((0, full.dim), np.float32), Faces.empty(), files, full)
         table.write(made, shard.target)
         assert workplace.plan(paths, full, again).pictures == 0
         assert workplace.plan(paths, half, again).pictures == 3, "all is still to be done in half precision"

@@ -84,8 +84,8 @@ UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
     "--half/--no-half",
     default=False,
     show_default=True,
-    help="Compute with 16 bits on GPUs: quicker from compute capability 7.0 on, slower before; embeddings"
-    " stay comparable (cosine 0.999 and more).",
+    help="Compute with 16 bits on GPUs that are made for it (compute capability 7.0 and up); embeddings stay"
+    " comparable.",
 )
 @click.option(
     "--tensorrt/--no-tensorrt",

@@ -1,0 +1,237 @@
+"""Runs after the first: nothing to do, 500,000 known files, memory over ten times as many pictures.
+
+`python benchmarks/resume.py [--pictures 20000] [--known 500000] [--again 3000]`
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import resource
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from common import CORES, DATA, pictures, row, say, temporary
+
+from face_organizer import extract, table
+from face_organizer.embedding import Again, embed
+from face_organizer.engine import stamp_of
+from face_organizer.packs import resolve
+from face_organizer.runtime import CPU
+from face_organizer.types import Faces, FaceTable, Files, Outcome
+
+PACK = "opencv"
+FILES_A_FOLDER = 5000
+
+
+def links(sources: list[str], count: int, folder: Path) -> Path:
+    """`count` hard links to `sources`, or to copies of them where the data lies on another file system."""
+    folder.mkdir(parents=True)
+    here = []
+    for number, source in enumerate(sources):
+        here.append(folder.parent / f"{folder.name}-source-{number}.jpg")
+        here[-1].write_bytes(Path(source).read_bytes())
+    for number in range(count):
+        place = folder / str(number // FILES_A_FOLDER)
+        place.mkdir(exist_ok=True)
+        os.link(here[number % len(here)], place / f"{number:06d}.jpg")
+    for one in here:
+        one.unlink()
+    return folder
+
+
+def command(folder: Path, output: Path, *more: str) -> tuple[float, int]:
+    """`face-organizer embed` as a whole process: seconds, and peak bytes of it and its worker together."""
+    call = [sys.executable, "-m", "face_organizer", "embed", "-q", "--pack", PACK, "--device", "cpu", *more]
+    start = time.perf_counter()
+    process = subprocess.Popen(
+        [*call, "--workers", str(CORES), "--input", str(folder), "--output", str(output)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+    )
+    watch = _Peak(process.pid)
+    _, errors = process.communicate()
+    seconds = time.perf_counter() - start
+    watch.stop()
+    if process.returncode not in (0, 3):
+        raise RuntimeError(errors.decode())
+    return seconds, watch.bytes
+
+
+class _Peak:
+    """The most that a process and its children hold (PSS: shared pages once), seen ten times a second."""
+
+    def __init__(self, pid: int) -> None:
+        self.bytes = 0
+        self._pid = pid
+        self._over = threading.Event()
+        self._thread = threading.Thread(target=self._watch)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        while not self._over.wait(0.1):
+            self.bytes = max(self.bytes, sum(_pss(pid) for pid in _family(self._pid)))
+
+    def stop(self) -> None:
+        self._over.set()
+        self._thread.join()
+
+
+def _family(pid: int) -> list[int]:
+    try:
+        words = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return [pid]
+    return [pid, *(p for word in words for p in _family(int(word)))]
+
+
+def _pss(pid: int) -> int:
+    try:
+        lines = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("Pss:")), 0)
+
+
+def nothing_to_do(folder: Path, count: int) -> None:
+    """The same call twice."""
+    photos = links(pictures(DATA / "dev-faces" / "identities"), count, folder / "again")
+    first, _ = command(photos, folder / "again.faces")
+    goes = [command(photos, folder / "again.faces")[0] for _ in range(3)]
+    start = time.perf_counter()
+    subprocess.run([sys.executable, "-m", "face_organizer", "--help"], stdout=subprocess.DEVNULL, check=True)
+    bare = time.perf_counter() - start
+    again = sorted(goes)[1]
+    row(
+        "nothing to do",
+        pack=PACK,
+        pictures=count,
+        first_seconds=round(first, 2),
+        again_seconds=round(again, 2),
+        share=round(again / first, 4),
+        help_seconds=round(bare, 2),
+    )
+
+
+def known_table(count: int, folder: Path) -> tuple[list[str], FaceTable]:
+    """`count` empty files and the table that would have been made of them, a face each."""
+    paths = []
+    for number in range(count):
+        place = folder / f"{number // FILES_A_FOLDER:04d}"
+        if not number % FILES_A_FOLDER:
+            place.mkdir(parents=True)
+        path = str(place / f"photo-{number:06d}.jpg")
+        os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
+        paths.append(path)
+    stamp = stamp_of(resolve(PACK), extract.ExtractOptions())
+    files = Files.empty(
+        count,
+        path=paths,
+        outcome=np.full(count, Outcome.FACES, np.uint8),
+        reason=[""] * count,
+        bytes=np.zeros(count, np.int64),
+        mtime_ns=np.array([os.stat(p).st_mtime_ns for p in paths], np.int64),
+    )
+    vectors = np.random.default_rng(0).standard_normal((count, stamp.dim), dtype=np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    faces = Faces.empty(count, file_index=np.arange(count, dtype=np.int64))
+    return paths, FaceTable(vectors, faces, files, replace(stamp))
+
+
+def plan_known(folder: Path, count: int) -> None:
+    """Planning alone, and the whole command, where all is known."""
+    paths, made = known_table(count, folder / "known")
+    for ending in ("faces", "pkl"):
+        output = folder / f"known.{ending}"
+        table.write(made, output)
+        seconds, peak = get_context("spawn").Pool(1).apply(_plan, (str(folder / "known"), str(output)))
+        whole, whole_peak = command(folder / "known", output)
+        row(
+            "planning known files",
+            files=count,
+            table=f".{ending}",
+            dim=made.embeddings.shape[1],
+            seconds={name: round(s, 2) for name, s in seconds.items()},
+            peak_mb=round(peak / 1e6),
+            command_seconds=round(whole, 2),
+            command_peak_mb=round(whole_peak / 1e6),
+        )
+    del paths
+
+
+def _plan(folder: str, output: str) -> tuple[dict[str, float], int]:
+    """Listing, then `embedding.embed` with nothing to do, in a fresh process."""
+    from face_organizer.listing import listing
+
+    start = time.perf_counter()
+    paths = list(listing([Path(folder)]).paths)
+    listed = time.perf_counter()
+    planned = [0.0]
+
+    def on_plan(todo: Any) -> None:
+        planned[0] = time.perf_counter()
+        if todo.pictures:
+            raise RuntimeError(f"{todo.pictures} pictures to look at, none expected")
+
+    embed(
+        paths,
+        Path(output),
+        pack=resolve(PACK),
+        devices=[CPU],
+        lanes=1,
+        options=extract.ExtractOptions(),
+        again=Again(),
+        on_plan=on_plan,
+        on_progress=lambda progress: None,
+        warn=say,
+    )
+    done = time.perf_counter()
+    seconds = {"list": listed - start, "plan": planned[0] - listed, "finish": done - planned[0]}
+    return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+
+
+def memory(folder: Path, many: int) -> None:
+    """Peak memory over `many` pictures against a tenth of them."""
+    sources = pictures(DATA / "dev-faces" / "dlib_johns")[:24]
+    peaks, sizes, taken = {}, {}, {}
+    for count in (many // 10, many):
+        photos = links(sources, count, folder / f"many-{count}")
+        output = folder / f"many-{count}.faces"
+        taken[count], peaks[count] = command(photos, output)
+        sizes[count] = sum(f.stat().st_size for f in output.rglob("*") if f.is_file())
+    few = many // 10
+    beside = {n: peaks[n] - sizes[n] for n in peaks}
+    row(
+        "memory",
+        pack=PACK,
+        pictures=[few, many],
+        seconds=[round(taken[few], 1), round(taken[many], 1)],
+        peak_mb=[round(peaks[n] / 1e6, 1) for n in (few, many)],
+        table_mb=[round(sizes[n] / 1e6, 1) for n in (few, many)],
+        growth=round(peaks[many] / peaks[few] - 1, 4),
+        growth_beside_table=round(beside[many] / beside[few] - 1, 4),
+    )
+
+
+def main() -> None:
+    """All three."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--pictures", type=int, default=20_000, help="for memory, against a tenth of them")
+    parser.add_argument("--known", type=int, default=500_000)
+    parser.add_argument("--again", type=int, default=3000)
+    wanted = parser.parse_args()
+    with temporary() as folder:
+        plan_known(folder, wanted.known)
+        nothing_to_do(folder, wanted.again)
+        memory(folder, wanted.pictures)
+
+
+if __name__ == "__main__":
+    main()
