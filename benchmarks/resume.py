@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from common import CORES, DATA, pictures, row, say, temporary
+from common import CORES, DATA, pictures, row, say, small_pack, temporary
 
 from face_organizer import extract, table
 from face_organizer.embedding import Again, embed
@@ -47,9 +47,9 @@ def links(sources: list[str], count: int, folder: Path) -> Path:
     return folder
 
 
-def command(folder: Path, output: Path, *more: str) -> tuple[float, int]:
+def command(folder: Path, output: Path, pack: str = PACK) -> tuple[float, int]:
     """`face-organizer embed` as a whole process: seconds, and peak bytes of it and its worker together."""
-    call = [sys.executable, "-m", "face_organizer", "embed", "-q", "--pack", PACK, "--device", "cpu", *more]
+    call = [sys.executable, "-m", "face_organizer", "embed", "-q", "--pack", pack, "--device", "cpu"]
     start = time.perf_counter()
     process = subprocess.Popen(
         [*call, "--workers", str(CORES), "--input", str(folder), "--output", str(output)],
@@ -197,20 +197,20 @@ def _plan(folder: str, output: str) -> tuple[dict[str, float], int]:
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 
-def memory(folder: Path, many: int) -> None:
+def memory(folder: Path, pack: str, many: int) -> None:
     """Peak memory over `many` pictures against a tenth of them."""
     sources = pictures(DATA / "dev-faces" / "dlib_johns")[:24]
     peaks, sizes, taken = {}, {}, {}
     for count in (many // 10, many):
         photos = links(sources, count, folder / f"many-{count}")
         output = folder / f"many-{count}.faces"
-        taken[count], peaks[count] = command(photos, output)
+        taken[count], peaks[count] = command(photos, output, pack)
         sizes[count] = sum(f.stat().st_size for f in output.rglob("*") if f.is_file())
     few = many // 10
     beside = {n: peaks[n] - sizes[n] for n in peaks}
     row(
         "memory",
-        pack=PACK,
+        pack=Path(pack).name,
         pictures=[few, many],
         seconds=[round(taken[few], 1), round(taken[many], 1)],
         peak_mb=[round(peaks[n] / 1e6, 1) for n in (few, many)],
@@ -230,7 +230,7 @@ def main() -> None:
     with temporary() as folder:
         plan_known(folder, wanted.known)
         nothing_to_do(folder, wanted.again)
-        memory(folder, wanted.pictures)
+        memory(folder, small_pack(folder), wanted.pictures)
 
 
 if __name__ == "__main__":

@@ -29,6 +29,8 @@ class Again:
     force: bool = False
     failed: bool = False
     contents: bool = False
+    replace: bool = False
+    """Let go of what the table that is there holds of other pictures (it is kept as `NAME.bak`)."""
 
     def mask(self, made: FaceTable) -> Any:
         """(n,) files of `made` to look at again."""
@@ -81,7 +83,7 @@ def embed(
     stamp = stamp_of(pack, options, shard, half=is_half(cuda, devices))
     workplace = shards.Workplace(output)
     with workplace.locked():
-        todo = workplace.plan(paths, stamp, again.mask, force=again.force)
+        todo = workplace.plan(paths, stamp, again.mask, force=again.force, replace_table=again.replace)
         on_plan(todo)
         report = Report()
         if todo.shards:

@@ -111,7 +111,8 @@ class Source:
         self._picture = _open(data)
         width, height = self._picture.size
         if width * height > max_pixels:
-            megapixels = f"{width * height / 1e6:.0f} megapixels, the limit is {max_pixels / 1e6:.0f}"
+            limit = f"the limit is {max_pixels / 1e6:.0f} (--max-megapixels)"
+            megapixels = f"{width * height / 1e6:.0f} megapixels, {limit}"
             raise ImageError(Outcome.UNSUPPORTED, f"{width} x {height}: {megapixels}")
         if self._picture.format == "PNG":
             with _told(

@@ -170,8 +170,7 @@ def apply(planned: Plan, output: Path, *, on_file: Callable[[Move], object] = la
         stale = [move for move in _read_plan(output) if move not in new]
         _check_room(planned, stale, output)
         _, kept = _remove(stale, output)
-        with atomic_write(output / MARKER / _PLAN) as file:
-            file.writelines(json.dumps(asdict(move)).encode("ascii") + b"\n" for move in planned.moves)
+        _write_plan(planned.moves, output)
         missing: list[Missing] = []
         for move in planned.moves:
             try:
@@ -219,6 +218,11 @@ def _may_go(move: Move, output: Path) -> bool:
     return source.st_size == move.bytes and not os.path.samestat(source, os.lstat(target))
 
 
+def _write_plan(moves: Iterable[Move], output: Path) -> None:
+    with atomic_write(output / MARKER / _PLAN) as file:
+        file.writelines(json.dumps(asdict(move)).encode("ascii") + b"\n" for move in moves)
+
+
 def _read_plan(output: Path) -> list[Move]:
     """The plan that lies in `output`, if any, read as a file from outside: no target leaves `output`."""
     path = output / MARKER / _PLAN
@@ -237,17 +241,22 @@ def undo(output: Path, also: Sequence[str] = ()) -> Undone:
     """Remove the copies that the plan in `output` made, files named in `also`, and then empty folders.
 
     A copy stays, and is named in the result, when it was changed since or when its source is gone, so that
-    it may be the last one. Raises `OrganizeError` where there is nothing to undo.
+    it may be the last one; a later `undo` tries those again. Raises `OrganizeError` where there is nothing to
+    undo.
     """
     if not (output / MARKER).is_dir():
         raise OrganizeError(f"{printable(output)}: not an output folder of this program, nothing to undo")
     with _in_words(output):
         with locked(output / MARKER):
-            removed, kept = _remove(_read_plan(output), output)
+            moves = _read_plan(output)
+            removed, kept = _remove(moves, output)
             for name in also:
                 for file in (output / name, *output.glob(f".{name}.*.part")):
                     file.unlink(missing_ok=True)
-            shutil.rmtree(output / MARKER)
+            if kept:
+                _write_plan([move for move in moves if str(output / move.target) in set(kept)], output)
+            else:
+                shutil.rmtree(output / MARKER)
         if also and not any(output.iterdir()):
             output.rmdir()
     return Undone(removed, kept)

@@ -55,7 +55,7 @@ class Device:
             return cls("cpu")
         if word.isascii() and word.isdigit():
             return cls("cuda", int(word))
-        raise UsageError(f"{text!r} is no device: say cpu, or the number of a CUDA card (0, 1, …)")
+        raise UsageError(f"{text!r} is no device: say auto, cpu, or the number of a CUDA card (0, 1, …)")
 
     def __str__(self) -> str:
         return "cpu" if self.kind == "cpu" else str(self.index)

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer import images, table
-from face_organizer.errors import FaceOrganizerError, ImageError, TableError
+from face_organizer.errors import FaceOrganizerError, ImageError, TableError, UsageError
 from face_organizer.files import atomic_write, printable
 from face_organizer.types import FaceTable, Outcome, Stamp
 
@@ -87,15 +87,20 @@ class Workplace:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Keep a second run from writing the same table. Raises `FaceOrganizerError` where one is at it."""
+        busy = FaceOrganizerError(f"{printable(self.output)}: another run is writing this table")
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            file = open(self.folder / _LOCK, "w")  # noqa: SIM115 - held below, for as long as the block runs
+        except FileExistsError:
+            if self.folder.is_file():
+                raise TableError(f"{printable(self.folder)} is a file, where a folder is wanted") from None
+            raise busy from None  # the run before removes the folder just now
         except OSError as error:
-            if isinstance(error, FileNotFoundError | FileExistsError) and not self.folder.is_file():
-                # The run before removes the folder just now.
-                raise FaceOrganizerError(
-                    f"{printable(self.output)}: another run is writing this table"
-                ) from None
+            raise TableError(f"{printable(self.folder)}: cannot be made: {error.strerror}") from error
+        try:
+            file = open(self.folder / _LOCK, "w")  # noqa: SIM115 - held below, for as long as the block runs
+        except FileNotFoundError:
+            raise busy from None
+        except OSError as error:
             raise TableError(f"{printable(self.folder)}: cannot be written: {error.strerror}") from error
         with file:
             try:
@@ -105,7 +110,7 @@ class Workplace:
             except (BlockingIOError, FileNotFoundError):
                 held = False
             if not held:
-                raise FaceOrganizerError(f"{printable(self.output)}: another run is writing this table")
+                raise busy
             try:
                 yield
             finally:
@@ -113,13 +118,24 @@ class Workplace:
                     shutil.rmtree(self.folder, ignore_errors=True)
 
     def plan(
-        self, paths: Sequence[str], stamp: Stamp, again: Callable[[FaceTable], Any], *, force: bool = False
+        self,
+        paths: Sequence[str],
+        stamp: Stamp,
+        again: Callable[[FaceTable], Any],
+        *,
+        force: bool = False,
+        replace_table: bool = False,
     ) -> Todo:
         """What is to be done so that the table holds `paths` (sorted), looked at as `stamp` says.
 
         `again` gives, for a table, a mask (n files) of those that should be looked at again although they are
         known. `force` looks at everything again.
+
+        Raises `UsageError` where the table that is there holds pictures that still exist and are not among
+        `paths`, unless `replace_table`: nobody means to lose them.
         """
+        if not replace_table:
+            self._check_nothing_is_lost(paths)
         settings = _settings(stamp)
         before = None if force else self._table_before(stamp)
         planned = self._planned(settings)
@@ -190,6 +206,18 @@ class Workplace:
         table.write(merged, self.output)
         self.clear()
         return merged
+
+    def _check_nothing_is_lost(self, paths: Sequence[str]) -> None:
+        if not self.output.exists():
+            return
+        wanted = set(paths)
+        others = [p for p in table.read(self.output).files.path if p not in wanted and os.path.exists(p)]
+        if others:
+            raise UsageError(
+                f"{printable(self.output)} holds {len(others):,} pictures that are not among these inputs, "
+                f"such as {printable(others[0])}: name all inputs in one call, give another --output "
+                "(cluster takes several tables), or say --replace"
+            )
 
     def clear(self) -> None:
         """Forget plan and shards."""

@@ -61,6 +61,8 @@ def read(path: str | Path) -> FaceTable:
     for a pickle that names anything a table does not need.
     """
     path = Path(path)
+    if path.is_dir() and path.suffix != FOLDER_ENDING and not (path / "meta.json").is_file():
+        raise TableError(f"{printable(path)} is a folder and no table; embed its pictures first")
     try:
         if path.is_dir():
             return table_folder.read(path)

@@ -6,8 +6,11 @@ GPU_ID=0 python scripts/generate_embeddings.py --input DIR [DIR ...] --output em
 
 import sys
 
-from face_organizer.cli import run
-from face_organizer.cli.embed import embed
+try:
+    from face_organizer.cli import run
+    from face_organizer.cli.embed import embed
+except ModuleNotFoundError as error:
+    sys.exit(f"{error}: run `make setup` once, then `. .venv/bin/activate` in every new shell")
 
 if __name__ == "__main__":
     sys.exit(run(embed, name="generate_embeddings.py"))

@@ -169,9 +169,8 @@ def test_limit_and_offset_walk_the_sorted_inputs(photos: Path, faces: Path, tmp_
     whole = table.read(faces)
     parts = []
     for offset in (0, 5, 10):
-        done = here(
-            "embed", "-i", photos, "-o", tmp_path / "part.pkl", "--offset", str(offset), "--limit", "5"
-        )
+        call = ("embed", "-i", photos, "-o", tmp_path / "part.pkl", "--offset", str(offset), "--limit", "5")
+        done = here(*call, "--replace")
         assert f"{min(5, 13 - offset)} of 13 pictures" in done.out
         parts.append(table.read(tmp_path / "part.pkl"))
     assert [p for part in parts for p in part.files.path] == list(whole.files.path)
@@ -180,14 +179,26 @@ def test_limit_and_offset_walk_the_sorted_inputs(photos: Path, faces: Path, tmp_
     assert (done.code, done.err) == (2, "Error: --offset leaves nothing of 13 pictures\n")
 
 
+def test_a_call_that_would_let_go_of_pictures_does_nothing(photos: Path, tmp_path: Path) -> None:
+    call = ("embed", "-i", photos / PEOPLE[0], "-o", tmp_path / "f.pkl")
+    here(*call)
+    before = (tmp_path / "f.pkl").read_bytes()
+    other = ("embed", "-i", photos / PEOPLE[1], "-o", tmp_path / "f.pkl")
+    refused(here(*other), 2, "not among these inputs", "--replace")
+    assert (tmp_path / "f.pkl").read_bytes() == before
+    assert os.listdir(tmp_path) == ["f.pkl"]
+    assert "kept as f.pkl.bak" in here(*other, "--replace").err
+    assert (tmp_path / "f.pkl.bak").read_bytes() == before
+
+
 def test_no_recursion_and_exclude(photos: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     shutil.copytree(photos / PEOPLE[0], tmp_path / "in" / "sub")
     top = shutil.copy2(next((photos / PEOPLE[1]).iterdir()), tmp_path / "in")
     here("embed", "-i", tmp_path / "in", "-o", tmp_path / "f.pkl", "--no-recursive")
     assert table.read(tmp_path / "f.pkl").files.path == [str(top)]
-    here("embed", "-i", tmp_path / "in", "-o", tmp_path / "f.pkl", "--exclude", "*_000[2-9].jpg", "Trent*")
-    assert paths_of(table.read(tmp_path / "f.pkl")) == ["Tiger_Woods_0001.jpg"]
+    here("embed", "-i", tmp_path / "in", "-o", tmp_path / "g.pkl", "--exclude", "*_000[2-9].jpg", "Trent*")
+    assert paths_of(table.read(tmp_path / "g.pkl")) == ["Tiger_Woods_0001.jpg"]
 
 
 def test_min_face_size_and_confidence(photos: Path, tmp_path: Path) -> None:

@@ -242,7 +242,7 @@ def test_over_the_limit_nothing_is_decoded(tmp_path: Path) -> None:
         "try: read(sys.argv[1])\nexcept ImageError as e: print(e.outcome.label, e.reason)"
     )
     done = python("-c", script, tmp_path / "bomb.png", OPENBLAS_NUM_THREADS="1")
-    assert done.out == "unsupported 100000 x 100000: 10000 megapixels, the limit is 256\n"
+    assert done.out == "unsupported 100000 x 100000: 10000 megapixels, the limit is 256 (--max-megapixels)\n"
 
 
 def test_the_limit_is_the_number_of_pixels(tmp_path: Path) -> None:

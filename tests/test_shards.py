@@ -19,7 +19,7 @@ from making_tables import content, paths, stamp, unit
 
 from face_organizer import shards, table
 from face_organizer.embedding import Again
-from face_organizer.errors import FaceOrganizerError, TableError
+from face_organizer.errors import FaceOrganizerError, TableError, UsageError
 from face_organizer.shards import Shard, Todo, Workplace, split
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
 
@@ -54,6 +54,7 @@ def looked_at(path: str, outcome: Outcome = Outcome.FACES, *, retry: bool = Fals
 
 
 Look = Callable[[str], FaceTable]
+LET_GO = Again(replace=True)
 
 
 def work(todo: Sequence[Shard], look: Look = looked_at) -> None:
@@ -64,7 +65,7 @@ def work(todo: Sequence[Shard], look: Look = looked_at) -> None:
 
 def plan(place: Workplace, wanted: Sequence[str], again: Again | None = None, made_as: Stamp = STAMP) -> Todo:
     again = again or Again()
-    return place.plan(wanted, made_as, again.mask, force=again.force)
+    return place.plan(wanted, made_as, again.mask, force=again.force, replace_table=again.replace)
 
 
 def run(
@@ -205,6 +206,15 @@ def test_another_version_looks_at_nothing_again(files: list[str], place: Workpla
 def test_dropped_inputs_leave_the_table_and_a_copy(files: list[str], place: Workplace) -> None:
     run(place, files)
     old = place.output.read_bytes()
+    with place.locked(), pytest.raises(UsageError, match="holds 4 pictures that are not among these inputs"):
+        plan(place, files[:6])
+    assert place.output.read_bytes() == old
+    for path in files[6:8]:
+        os.unlink(path)
+    with place.locked(), pytest.raises(UsageError, match="holds 2 pictures"):
+        plan(place, files[:6])
+    for path in files[8:]:
+        os.unlink(path)
     with place.locked():
         todo = plan(place, files[:6])
         assert (todo.shards, todo.kept, todo.dropped, todo.pictures) == ([], 6, 4, 0)
@@ -226,8 +236,8 @@ def test_a_folder_of_a_table(files: list[str], tmp_path: Path) -> None:
     place = Workplace(tmp_path / "big.faces")
     run(place, files)
     assert run(place, files)[0] == []
-    run(place, files[:5])
-    run(place, files[:4])
+    run(place, files[:5], again=LET_GO)
+    run(place, files[:4], again=LET_GO)
     assert list(table.read(place.output).files.path) == files[:4]
     assert list(table.read(tmp_path / "big.faces.bak").files.path) == files[:5]
 
@@ -286,9 +296,9 @@ def test_killed_while_the_old_table_steps_aside(
     with monkeypatch.context() as patch:
         patch.setattr(table, "write", killed_at_the_output)
         with pytest.raises(KeyboardInterrupt):
-            run(place, files[:6])
+            run(place, files[:6], again=LET_GO)
     assert place.output.read_bytes() == old, "until the new table is there, the old one is"
-    seen, made = run(place, files[:6])
+    seen, made = run(place, files[:6], again=LET_GO)
     assert seen == []
     assert list(made.files.path) == files[:6]
     assert place.output.with_name("faces.pkl.bak").read_bytes() == old

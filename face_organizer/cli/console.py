@@ -56,7 +56,7 @@ class Console:
         if files:
             lines = [f"  {printable(path)}: {printable(reason)}" for path, reason in files[:shown]]
             if len(files) > shown:
-                lines.append(f"  … and {len(files) - shown:,} more")
+                lines.append(f"  … and {len(files) - shown:,} more; --json lists them all")
             self.warn("\n".join([title, *lines]))
 
     def progress(self, total: int, unit: str) -> tqdm[Any]:

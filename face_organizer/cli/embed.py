@@ -175,6 +175,9 @@ UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
     "--verify-hash", is_flag=True, help="Read known files again and look at those whose bytes changed."
 )
 @click.option("--force", is_flag=True, help="Look at everything again.")
+@click.option(
+    "--replace", is_flag=True, help="Replace a table that holds other pictures too; it is kept as NAME.bak."
+)
 @json_option
 def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **options: Any) -> int:
     """Find the faces in pictures and compute their embeddings: the one slow step, done once.
@@ -223,7 +226,9 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
             devices=devices,
             lanes=workers.count,
             options=_settings(options),
-            again=embedding.Again(options["force"], options["retry_failed"], options["verify_hash"]),
+            again=embedding.Again(
+                options["force"], options["retry_failed"], options["verify_hash"], options["replace"]
+            ),
             shard="{}/{}".format(*options["shard"]) if options["shard"] else "",
             cuda=cuda,
             on_plan=progress.plan,
@@ -341,7 +346,7 @@ def _report(made: Embedded, output: Path, elapsed: float, used: dict[str, Any], 
             "seconds": round(elapsed, 3),
             "stages": {stage: round(s, 3) for stage, s in report.seconds.items()},
             "counts": dict(report.counts),
-            "notes": report.notes,
+            "notes": [*report.notes, *([made.backup] if made.backup else [])],
             "unusable": [{"path": files.path[i], "reason": files.reason[i]} for i in bad],
             **used,
         }

@@ -8,13 +8,14 @@ import click
 
 from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, json_option
+from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import printable
 
 
 @click.command(context_settings=HELP)
 @click.argument("folder", type=FOLDER_OR_FILE)
 @json_option
-def undo(folder: Path, as_json: bool, quiet: bool) -> None:
+def undo(folder: Path, as_json: bool, quiet: bool) -> int:
     """Remove the copies in FOLDER that cluster made there, whether it finished or was killed.
 
     A copy that was changed since, or whose original is gone, stays and is named. So do your own files.
@@ -26,3 +27,4 @@ def undo(folder: Path, as_json: bool, quiet: bool) -> None:
     console.files(f"{len(undone.kept):,} files stay:", [(p, organize.WHY_KEPT) for p in undone.kept])
     console.say(f"{undone.removed:,} copies removed from {printable(folder)}")
     console.result({"removed": undone.removed, "kept": list(undone.kept)})
+    return EXIT_SOME_UNUSABLE if undone.kept else EXIT_DONE

@@ -35,7 +35,7 @@ class YuNet:
         self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
     ) -> None:
         # Never in half precision: neighbouring anchors score nearly alike, and with 11 bits another one wins
-        # where it is close; 2 to 11 of 1,006 faces came out with a cosine below 0.99 to what they had in full.
+        # where it is close: 2 to 11 of 1,006 faces came to a cosine below 0.99 with what they had in full.
         # So small a network would gain little anyway.
         self._network = Network(role.path, device, threads, replace(cuda, half=False))
         missing = set(OUTPUTS) - set(self._network.session.outputs)

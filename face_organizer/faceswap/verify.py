@@ -63,9 +63,15 @@ def settle(sample: Sequence[tuple[Header, int, Detections]]) -> Verdict:
         return Verdict(best, medians, len(pairs))
     reason = (
         f"header landmarks meet the detected face on {fitting} of {len(pairs)} crops only"
-        f" (median error {medians[best]:.2f} of the face's size, {TOLERANCE:g} is allowed)"
+        f" ({_told(medians[best])})"
     )
     return Verdict(None, medians, len(pairs), reason)
+
+
+def _told(error: float) -> str:
+    if not np.isfinite(error):
+        return "they are no face's"
+    return f"median error {error:.2f} of the face's size, {TOLERANCE:g} is allowed"
 
 
 def _error(points: np.ndarray, found: Detections) -> float:
