@@ -207,7 +207,6 @@ def memory(folder: Path, pack: str, many: int) -> None:
         taken[count], peaks[count] = command(photos, output, pack)
         sizes[count] = sum(f.stat().st_size for f in output.rglob("*") if f.is_file())
     few = many // 10
-    beside = {n: peaks[n] - sizes[n] for n in peaks}
     row(
         "memory",
         pack=Path(pack).name,
@@ -216,7 +215,6 @@ def memory(folder: Path, pack: str, many: int) -> None:
         peak_mb=[round(peaks[n] / 1e6, 1) for n in (few, many)],
         table_mb=[round(sizes[n] / 1e6, 1) for n in (few, many)],
         growth=round(peaks[many] / peaks[few] - 1, 4),
-        growth_beside_table=round(beside[many] / beside[few] - 1, 4),
     )
 
 
