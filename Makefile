@@ -7,7 +7,7 @@ PYTHON ?= python3
 PROFILE := $(or $(filter-out dev tools,$(basename $(notdir $(wildcard .venv/locks/*.txt)))),cpu)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test lint format docs locks clean
+.PHONY: help setup demo test bench lint format docs locks clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -32,6 +32,13 @@ demo: $(package) ## sort a few faces that come with the packages: no pictures, m
 
 test: $(package) $(dev) ## run the tests (PYTEST_ARGS="-k table" for some of them)
 	$(run) pytest $(PYTEST_ARGS)
+
+bench: $(package) $(dev) ## measure everything in benchmarks/README.md, an hour or so; needs the photos of ../shared
+	@: > .venv/results.jsonl
+	@set -e; for name in speed finding faceswap resume separation startup kill; do \
+	  echo "benchmarks/$$name.py" >&2; .venv/bin/python benchmarks/$$name.py >> .venv/results.jsonl; done
+	mv .venv/results.jsonl benchmarks/results.jsonl
+	.venv/bin/python benchmarks/plot.py
 
 lint: $(package) $(dev) ## check style, formatting and types
 	$(run) ruff check .

@@ -1,7 +1,7 @@
-"""FaceSwap crops: pictures a second ÷ the original loop, and how near the embeddings come to those by detection.
+"""FaceSwap crops: pictures a second ÷ the original loop, and cosines to the embeddings by detection.
 
-The crops are made here, as FaceSwap makes them (tests/faceswap_writer.py), 512 px, head centering, from photos of
-dev-faces/identities with 68 landmarks laid through the five that were found.
+The crops are made here, as FaceSwap makes them (tests/faceswap_writer.py), 512 px, head centering, from
+photos of dev-faces/identities with 68 landmarks laid through the five that were found.
 `python benchmarks/faceswap.py [--rounds 5]`
 """
 

@@ -158,6 +158,7 @@ def plan_known(folder: Path, count: int) -> None:
             files=count,
             table=f".{ending}",
             dim=made.embeddings.shape[1],
+            plan_seconds=round(sum(seconds.values()), 2),
             seconds={name: round(s, 2) for name, s in seconds.items()},
             peak_mb=round(peak / 1e6),
             command_seconds=round(whole, 2),

@@ -27,7 +27,7 @@ from face_organizer.errors import FaceOrganizerError, ImageError, TableError, Us
 from face_organizer.files import atomic_write, printable
 from face_organizer.types import FaceTable, Outcome, Stamp
 
-SHARD_FILES = 256
+SHARD_FILES = 512
 """Pictures a shard: what a kill costs at most for each device."""
 SHARD_BYTES = 256 << 20
 """Size of a shard's files, in bytes: large photos make small shards."""
