@@ -43,14 +43,17 @@ def extract(
     stamp: Stamp,
     lanes: int,
     samples: Mapping[str, Sequence[str]] | None = None,
+    crops: Crops | None = None,
     on_chunk: Callable[[Chunk], None] = lambda chunk: None,
 ) -> tuple[FaceTable, Run]:
     """The face table of `paths` (sorted), and what it took, over `lanes` threads.
 
     The table depends on files and options alone, not on the number of lanes. `samples` are the pictures by
-    which each folder's FaceSwap headers are judged (see `crops.samples`). `on_chunk` is called in order.
+    which each folder's FaceSwap headers are judged (see `crops.samples`); `crops` has judged some already.
+    `on_chunk` is called in order.
     """
-    crops = Crops(engine.detector, options.look, samples or {}) if options.headers else None
+    if crops is None and options.headers:
+        crops = Crops(engine.detector, options.look, samples or {})
     chunks = [paths[i : i + CHUNK_FILES] for i in range(0, len(paths), CHUNK_FILES)]
     done: list[Chunk] = []
     run = Run()

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from face_organizer import extract, packs, table
+from face_organizer.crops import Crops
 from face_organizer.engine import open_engine
 from face_organizer.errors import DeviceError, FaceOrganizerError
 from face_organizer.picture import ExtractOptions
@@ -96,9 +97,13 @@ def serve(pipe: Connection, setup: Setup) -> None:
     try:
         engine = open_engine(packs.find(setup.pack), setup.device, setup.cuda)
         pipe.send(Ready())
+        crops: Crops | None = None
         while True:
             task: Any = pipe.recv()
-            pipe.send(_work(task, engine, setup, pipe))
+            if crops is None and setup.options.headers:
+                # Kept from shard to shard: the samples are the whole run's, and judging costs eight looks.
+                crops = Crops(engine.detector, setup.options.look, task.samples)
+            pipe.send(_work(task, engine, crops, setup, pipe))
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except FaceOrganizerError as error:
@@ -113,7 +118,9 @@ def _tell(pipe: Connection, failed: Failed) -> None:
         pipe.send(failed)
 
 
-def _work(task: Task, engine: extract.Engine, setup: Setup, pipe: Connection) -> Finished:
+def _work(
+    task: Task, engine: extract.Engine, crops: Crops | None, setup: Setup, pipe: Connection
+) -> Finished:
     def on_chunk(chunk: Chunk) -> None:
         unusable = int((chunk.files.outcome == Outcome.UNREADABLE).sum())
         pipe.send(Progress(len(chunk.files), len(chunk.faces), unusable))
@@ -124,7 +131,7 @@ def _work(task: Task, engine: extract.Engine, setup: Setup, pipe: Connection) ->
         setup.options,
         stamp=setup.stamp,
         lanes=setup.lanes,
-        samples=task.samples,
+        crops=crops,
         on_chunk=on_chunk,
     )
     table.write(made, task.target)

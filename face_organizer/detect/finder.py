@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -28,7 +28,8 @@ BORDER = 0.125
 """Of a portrait's longer side, kept free around it: detectors miss faces that fill the picture."""
 WIDE_BORDER = 0.25
 FIRST_LOOK = 320
-LARGEST_LOOK = 1280
+LARGEST_LOOK = 960
+"""Larger canvases lose more large faces than they win small ones, and cost by their area."""
 SMALLEST_FOUND = 16.0
 """Pixels of a canvas: YuNet and SCRFD find few faces smaller than twice their first stride of 8."""
 SECOND_LOOK, SECOND_LOOK_FACE = 160, 60.0
@@ -87,7 +88,8 @@ def find(pictures: Sequence[Pixels], detector: Detector, look: Look) -> list[Fou
     again = {i: [second(pictures[i], detector, look)] for i in _without(found)}
     _look(pictures, found, again, detector, look)
     if look.turns:
-        turned = {i: [first(pictures[i], detector, look, turn) for turn in TURNS] for i in _without(found)}
+        main = replace(look, every_face=False)  # a large canvas for each turn would cost more than all else
+        turned = {i: [first(pictures[i], detector, main, turn) for turn in TURNS] for i in _without(found)}
         _look(pictures, found, turned, detector, look)
         _look_at_unsure(pictures, found, detector, look)
         among = set() if look.every_face else set(range(len(pictures)))
@@ -107,7 +109,7 @@ def first(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Pla
     if look.canvas:
         return canvas.whole(picture.width, picture.height, look.canvas, 0.0, turn)
     if look.every_face:
-        return canvas.whole(picture.width, picture.height, _keeping(longer, look), BORDER / 2, turn)
+        return canvas.whole(picture.width, picture.height, _keeping(longer, look), 0.0, turn)
     if longer <= SMALL_PICTURE:
         return canvas.whole(picture.width, picture.height, detector.portrait, BORDER, turn)
     return canvas.whole(picture.width, picture.height, FIRST_LOOK, BORDER / 2, turn)
@@ -118,6 +120,10 @@ def second(picture: Pixels, detector: Detector, look: Look) -> Placement:
     longer = max(picture.width, picture.height)
     if detector.fixed_size:
         return _square(canvas.whole(picture.width, picture.height, detector.fixed_size), detector.fixed_size)
+    if (
+        look.every_face
+    ):  # the first look was large already: what it missed is larger than a detector sees there
+        return canvas.whole(picture.width, picture.height, FIRST_LOOK, BORDER)
     border = WIDE_BORDER if longer <= SMALL_PICTURE else 0.0
     size = round(_keeping(longer, look) * (1 + 2 * border))
     return canvas.whole(picture.width, picture.height, -(-size // canvas.STRIDE) * canvas.STRIDE, border)
@@ -184,8 +190,9 @@ def _look_at_unsure(pictures: Sequence[Pixels], found: list[Found], detector: De
         for i, m in unsure.items()
     }
     best = _best_upright(pictures, near, found, detector, look)
+    main_look = replace(look, every_face=False)
     wide = {
-        i: [first(pictures[i], detector, look, turn) for turn in TURNS]
+        i: [first(pictures[i], detector, main_look, turn) for turn in TURNS]
         for i in unsure
         if i not in best or best[i].score < detector.sure
     }
