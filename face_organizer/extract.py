@@ -141,27 +141,19 @@ def detect(pictures: Sequence[Picture], detector: Detector, options: ExtractOpti
     sources = [p.source for p in pictures if p.source]
     try:
         found = finder.find(sources, detector, options.look)
-    except ImageError:
+    except ImageError as error:
         # A file that can be decoded small but not whole (it is damaged far in) fails alone.
-        if len(pictures) > 1:
+        if len(pictures) == 1:
+            pictures[0].fails(error)
+        else:
             for picture in pictures:
                 detect([picture], detector, options, run)
-        else:
-            _fail_alone(pictures[0], detector, options)
         return
     for picture, one in zip(pictures, found, strict=True):
         choose(picture, one, options)
         run.counts["looked again"] += one.looks > 1
         run.counts["turned"] += 45 <= one.turn <= 315
         run.counts["straightened"] += 0 < one.turn < 45 or one.turn > 315
-
-
-def _fail_alone(picture: Picture, detector: Detector, options: ExtractOptions) -> None:
-    try:
-        assert picture.source is not None
-        finder.find([picture.source], detector, options.look)
-    except ImageError as error:
-        picture.fails(error)
 
 
 def choose(picture: Picture, found: finder.Found, options: ExtractOptions) -> None:

@@ -134,10 +134,11 @@ class Workplace:
         Raises `UsageError` where the table that is there holds pictures that still exist and are not among
         `paths`, unless `replace_table`: nobody means to lose them.
         """
-        if not replace_table:
-            self._check_nothing_is_lost(paths)
-        settings = _settings(stamp)
-        before = None if force else self._table_before(stamp)
+        settings, listed = _settings(stamp), set(paths)
+        there = None if force and replace_table else self._table_there()
+        if there is not None and not replace_table:
+            self._check_nothing_is_lost(there, listed)
+        before = None if force else _if_made_as(there, settings)
         planned = self._planned(settings)
         if force or planned is None:
             self.clear()
@@ -146,11 +147,9 @@ class Workplace:
         kept = dropped = 0
         if before is not None:
             fresh = _unchanged(before, again)
-            wanted = set(paths)
-            known = {p for p, good in zip(before.files.path, fresh, strict=True) if good and p in wanted}
-            kept, dropped = len(known), sum(p not in wanted for p in before.files.path)
+            known = {p for p, good in zip(before.files.path, fresh, strict=True) if good and p in listed}
+            kept, dropped = len(known), sum(p not in listed for p in before.files.path)
         done, open_shards = [], []
-        listed = set(paths)
         for shard in planned:
             if shard.target.exists():
                 made = table.read(shard.target)
@@ -192,7 +191,7 @@ class Workplace:
             self.clear()
             return table.read(self.output)
         made = [table.read(s.target) for s in (*todo.done, *todo.shards)]
-        before = self._table_before(stamp) if todo.kept else None
+        before = _if_made_as(self._table_there(), _settings(stamp)) if todo.kept else None
         parts = made
         if before is not None:
             fresh = {p for t in made for p in t.files.path}
@@ -207,11 +206,8 @@ class Workplace:
         self.clear()
         return merged
 
-    def _check_nothing_is_lost(self, paths: Sequence[str]) -> None:
-        if not self.output.exists():
-            return
-        wanted = set(paths)
-        others = [p for p in table.read(self.output).files.path if p not in wanted and os.path.exists(p)]
+    def _check_nothing_is_lost(self, there: FaceTable, listed: set[str]) -> None:
+        others = [p for p in there.files.path if p not in listed and os.path.exists(p)]
         if others:
             raise UsageError(
                 f"{printable(self.output)} holds {len(others):,} pictures that are not among these inputs, "
@@ -241,12 +237,9 @@ class Workplace:
             shutil.copyfile(self.output, second)
         os.replace(second, backup)
 
-    def _table_before(self, stamp: Stamp) -> FaceTable | None:
-        """The table that is there, if it was made as `stamp` says."""
-        if not self.output.exists():
-            return None
-        before = table.read(self.output)
-        return before if before.stamp and _settings(before.stamp) == _settings(stamp) else None
+    def _table_there(self) -> FaceTable | None:
+        """The table that is there, however it was made."""
+        return table.read(self.output) if self.output.exists() else None
 
     def _planned(self, settings: Mapping[str, Any]) -> list[Shard] | None:
         """The shards of an unfinished plan with these settings, None where there is none."""
@@ -269,6 +262,11 @@ class Workplace:
         document = {"settings": settings, "shards": {s.number: list(s.paths) for s in shards}}
         with atomic_write(self.folder / _PLAN) as file:
             file.write(json.dumps(document).encode("ascii"))
+
+
+def _if_made_as(there: FaceTable | None, settings: Mapping[str, Any]) -> FaceTable | None:
+    """The table, if there is one and it was made with these settings."""
+    return there if there is not None and there.stamp and _settings(there.stamp) == settings else None
 
 
 def _settings(stamp: Stamp) -> dict[str, Any]:
