@@ -260,7 +260,11 @@ def test_json_is_one_object_and_all_else_goes_to_stderr(photos: Path, tmp_path: 
     assert result["sorted"] + result["missing"] + result["outcomes"]["unreadable"] == result["inputs"] == 13
     assert done.err == ""
     assert json.loads(here("convert", tmp_path / "f.pkl", tmp_path / "f.faces", "--json").out)["faces"] == 12
-    assert json.loads(here("undo", tmp_path / "people", "--json").out) == {"removed": 12, "kept": []}
+    assert json.loads(here("undo", tmp_path / "people", "--json").out) == {
+        "removed": 12,
+        "returned": 0,
+        "kept": [],
+    }
     assert "opencv" in [row["name"] for row in json.loads(here("packs", "list", "--json").out)["packs"]]
 
 

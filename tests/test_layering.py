@@ -15,7 +15,7 @@ PACKAGE = "face_organizer"
 
 FLOORS = (
     "__init__ columns errors types",
-    "align copying faceswap files download graph_cache graphs half_precision images listing packs"
+    "align faceswap files download graph_cache graphs half_precision images listing packs"
     " pickle_machine pickled_arrays resources roles runtime safe_pickle shards table table_document"
     " table_folder unpack",
     "assignments cluster crops detect embed metrics quality",

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import os
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 
 from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, ManyValues, check_place, json_option
+from face_organizer.cli.placing import Placed, place, place_options
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError
 from face_organizer.files import printable
 from face_organizer.types import Clustering, FaceTable, Outcome
-
-if TYPE_CHECKING:
-    from face_organizer import organize
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
@@ -50,6 +45,7 @@ if TYPE_CHECKING:
     show_default=True,
     help="The same seed gives the same folders.",
 )
+@place_options
 @json_option
 def cluster(
     embeddings: tuple[Path, ...],
@@ -57,20 +53,22 @@ def cluster(
     clusters: int,
     restarts: int,
     seed: int,
+    mode: str,
+    dry_run: bool,
     as_json: bool,
     quiet: bool,
 ) -> int:
     """Sort the pictures of one or more face tables into person_A, person_B …, the largest first.
 
-    Pictures are copied byte for byte and never moved or changed; of two pictures with one name both are
-    kept, the second as NAME_1. Faces are compared by the cosine of their embeddings, in [-1, 1], larger is
-    closer. The same call again finishes what was interrupted; another one on the same folder replaces its
-    result, and `face-organizer undo` takes it back.
+    Pictures are copied byte for byte (or linked or moved, see --mode) and never changed; of two pictures with
+    one name both are kept, the second as NAME_1. Faces are compared by the cosine of their embeddings, in
+    [-1, 1], larger is closer. The same call again finishes what was interrupted; another one on the same
+    folder replaces its result, and `face-organizer undo` takes it back.
 
     \b
     face-organizer cluster --embeddings faces.pkl --output people --clusters 2
     """
-    from face_organizer import assignments, organize, table
+    from face_organizer import assignments, table
     from face_organizer.cluster import clusterer
 
     console = Console(as_json=as_json, quiet=quiet)
@@ -86,37 +84,23 @@ def cluster(
     entries = (
         (path, names[label]) for path, label in zip(merged.face_paths(), clustering.labels, strict=True)
     )
-    planned = organize.plan(entries, output)
-    with console.progress(len(planned.moves), "files") as bar:
-        applied = organize.apply(planned, output, on_file=lambda _: bar.update())
-    missing = [*planned.missing, *applied.missing]
-    assignments.write(output, merged, clustering)
-    console.files(
-        f"{len(applied.kept):,} files of an earlier run stay:", [(p, organize.WHY_KEPT) for p in applied.kept]
-    )
-    return _report(merged, clustering, planned, missing, output, console)
+    placed = place(entries, output, mode=mode, dry_run=dry_run, results=assignments.FILES, console=console)
+    if not dry_run:
+        assignments.write(output, merged, clustering)
+    return _report(merged, clustering, placed, output, console)
 
 
-def _report(
-    merged: FaceTable,
-    clustering: Clustering,
-    planned: organize.Plan,
-    missing: Sequence[organize.Missing],
-    output: Path,
-    console: Console,
-) -> int:
+def _report(merged: FaceTable, clustering: Clustering, placed: Placed, output: Path, console: Console) -> int:
     """Print folders and counts; every input picture is in exactly one of the last line's counts."""
-    gone = {m.source for m in missing}
-    folders = Counter(os.path.dirname(move.target) for move in planned.moves if move.source not in gone)
-    console.files(f"{len(gone):,} pictures could not be copied:", [(m.source, m.reason) for m in missing])
-    console.say("Clustering complete!")
-    for name in sorted(folders, key=lambda n: (len(n), n)):
-        console.say(f"  {name}: {folders[name]:,} images → {printable(output / name)}/")
-    sorted_pictures = len({move.source for move in planned.moves} - gone)
+    folders, gone = placed.folders, {m.source for m in placed.missing}
+    if not placed.dry_run:
+        console.say("Clustering complete!")
+        for name in sorted(folders, key=lambda n: (len(n), n)):
+            console.say(f"  {name}: {folders[name]:,} images → {printable(output / name)}/")
     outcomes = {
         label: n for label, n in merged.outcome_counts().items() if label != Outcome.FACES.label and n
     }
-    parts = [f"{sorted_pictures:,} sorted", *(f"{len(gone):,} missing" for _ in [0] if gone)]
+    parts = [f"{len(placed.sources):,} sorted", *(f"{len(gone):,} missing" for _ in [0] if gone)]
     parts += [f"{n:,} {label.replace('_', ' ')}" for label, n in outcomes.items()]
     console.say(f"{merged.total_files:,} pictures = {' + '.join(parts)}")
     console.result(
@@ -124,11 +108,12 @@ def _report(
             "output": os.fspath(output),
             "inputs": merged.total_files,
             "faces": len(merged),
-            "sorted": sorted_pictures,
-            "missing": len(gone),
+            "sorted": len(placed.sources),
             "outcomes": merged.outcome_counts(),
-            "persons": {name: folders[name] for name in folders},
+            "persons": dict(folders),
             "cluster_sizes": clustering.sizes().tolist(),
+            **placed.summary(),
+            "missing": len(gone),
         }
     )
     return EXIT_SOME_UNUSABLE if gone else EXIT_DONE

@@ -1,4 +1,4 @@
-"""`face-organizer undo`: take back what cluster did."""
+"""`face-organizer undo`: take back what a command put into folders."""
 
 from __future__ import annotations
 
@@ -16,15 +16,19 @@ from face_organizer.files import printable
 @click.argument("folder", type=FOLDER_OR_FILE)
 @json_option
 def undo(folder: Path, as_json: bool, quiet: bool) -> int:
-    """Remove the copies in FOLDER that cluster made there, whether it finished or was killed.
+    """Take back what a command put into FOLDER, whether it finished or was killed.
 
-    A copy that was changed since, or whose original is gone, stays and is named. So do your own files.
+    Copies and links are removed, moved pictures return to their old place. A file that was changed since, or
+    whose original is gone or replaced, stays and is named. So do your own files.
     """
-    from face_organizer import assignments, organize
+    from face_organizer import organize
 
     console = Console(as_json=as_json, quiet=quiet)
-    undone = organize.undo(folder, assignments.FILES)
+    undone = organize.undo(folder)
     console.files(f"{len(undone.kept):,} files stay:", [(p, organize.WHY_KEPT) for p in undone.kept])
-    console.say(f"{undone.removed:,} copies removed from {printable(folder)}")
-    console.result({"removed": undone.removed, "kept": list(undone.kept)})
+    if undone.returned:
+        console.say(f"{undone.returned:,} pictures moved back to where they were")
+    if undone.removed or not undone.returned:
+        console.say(f"{undone.removed:,} copies removed from {printable(folder)}")
+    console.result({"removed": undone.removed, "returned": undone.returned, "kept": list(undone.kept)})
     return EXIT_SOME_UNUSABLE if undone.kept else EXIT_DONE

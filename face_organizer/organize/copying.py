@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import shutil
 import stat
@@ -36,19 +37,16 @@ def is_same(path: str | Path, size: int, mtime_ns: int) -> bool:
     return stat.S_ISREG(status.st_mode) and status.st_size == size and near
 
 
-def copy_new(source: str, target: Path, *, size: int, mtime_ns: int) -> None:
+def copy_new(source: str, target: Path, *, size: int, mtime_ns: int, synced: bool = False) -> None:
     """Copy `source`, which had that size and time when it was looked at, to `target`, which is not there yet.
 
-    Bytes, times and mode are kept. Raises `SourceError` for what lies at the source, `OSError` for what lies
-    at the target; neither leaves anything behind.
+    Bytes, times and mode are kept; `synced` waits until the bytes are on the disk. Raises `SourceError` for
+    what lies at the source, `OSError` for what lies at the target; neither leaves anything behind.
     """
-    if target.parent.is_symlink():
-        raise OSError(errno.ELOOP, "a symbolic link stands where a folder should", str(target.parent))
-    target.parent.mkdir(exist_ok=True)
     part = target.parent / PART
     part.unlink(missing_ok=True)
     try:
-        _fill(part, source)
+        _fill(part, source, synced)
         if not is_same(part, size, mtime_ns):
             raise SourceError("it changed while it was copied")
         _rename_new(part, target)
@@ -56,7 +54,20 @@ def copy_new(source: str, target: Path, *, size: int, mtime_ns: int) -> None:
         part.unlink(missing_ok=True)
 
 
-def _fill(part: Path, source: str) -> None:
+def same_bytes(one: str | Path, other: str | Path) -> bool:
+    """Whether two paths hold equal content; False where one cannot be read."""
+    try:
+        return os.path.getsize(one) == os.path.getsize(other) and _digest(one) == _digest(other)
+    except OSError:
+        return False
+
+
+def _digest(path: str | Path) -> bytes:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "blake2b").digest()
+
+
+def _fill(part: Path, source: str, synced: bool) -> None:
     try:
         file = open(source, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))  # noqa: SIM115
     except OSError as error:
@@ -70,10 +81,18 @@ def _fill(part: Path, source: str) -> None:
             if not block:
                 break
             copy.write(block)
+        if synced:
+            copy.flush()
+            os.fsync(copy.fileno())
     try:
         shutil.copystat(source, part)
     except FileNotFoundError as error:
         raise SourceError(reason(error)) from error
+
+
+def in_the_way(target: Path) -> FileExistsError:
+    """The error for a name that is taken."""
+    return FileExistsError(errno.EEXIST, "a file that this run did not make is in the way", str(target))
 
 
 def _rename_new(part: Path, target: Path) -> None:
@@ -81,9 +100,7 @@ def _rename_new(part: Path, target: Path) -> None:
     try:
         os.link(part, target)
     except FileExistsError as error:
-        raise FileExistsError(
-            error.errno, "a file that this run did not make is in the way", str(target)
-        ) from error
+        raise in_the_way(target) from error
     except OSError as error:
         if error.errno in _NAME_REFUSED:
             raise SourceError("the file system of the output takes no such name") from error

@@ -1,0 +1,156 @@
+"""The journal: the plan of an output folder on disk, read as a file from outside.
+
+It follows a person folder that the user has renamed: what was placed in `person_A/` is found in `Alice/`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+from face_organizer.errors import OrganizeError
+from face_organizer.files import atomic_write, printable
+from face_organizer.listing import MARKER
+
+_PLAN = "plan.jsonl"
+MODES = ("copy", "hardlink", "symlink", "move")
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """One picture on its way: `source`, absolute; `target`, FOLDER/…/NAME below the output; size in bytes,
+    modification time, and one of `MODES`."""
+
+    source: str
+    target: str
+    bytes: int
+    mtime_ns: int
+    mode: str = "copy"
+
+    def __post_init__(self) -> None:
+        folder, _, name = self.target.rpartition("/")
+        if not is_folder(folder) or name in ("", ".", "..") or not os.path.isabs(self.source):
+            raise ValueError(f"not a way into the output folder: {self!r}")
+        if type(self.bytes) is not int or type(self.mtime_ns) is not int or self.mode not in MODES:
+            raise TypeError(f"no size, time or mode: {self!r}")
+
+    @property
+    def folder(self) -> str:
+        """The folder of the target, below the output."""
+        return self.target.rpartition("/")[0]
+
+
+def is_folder(name: str) -> bool:
+    """Whether `name` (`person_A`, `Anna/review`; empty for the output itself) stays inside the output."""
+    parts = name.split("/") if name else []
+    return not {"", ".", "..", MARKER}.intersection(parts)
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """What a plan set out to make: pictures, and files of results, named below the output."""
+
+    moves: Sequence[Move] = ()
+    results: Sequence[str] = ()
+    homes: dict[str, str] = field(init=False)
+    """Target of each source that was to be moved there."""
+
+    def __post_init__(self) -> None:
+        if any(name != os.path.basename(name) or name in ("", ".", "..", MARKER) for name in self.results):
+            raise ValueError(f"results outside the output folder: {self.results!r}")
+        object.__setattr__(self, "homes", {m.source: m.target for m in self.moves if m.mode == "move"})
+
+    def original(self, move: Move, output: Path) -> str:
+        """Where the picture that `move` copies lies: at its source, or where the plan has moved it."""
+        if move.mode != "copy" or move.source not in self.homes or os.path.lexists(move.source):
+            return move.source
+        return str(output / self.homes[move.source])
+
+
+def write(journal: Journal, output: Path) -> None:
+    with atomic_write(output / MARKER / _PLAN) as file:
+        file.write(json.dumps({"results": list(journal.results)}).encode("ascii") + b"\n")
+        file.writelines(_line(move) for move in journal.moves)
+
+
+def _line(m: Move) -> bytes:
+    values = {
+        "source": m.source,
+        "target": m.target,
+        "bytes": m.bytes,
+        "mtime_ns": m.mtime_ns,
+        "mode": m.mode,
+    }
+    return json.dumps(values).encode("ascii") + b"\n"
+
+
+def read(output: Path) -> Journal:
+    """The journal that lies in `output`, empty where there is none, with folders called as they are today.
+
+    Raises `OrganizeError` for a damaged one.
+    """
+    journal = _load(output)
+    names = _renamed(journal.moves, output)
+    return Journal([_follow(m, names) for m in journal.moves], journal.results) if names else journal
+
+
+def renamed(output: Path) -> dict[str, str]:
+    """Folders of the plan in `output` that the user has renamed: the planned name and today's."""
+    return _renamed(_load(output).moves, output)
+
+
+def _load(output: Path) -> Journal:
+    path = output / MARKER / _PLAN
+    results: list[str] = []
+    moves: list[Move] = []
+    try:
+        with open(path, "rb") as file:
+            for line in file:
+                values = json.loads(line)
+                if "results" in values:
+                    results += values["results"]
+                else:
+                    moves.append(Move(**values))
+        return Journal(moves, results)
+    except (FileNotFoundError, NotADirectoryError):
+        return Journal()
+    except (ValueError, TypeError, AttributeError) as error:
+        raise OrganizeError(
+            f"{printable(path)} is damaged, so that nobody can tell which files were made by this program; "
+            "give another --output, or delete that file to keep all that is there"
+        ) from error
+
+
+def _follow(move: Move, names: dict[str, str]) -> Move:
+    folder, _, rest = move.target.partition("/")
+    return replace(move, target=f"{names[folder]}/{rest}") if folder in names else move
+
+
+def _renamed(moves: Sequence[Move], output: Path) -> dict[str, str]:
+    """A folder that is gone is the new one that holds the most of its files, and more than half of them."""
+    planned: dict[str, set[str]] = defaultdict(set)
+    for move in moves:
+        folder, _, rest = move.target.partition("/")
+        if rest:
+            planned[folder].add(rest)
+    gone = [folder for folder in planned if not os.path.lexists(output / folder)]
+    if not gone:
+        return {}
+    new = [e.name for e in os.scandir(output) if e.is_dir(follow_symlinks=False) and e.name not in planned]
+    shared = Counter(
+        {
+            (folder, name): sum(os.path.lexists(output / name / rest) for rest in planned[folder])
+            for folder in gone
+            for name in new
+            if name != MARKER
+        }
+    )
+    names: dict[str, str] = {}
+    for (folder, name), count in shared.most_common():
+        if 2 * count > len(planned[folder]) and folder not in names and name not in names.values():
+            names[folder] = name
+    return names

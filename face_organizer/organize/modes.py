@@ -1,0 +1,169 @@
+"""The four ways to put a picture into a folder, and to take it back. What is done is told by the files.
+
+A move to another file system copies, reads the copy back, and only then removes the original.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Callable
+from pathlib import Path
+
+from face_organizer.files import sync_folder
+from face_organizer.organize.copying import SourceError, copy_new, in_the_way, is_same, same_bytes
+from face_organizer.organize.journal import Move
+
+_NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
+
+
+def is_made(move: Move, output: Path) -> bool:
+    """Whether the picture is in its place, whole and unchanged, and nothing is left to do."""
+    target = output / move.target
+    if move.mode == "symlink":
+        return _link_of(target) == move.source
+    if move.mode == "hardlink":
+        return _is_one(move.source, target)
+    made = is_same(target, move.bytes, move.mtime_ns)
+    return made and (move.mode == "copy" or not os.path.lexists(move.source))
+
+
+def make(move: Move, output: Path) -> None:
+    """Put the picture in its place. Raises `SourceError` for what lies at the source, `OSError` at the
+    target."""
+    target = output / move.target
+    _prepare(target.parent, output)
+    if move.mode == "copy":
+        copy_new(move.source, target, size=move.bytes, mtime_ns=move.mtime_ns)
+    elif move.mode == "symlink":
+        _link(lambda: os.symlink(move.source, target), target)
+    elif move.mode == "hardlink":
+        _link(lambda: os.link(os.path.realpath(move.source), target), target)
+    elif not _finish_move(move.source, target, move):
+        relocate(move.source, target, move)
+
+
+def may_go(move: Move, output: Path, original: str) -> bool:
+    """Whether taking the picture back loses nothing: it is what was made, and `original` is still there.
+
+    For a move: whether its old place is free, or holds the same picture.
+    """
+    target = output / move.target
+    if _through_link(target.parent, output):
+        return False
+    if move.mode == "symlink":
+        return _link_of(target) == move.source
+    if move.mode == "hardlink":
+        return _is_one(move.source, target)
+    if not is_same(target, move.bytes, move.mtime_ns):
+        return False
+    if move.mode == "move":
+        return not os.path.lexists(move.source) or _is_twin(move.source, target)
+    try:
+        there = os.stat(original)
+    except OSError:
+        return False
+    return there.st_size == move.bytes and not os.path.samestat(there, os.lstat(target))
+
+
+def take_back(move: Move, output: Path) -> None:
+    """Undo one picture that `may_go`."""
+    target = output / move.target
+    if move.mode == "move" and not os.path.lexists(move.source):
+        os.makedirs(os.path.dirname(move.source), exist_ok=True)
+        try:
+            relocate(str(target), Path(move.source), move)
+        except SourceError as error:
+            raise OSError(errno.EIO, str(error), str(target)) from error
+    else:
+        target.unlink()
+
+
+def relocate(source: str, target: Path, move: Move) -> None:
+    """Give a file another place and never write over what is there."""
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except FileExistsError as error:
+        raise in_the_way(target) from error
+    except FileNotFoundError as error:
+        raise SourceError("no such file or directory") from error
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            copy_new(source, target, size=move.bytes, mtime_ns=move.mtime_ns, synced=True)
+            if not same_bytes(source, target):
+                target.unlink()
+                raise SourceError("what was written is not what was read; it was not moved") from error
+            sync_folder(target.parent)
+        elif error.errno in _NO_LINKS and not os.path.lexists(target):
+            os.rename(source, target)
+            return
+        else:
+            raise
+    try:
+        os.unlink(source)
+    except OSError as error:
+        target.unlink()
+        raise SourceError(f"cannot be taken from its folder: {error.strerror}") from error
+
+
+def _finish_move(source: str, target: Path, move: Move) -> bool:
+    """Whether a killed run had moved the picture but for the last step, which is then done."""
+    if not is_same(target, move.bytes, move.mtime_ns) or not _is_twin(source, target):
+        return False
+    os.unlink(source)
+    return True
+
+
+def _is_twin(source: str, target: Path) -> bool:
+    """Whether `source`, a file of its own and no way to `target`, holds the same picture."""
+    if os.path.islink(source) or os.path.realpath(source) == os.path.realpath(target):
+        return False
+    return _is_one(source, target) or same_bytes(source, target)
+
+
+def _is_one(source: str, target: Path) -> bool:
+    """Whether both are names of one file, and neither is a symbolic link to it."""
+    try:
+        there, here = os.stat(source), os.lstat(target)
+    except OSError:
+        return False
+    is_link = os.path.realpath(source) == os.path.realpath(target)
+    return stat.S_ISREG(here.st_mode) and os.path.samestat(there, here) and not is_link
+
+
+def _link_of(target: Path) -> str | None:
+    try:
+        return os.readlink(target)
+    except OSError:
+        return None
+
+
+def _link(make_link: Callable[[], None], target: Path) -> None:
+    try:
+        make_link()
+    except FileExistsError as error:
+        raise in_the_way(target) from error
+    except FileNotFoundError as error:
+        raise SourceError("no such file or directory") from error
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            words = "hard links cannot reach another file system; use --mode copy or --mode symlink"
+        elif error.errno in _NO_LINKS:
+            words = "this file system knows no such links; use --mode copy"
+        else:
+            raise
+        raise OSError(error.errno, words, str(target)) from error
+
+
+def _prepare(folder: Path, output: Path) -> None:
+    for part in [*reversed(folder.relative_to(output).parents), folder.relative_to(output)]:
+        place = output / part
+        if part.parts and place.is_symlink():
+            raise OSError(errno.ELOOP, "a symbolic link stands where a folder should", str(place))
+        place.mkdir(exist_ok=True)
+
+
+def _through_link(folder: Path, output: Path) -> bool:
+    inside = folder.relative_to(output)
+    return any((output / part).is_symlink() for part in (inside, *inside.parents) if part.parts)

@@ -1,0 +1,134 @@
+"""Which picture goes where: names that never meet, and what cannot go."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import stat
+import unicodedata
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from face_organizer.errors import OrganizeError, UsageError
+from face_organizer.files import printable
+from face_organizer.organize.copying import PART, reason
+from face_organizer.organize.journal import MODES, Journal, Move, is_folder, read
+from face_organizer.organize.modes import is_made, may_go
+
+_LONGEST_NAME = 255  # bytes of a file name on the usual file systems
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """A picture that is no longer where the table says, or cannot be placed, and why."""
+
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What goes where, sorted by folder and source, and what cannot go."""
+
+    moves: Sequence[Move]
+    missing: Sequence[Missing]
+
+
+def plan(entries: Iterable[tuple[str, str]], output: Path, *, mode: str = "copy") -> Plan:
+    """The plan that puts each (source path, folder) into `output`/folder under its own file name.
+
+    A folder is a name below `output`, such as `Anna/review`, or empty for `output` itself. `mode` is one of
+    `MODES`; a picture that is to be moved into several folders is moved into the first and copied into the
+    others.
+
+    Of pictures with one name, the first by path keeps it and the next get `_1`, `_2` …; names that differ
+    only in case or in the way an accent is written count as one, since some file systems hold them for one.
+    Files that stand there already, and that no plan made, keep their names. Raises `UsageError` for
+    pictures that lie in `output` themselves.
+    """
+    if mode not in MODES:
+        raise UsageError(f"no mode {mode!r}; there are {', '.join(MODES)}")
+    wanted = sorted({(os.path.abspath(s), f) for s, f in entries}, key=lambda e: (e[1], os.fsencode(e[0])))
+    _check_places(wanted, output)
+    journal = read(output)
+    moved = {m.source: m for m in journal.moves if m.mode == "move" and is_made(m, output)}
+    used = _foreign_names({folder for _, folder in wanted}, output, journal)
+    plain = {(folder, _folded(os.path.basename(source))) for source, folder in wanted}
+    next_suffix: dict[tuple[str, str], int] = defaultdict(lambda: 1)
+    moves: list[Move] = []
+    missing: list[Missing] = []
+    first: set[str] = set()
+    for source, folder in wanted:
+        how = "copy" if mode == "move" and source in first else mode
+        try:
+            size, time = _size_and_time(source, how, moved)
+        except OSError as error:
+            missing.append(Missing(source, reason(error)))
+            continue
+        first.add(source)
+        own = os.path.basename(source)
+        name, key = own, (folder, _folded(own))
+        while (folder, _folded(name)) in used or (name != own and (folder, _folded(name)) in plain):
+            name = _suffixed(own, next_suffix[key])
+            next_suffix[key] += 1
+        used.add((folder, _folded(name)))
+        moves.append(Move(source, f"{folder}/{name}" if folder else name, size, time, how))
+    return Plan(moves, missing)
+
+
+def _check_places(wanted: Sequence[tuple[str, str]], output: Path) -> None:
+    for folder in {f for _, f in wanted}:
+        if not is_folder(folder):
+            raise OrganizeError(f"{printable(folder)!r} cannot be the name of a folder")
+    place = os.path.realpath(output)
+    for parent in {os.path.dirname(s) for s, _ in wanted}:
+        if os.path.commonpath([place, os.path.realpath(parent)]) == place:
+            where = printable(parent)
+            raise UsageError(
+                f"{where}: pictures of the table lie in the output folder; give another --output"
+            )
+
+
+def _size_and_time(source: str, mode: str, moved: dict[str, Move]) -> tuple[int, int]:
+    """Of the picture, wherever an earlier run may have moved it. Raises `OSError` for one that cannot go."""
+    if source in moved:
+        return moved[source].bytes, moved[source].mtime_ns
+    status = os.stat(source)
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "not a regular file")
+    if not os.access(source, os.R_OK):
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+    if mode == "move":
+        if os.path.islink(source):
+            raise OSError(errno.EINVAL, "a symbolic link, which is not moved; use --mode copy")
+        if not os.access(os.path.dirname(source), os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, "its folder is read-only; use --mode copy")
+    return status.st_size, status.st_mtime_ns
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
+
+
+def _foreign_names(folders: Iterable[str], output: Path, journal: Journal) -> set[tuple[str, str]]:
+    """(folder, folded name) of all that stands in `folders` and will stay, since it is none of ours."""
+    ours = {move.target: move for move in journal.moves}
+    foreign = set()
+    for folder in folders:
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for name in os.listdir(output / folder):
+                move = ours.get(f"{folder}/{name}" if folder else name)
+                if name != PART and not (move and may_go(move, output, journal.original(move, output))):
+                    foreign.add((folder, _folded(name)))
+    return foreign
+
+
+def _suffixed(name: str, number: int) -> str:
+    stem, ending = os.path.splitext(name)
+    suffix = f"_{number}{ending}"
+    while stem and len(os.fsencode(stem + suffix)) > _LONGEST_NAME:
+        stem = stem[:-1]
+    return stem + suffix
