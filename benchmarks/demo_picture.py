@@ -19,7 +19,7 @@ from face_organizer import table
 
 DEMO = Path("demo")
 faces = table.read(DEMO / "faces.pkl")
-with open(DEMO / "people" / "cluster_assignments.csv", newline="") as file:
+with open(DEMO / "people" / "manifest.csv", newline="") as file:
     people = [line["person"] for line in csv.DictReader(file)]
 centred = faces.embeddings - faces.embeddings.mean(axis=0)
 axes = np.linalg.svd(centred, full_matrices=False)[2][:2]

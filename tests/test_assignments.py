@@ -1,4 +1,4 @@
-"""`cluster_assignments` as pickle, CSV and JSON: the same rows, whatever the pictures are called."""
+"""The result of a clustering on disk: the same rows in every file, whatever the pictures are called."""
 
 from __future__ import annotations
 
@@ -17,8 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making_tables import WEIRD_PATHS, table_of, tables, unit
 
-from face_organizer import assignments, safe_pickle
+from face_organizer import assignments, organize, safe_pickle
 from face_organizer.cluster import ordered, person_name
+from face_organizer.errors import FaceOrganizerError
 from face_organizer.types import Clustering, FaceTable
 
 SAMPLE = table_of(dict.fromkeys(WEIRD_PATHS, 1) | {"/photos/two.jpg": 2, "/photos/none.jpg": 0})
@@ -32,51 +33,69 @@ def clustered(table: FaceTable, labels: list[int]) -> Clustering:
 
 def read_csv(folder: Path) -> list[dict[str, str]]:
     """The rows as any program reads them that knows CSV."""
-    with open(
-        folder / "cluster_assignments.csv", encoding="utf-8", errors="surrogateescape", newline=""
-    ) as file:
+    with open(folder / "manifest.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
         return list(csv.DictReader(file))
 
 
 def read_json(folder: Path) -> Any:
-    return json.loads((folder / "cluster_assignments.json").read_bytes())
+    return json.loads((folder / "manifest.json").read_bytes())
 
 
-def assert_all_hold(folder: Path, table: FaceTable, clustering: Clustering) -> None:
-    """The three files hold exactly the rows of `table` and `clustering`."""
+def sorting(table: FaceTable, labels: list[int]) -> assignments.Sorting:
+    """A sorting with these labels, margins and reasons."""
+    made = clustered(table, labels)
+    margin = np.linspace(1, -1, len(table), dtype=np.float32)
+    return assignments.Sorting(
+        table, made, assignments.persons(made), margin, [f"reason {i % 3}" for i in range(len(table))]
+    )
+
+
+def write(folder: Path, made: assignments.Sorting) -> None:
+    """As after a run in which every second picture got a place."""
+    pairs = zip(made.table.face_paths(), made.folders(), strict=True)
+    assignments.write(folder, made, {pair: f"{pair[1]}/x.jpg" for pair in list(pairs)[::2]})
+
+
+def assert_all_hold(folder: Path, made: assignments.Sorting) -> None:
+    """The three files hold exactly the rows of `made`."""
     document = safe_pickle.load(folder / "cluster_assignments.pkl")
     plain = pickle.loads((folder / "cluster_assignments.pkl").read_bytes())
+    table, clustering = made.table, made.clustering
     names = [person_name(i) for i in range(len(clustering.centers))]
     people = [names[label] if label >= 0 else "unassigned" for label in clustering.labels]
-    labels, faces = clustering.labels.tolist(), table.faces.face_index.tolist()
+    faces = table.faces.face_index.tolist()
     for read in (document, plain):
         assert read["labels"].dtype == np.int64
-        assert read["labels"].tolist() == labels
+        assert read["labels"].tolist() == clustering.labels.tolist()
         assert type(read["image_paths"]) is list
         assert read["image_paths"] == table.face_paths()
         assert np.array_equal(read["cluster_centers"], clustering.centers)
         assert read["face_index"].tolist() == faces
         assert np.array_equal(read["similarity"], clustering.similarity)
         assert read["persons"] == names
-    expected = list(zip(table.face_paths(), faces, labels, people, strict=True))
+    expected = list(zip(table.face_paths(), faces, people, made.reasons, strict=True))
+    places = dict.fromkeys(list(zip(table.face_paths(), people, strict=True))[::2])
     csv_rows, document = read_csv(folder), read_json(folder)
-    columns = ("image_path", "face_index", "label", "person")
+    assert [(r["source"], int(r["face_index"]), r["person"], r["reason"]) for r in csv_rows] == expected
     assert [
-        (r["image_path"], int(r["face_index"]), int(r["label"]), r["person"]) for r in csv_rows
+        tuple(r[c] for c in ("source", "face_index", "person", "reason")) for r in document["faces"]
     ] == expected
-    assert [tuple(r[c] for c in columns) for r in document["faces"]] == expected
     assert document["persons"] == names
     for rows in (csv_rows, document["faces"]):
-        assert all(list(row) == [*columns, "similarity"] for row in rows)
-        similarities = [float(row["similarity"]) for row in rows]
-        assert np.allclose(similarities, clustering.similarity, atol=1e-6)
+        assert all(tuple(row) == assignments.COLUMNS for row in rows)
+        assert np.allclose([float(row["similarity"]) for row in rows], clustering.similarity, atol=1e-6)
+        assert np.allclose([float(row["margin"]) for row in rows], made.margin, atol=1e-6)
+        assert [row["placed"] for row in rows] == [
+            f"{person}/x.jpg" if (path, person) in places else ""
+            for path, person in zip(table.face_paths(), people, strict=True)
+        ]
 
 
 def test_the_three_files_hold_the_same_rows(tmp_path: Path) -> None:
-    clustering = clustered(SAMPLE, [3, 3, -1, 0, 3, 1, 0, 3])
-    assignments.write(tmp_path / "new" / "folder", SAMPLE, clustering)
+    made = sorting(SAMPLE, [3, 3, -1, 0, 3, 1, 0, 3])
+    write(tmp_path / "new" / "folder", made)
     assert sorted(os.listdir(tmp_path / "new" / "folder")) == sorted(assignments.FILES)
-    assert_all_hold(tmp_path / "new" / "folder", SAMPLE, clustering)
+    assert_all_hold(tmp_path / "new" / "folder", made)
 
 
 @given(table=tables(), data=st.data())
@@ -86,30 +105,30 @@ def test_any_names_and_labels_round_trip(
 ) -> None:
     labels = data.draw(st.lists(st.integers(-1, 29), min_size=len(table), max_size=len(table)))
     folder = tmp_path_factory.getbasetemp()
-    clustering = clustered(table, labels)
-    assignments.write(folder, table, clustering)
-    assert_all_hold(folder, table, clustering)
+    made = sorting(table, labels)
+    write(folder, made)
+    assert_all_hold(folder, made)
 
 
 def test_the_csv_holds_the_bytes_of_every_path(tmp_path: Path) -> None:
-    assignments.write(tmp_path, SAMPLE, clustered(SAMPLE, [0] * 8))
-    data = (tmp_path / "cluster_assignments.csv").read_bytes()
-    assert data.startswith(b"image_path,face_index,label,person,similarity\r\n")
+    write(tmp_path, sorting(SAMPLE, [0] * 8))
+    data = (tmp_path / "manifest.csv").read_bytes()
+    assert data.startswith(",".join(assignments.COLUMNS).encode() + b"\r\n")
     for path in WEIRD_PATHS:
         assert os.fsencode(path).replace(b'"', b'""') in data
-    assert [os.fsencode(row["image_path"]) for row in read_csv(tmp_path)] == [
+    assert [os.fsencode(row["source"]) for row in read_csv(tmp_path)] == [
         os.fsencode(path) for path in SAMPLE.face_paths()
     ]
 
 
 def test_the_json_is_ascii_and_the_pickle_is_of_protocol_4(tmp_path: Path) -> None:
-    assignments.write(tmp_path, SAMPLE, clustered(SAMPLE, [0] * 8))
-    assert (tmp_path / "cluster_assignments.json").read_bytes().isascii()
+    write(tmp_path, sorting(SAMPLE, [0] * 8))
+    assert (tmp_path / "manifest.json").read_bytes().isascii()
     assert (tmp_path / "cluster_assignments.pkl").read_bytes()[:2] == b"\x80\x04"
 
 
 def test_plain_pickle_reads_what_the_original_wrote(tmp_path: Path) -> None:
-    assignments.write(tmp_path, SAMPLE, clustered(SAMPLE, [0] * 5 + [1] * 3))
+    write(tmp_path, sorting(SAMPLE, [0] * 5 + [1] * 3))
     script = (
         "import pickle, sys; from pathlib import Path; d = pickle.loads(Path(sys.argv[1]).read_bytes());"
         "print(d['labels'].tolist(), len(d['image_paths']), d['cluster_centers'].shape);"
@@ -121,17 +140,17 @@ def test_plain_pickle_reads_what_the_original_wrote(tmp_path: Path) -> None:
 
 
 def test_a_later_result_replaces_the_one_before(tmp_path: Path) -> None:
-    assignments.write(tmp_path, SAMPLE, clustered(SAMPLE, [0] * 8))
+    write(tmp_path, sorting(SAMPLE, [0] * 8))
     smaller = table_of({"/a": 1, "/b": 1})
-    clustering = clustered(smaller, [1, 0])
-    assignments.write(tmp_path, smaller, clustering)
-    assert_all_hold(tmp_path, smaller, clustering)
+    made = sorting(smaller, [1, 0])
+    write(tmp_path, made)
+    assert_all_hold(tmp_path, made)
     assert sorted(os.listdir(tmp_path)) == sorted(assignments.FILES)
 
 
 def test_a_result_without_faces_has_headings_only(tmp_path: Path) -> None:
     nobody = table_of({"/faceless": 0})
-    assignments.write(tmp_path, nobody, clustered(nobody, []))
+    write(tmp_path, sorting(nobody, []))
     assert read_csv(tmp_path) == []
     assert read_json(tmp_path) == {"persons": [], "faces": []}
 
@@ -142,3 +161,67 @@ def test_people_are_named_in_order() -> None:
         "person_AA",
         "person_AB",
     ]
+
+
+def test_a_cell_is_never_a_formula(tmp_path: Path) -> None:
+    """Paths are absolute, but reasons and folder names may begin with anything."""
+    made = sorting(table_of({"/a": 1}), [0])
+    named = assignments.Sorting(made.table, made.clustering, ["=cmd|' /C calc'!A0"], made.margin, ["+1"])
+    assignments.write(tmp_path, named, {})
+    assert [(row["person"], row["reason"]) for row in read_csv(tmp_path)] == [("'=cmd|' /C calc'!A0", "'+1")]
+    assert read_json(tmp_path)["faces"][0]["person"] == "=cmd|' /C calc'!A0"
+
+
+def test_names_must_be_one_a_person() -> None:
+    made = sorting(table_of({"/a": 2}), [0, 1])
+    for names in (["A"], ["A", "A"], ["A", "unassigned"]):
+        with pytest.raises(ValueError, match="2 persons want as many different names"):
+            assignments.Sorting(made.table, made.clustering, names, made.margin, made.reasons)
+
+
+@pytest.mark.parametrize("persons", [1, 2, 7])
+def test_margins_are_those_of_brute_force(persons: int) -> None:
+    faces, centers = unit(60, 8, seed=1), unit(persons, 8, seed=2)
+    cosines = faces @ centers.T
+    labels = cosines.argmax(axis=1)
+    labels[::9] = -1
+    made = ordered(labels, centers, cosines.max(axis=1))
+    cosines = faces @ made.centers.T
+    for row, (label, margin) in enumerate(zip(made.labels, assignments.margins(faces, made), strict=True)):
+        others = np.delete(cosines[row], label) if persons > 1 else np.zeros(1)
+        expected = 0 if label < 0 else cosines[row, label] - others.max()
+        assert margin == pytest.approx(expected, abs=1e-6)
+
+
+def test_a_former_result_is_read_with_the_names_of_today(tmp_path: Path) -> None:
+    picture = tmp_path / "in" / "a.jpg"
+    picture.parent.mkdir()
+    picture.write_bytes(b"a")
+    made = sorting(table_of({str(picture): 2}), [0, -1])
+    out = tmp_path / "people"
+    organize.apply(organize.plan([(str(picture), "person_A")], out), out, results=assignments.FILES)
+    write(out, made)
+    assert assignments.read(out).names == ["person_A"]
+    (out / "person_A").rename(out / "Alice")
+    for place in (out, out / "cluster_assignments.pkl"):
+        former = assignments.read(place)
+        assert (former.names, former.paths) == (["Alice"], [str(picture)] * 2)
+        assert (former.labels.tolist(), former.face_index.tolist()) == ([0, -1], [0, 1])
+
+
+@pytest.mark.parametrize(
+    "document",
+    [
+        {"labels": np.zeros(2, np.int64), "image_paths": ["/a"], "cluster_centers": unit(1)},
+        {"labels": np.full(1, 5), "image_paths": ["/a"], "cluster_centers": unit(1)},
+        {"image_paths": []},
+        [1],
+    ],
+)
+def test_what_is_no_result_is_refused_in_words(tmp_path: Path, document: Any) -> None:
+    path = tmp_path / "cluster_assignments.pkl"
+    path.write_bytes(pickle.dumps(document, protocol=4))
+    with pytest.raises(FaceOrganizerError, match="is no result of `cluster`"):
+        assignments.read(path)
+    with pytest.raises(FaceOrganizerError, match="no result of `cluster` is there"):
+        assignments.read(tmp_path / "in")

@@ -87,12 +87,13 @@ def test_two_commands_make_one_folder_per_person(photos: Path, tmp_path: Path) -
     )
     assert done.code == 0
     assert "13 pictures = 12 sorted + 1 unreadable" in done.out
-    folders = {p.name: sorted(tree(p).values()) for p in (tmp_path / "people").glob("person_*")}
+    folders = {p.name: sorted(tree(p).values()) for p in (tmp_path / "people").glob("person_*/")}
     assert sorted(folders) == ["person_A", "person_B"]
     assert sorted(folders.values()) == sorted(sorted(tree(photos / person).values()) for person in PEOPLE)
     assert tree(photos) == before
-    for ending in ("pkl", "csv", "json"):
-        assert (tmp_path / "people" / f"cluster_assignments.{ending}").stat().st_size > 100
+    made = ("cluster_assignments.pkl", "manifest.csv", "manifest.json", "index.html", "person_B.jpg")
+    for name in made:
+        assert (tmp_path / "people" / name).stat().st_size > 100
     assert here("undo", tmp_path / "people").code == 0
     assert not (tmp_path / "people").exists()
 

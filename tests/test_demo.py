@@ -11,7 +11,7 @@ from face_organizer import demo
 
 def test_demo_sorts_every_person_into_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert demo.main(tmp_path / "demo") == 0
-    folders = sorted((tmp_path / "demo" / "people").glob("person_*"))
+    folders = sorted((tmp_path / "demo" / "people").glob("person_*/"))
     assert [len(list(folder.iterdir())) for folder in folders] == [demo.PHOTOS_EACH] * 8
     assert "98 pictures = 96 sorted + 2 no face" in capsys.readouterr().out
     photos = {p.read_bytes() for p in (tmp_path / "demo" / "photos").rglob("*.jpg")}

@@ -18,9 +18,9 @@ FLOORS = (
     "align faceswap files download graph_cache graphs half_precision images listing packs"
     " pickle_machine pickled_arrays resources roles runtime safe_pickle shards table table_document"
     " table_folder unpack",
-    "assignments cluster crops detect embed metrics quality",
+    "cluster crops detect embed metrics quality thumbnails",
     "engine extract picture rows",
-    "doctor embedding jobs organize worker",
+    "assignments doctor embedding gallery jobs organize overview sheets worker",
     "cli",
     "__main__ demo",
 )

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, ManyValues, check_place, json_option
-from face_organizer.cli.placing import Placed, place, place_options
-from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError
+from face_organizer.cli.placing import place_options
+from face_organizer.cli.sorting import sheets_option, sort_into_folders
+from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
-from face_organizer.types import Clustering, FaceTable, Outcome
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
@@ -45,6 +44,7 @@ from face_organizer.types import Clustering, FaceTable, Outcome
     show_default=True,
     help="The same seed gives the same folders.",
 )
+@sheets_option
 @place_options
 @json_option
 def cluster(
@@ -53,6 +53,7 @@ def cluster(
     clusters: int,
     restarts: int,
     seed: int,
+    sheets: int,
     mode: str,
     dry_run: bool,
     as_json: bool,
@@ -80,40 +81,11 @@ def cluster(
     clustering = clusterer("kmeans", clusters=clusters, restarts=restarts, seed=seed).cluster(
         merged.embeddings
     )
-    names = assignments.persons(clustering)
-    entries = (
-        (path, names[label]) for path, label in zip(merged.face_paths(), clustering.labels, strict=True)
+    sorting = assignments.Sorting(
+        merged,
+        clustering,
+        assignments.persons(clustering),
+        assignments.margins(merged.embeddings, clustering),
+        ["assigned"] * len(merged),
     )
-    placed = place(entries, output, mode=mode, dry_run=dry_run, results=assignments.FILES, console=console)
-    if not dry_run:
-        assignments.write(output, merged, clustering)
-    return _report(merged, clustering, placed, output, console)
-
-
-def _report(merged: FaceTable, clustering: Clustering, placed: Placed, output: Path, console: Console) -> int:
-    """Print folders and counts; every input picture is in exactly one of the last line's counts."""
-    folders, gone = placed.folders, {m.source for m in placed.missing}
-    if not placed.dry_run:
-        console.say("Clustering complete!")
-        for name in sorted(folders, key=lambda n: (len(n), n)):
-            console.say(f"  {name}: {folders[name]:,} images → {printable(output / name)}/")
-    outcomes = {
-        label: n for label, n in merged.outcome_counts().items() if label != Outcome.FACES.label and n
-    }
-    parts = [f"{len(placed.sources):,} sorted", *(f"{len(gone):,} missing" for _ in [0] if gone)]
-    parts += [f"{n:,} {label.replace('_', ' ')}" for label, n in outcomes.items()]
-    console.say(f"{merged.total_files:,} pictures = {' + '.join(parts)}")
-    console.result(
-        {
-            "output": os.fspath(output),
-            "inputs": merged.total_files,
-            "faces": len(merged),
-            "sorted": len(placed.sources),
-            "outcomes": merged.outcome_counts(),
-            "persons": dict(folders),
-            "cluster_sizes": clustering.sizes().tolist(),
-            **placed.summary(),
-            "missing": len(gone),
-        }
-    )
-    return EXIT_SOME_UNUSABLE if gone else EXIT_DONE
+    return sort_into_folders(sorting, output, mode=mode, dry_run=dry_run, sheets=sheets, console=console)

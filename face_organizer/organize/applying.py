@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -54,10 +55,11 @@ def apply(
         new = set(planned.moves)
         stale = Journal([move for move in before.moves if move not in new])
         _check_room(planned, before, output)
+        _check_results(results, before, output)
         # Until the journal of the new plan stands, the old one tells what there is: it comes last.
         _, _, kept = _take_back(stale, before, output)
-        names = sorted({*results, *before.results})
-        journals.write(Journal(planned.moves, names), output)
+        journals.write(Journal(planned.moves, results), output)
+        _remove_results(set(before.results) - set(results), output)
         missing: list[Missing] = []
         for move in sorted(planned.moves, key=lambda m: m.mode == "move"):  # copies need what is moved away
             try:
@@ -126,9 +128,7 @@ def undo(output: Path) -> Undone:
         with locked(output / MARKER):
             before = journals.read(output)
             removed, returned, kept = _take_back(before, before, output)
-            for name in before.results:
-                for file in (output / name, *output.glob(f".{name}.*.part")):
-                    file.unlink(missing_ok=True)
+            _remove_results(before.results, output)
             if kept:
                 left = set(kept)
                 journals.write(Journal([m for m in before.moves if str(output / m.target) in left]), output)
@@ -137,6 +137,19 @@ def undo(output: Path) -> Undone:
         with contextlib.suppress(OSError):  # not empty
             output.rmdir()
     return Undone(removed, kept, returned)
+
+
+def _check_results(results: Iterable[str], before: Journal, output: Path) -> None:
+    for name in set(results) - set(before.results):
+        if os.path.lexists(output / name):
+            words = "stands there, and this program did not make it: move it away, or give another --output"
+            raise OrganizeError(f"{printable(output / name)} {words}")
+
+
+def _remove_results(names: Iterable[str], output: Path) -> None:
+    for name in names:
+        for file in (output / name, *output.glob(f".{glob.escape(name)}.*.part")):
+            file.unlink(missing_ok=True)
 
 
 def _take_back(journal: Journal, before: Journal, output: Path) -> tuple[int, int, list[str]]:

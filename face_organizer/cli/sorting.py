@@ -1,0 +1,77 @@
+"""What `cluster` does with its result: person folders, the manifest, pictures to look at, and the summary."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from face_organizer.cli.console import Console
+from face_organizer.cli.placing import Placed, place
+from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
+from face_organizer.files import printable
+from face_organizer.types import Outcome
+
+if TYPE_CHECKING:
+    from face_organizer.assignments import Sorting
+
+
+def sheets_option(command: Any) -> Any:
+    """`--sheets`: how many persons are shown."""
+    return click.option(
+        "--sheets",
+        type=click.IntRange(0),
+        default=100,
+        show_default=True,
+        help="Contact sheets for so many persons, the largest first, and index.html; 0 for none.",
+    )(command)
+
+
+def sort_into_folders(
+    sorting: Sorting, output: Path, *, mode: str, dry_run: bool, sheets: int, console: Console
+) -> int:
+    """Put every picture into the folder of each person on it; the exit code."""
+    from face_organizer import assignments, gallery
+
+    pictures = gallery.names(sorting, sheets)
+    results = [*assignments.FILES, *pictures]
+    entries = zip(sorting.table.face_paths(), sorting.folders(), strict=True)
+    placed = place(entries, output, mode=mode, dry_run=dry_run, results=results, console=console)
+    if not dry_run:
+        where = {(move.source, move.folder): move.target for move in placed.moves}
+        assignments.write(output, sorting, where)
+        if sheets:
+            with console.progress(len(pictures) - 1, "sheets") as bar:
+                gallery.write(output, sorting, where, sheets, on_person=bar.update)
+    return _report(sorting, placed, output, sheets, console)
+
+
+def _report(sorting: Sorting, placed: Placed, output: Path, sheets: int, console: Console) -> int:
+    """Print folders and counts; every input picture is in exactly one of the last line's counts."""
+    table, folders, gone = sorting.table, placed.folders, {m.source for m in placed.missing}
+    if not placed.dry_run:
+        console.say("Clustering complete!")
+        for name in sorted(folders, key=lambda n: (len(n), n)):
+            console.say(f"  {name}: {folders[name]:,} images → {printable(output / name)}/")
+        if sheets:
+            console.say(f"Look at it: {printable(output / 'index.html')}")
+    outcomes = {label: n for label, n in table.outcome_counts().items() if label != Outcome.FACES.label and n}
+    parts = [f"{len(placed.sources):,} sorted", *(f"{len(gone):,} missing" for _ in [0] if gone)]
+    parts += [f"{n:,} {label.replace('_', ' ')}" for label, n in outcomes.items()]
+    console.say(f"{table.total_files:,} pictures = {' + '.join(parts)}")
+    console.result(
+        {
+            "output": os.fspath(output),
+            "inputs": table.total_files,
+            "faces": len(table),
+            "sorted": len(placed.sources),
+            "missing": len(gone),
+            "outcomes": table.outcome_counts(),
+            "persons": dict(folders),
+            "cluster_sizes": sorting.clustering.sizes().tolist(),
+            "placing": placed.summary(),
+        }
+    )
+    return EXIT_SOME_UNUSABLE if gone else EXIT_DONE

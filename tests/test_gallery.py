@@ -1,0 +1,131 @@
+"""Contact sheets and the page: the right faces, every person, and nothing that a browser stumbles over."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pytest
+from making_tables import table_of, unit
+
+from face_organizer import assignments, gallery, thumbnails
+from face_organizer.cluster import ordered
+from face_organizer.types import FaceTable
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+NASTY = ["Zoë & Söhne", '<script>alert("x")', "50% off #1?", "=1+1"]
+
+
+def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (200, 160)) -> str:
+    from PIL import Image
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", size, colour).save(path)
+    return str(path)
+
+
+def sorting_of(table: FaceTable, labels: list[int], names: list[str]) -> assignments.Sorting:
+    similarity = np.linspace(0.9, 0.3, len(table), dtype=np.float32)
+    clustering = ordered(np.array(labels, np.int64), unit(len(names)), similarity)
+    margin = np.linspace(0.5, -0.1, len(table), dtype=np.float32)
+    return assignments.Sorting(table, clustering, names, margin, ["assigned"] * len(table))
+
+
+@pytest.fixture
+def people(tmp_path: Path) -> tuple[Path, assignments.Sorting]:
+    """Twelve pictures of four people with difficult names, one of whom nobody knows."""
+    paths = [picture(tmp_path / "in" / f"{i % 2}" / f"{i:02d}.png", (20 * i, 100, 200)) for i in range(13)]
+    table = table_of(dict.fromkeys(paths, 1))
+    table.faces.landmarks[:] = np.array([[80, 60], [120, 60], [100, 80], [85, 100], [115, 100]], np.float32)
+    labels = [(0, 1, 2, 3, 0, 1, 2, 0, 1, 0, -1, 0, 3)[i] for i in range(13)]
+    return tmp_path / "people", sorting_of(table, labels, NASTY)
+
+
+def test_a_sheet_a_person_and_the_page(people: tuple[Path, assignments.Sorting]) -> None:
+    from PIL import Image
+
+    out, sorting = people
+    gallery.write(out, sorting, {}, 10)
+    assert sorted(os.listdir(out)) == sorted(gallery.names(sorting, 10))
+    sheet = Image.open(next(out.glob("Zo*.jpg")))
+    assert sheet.format == "JPEG"
+    assert sheet.size[0] > 1000
+    shades = {tuple(c // 16 for c in p) for _, p in sheet.getcolors(maxcolors=1 << 20) or [] if _ > 2000}
+    assert len(shades) >= 5, "its five pictures, each of a colour of its own, are on it"
+
+
+def test_fewer_sheets_than_persons_still_names_all(people: tuple[Path, assignments.Sorting]) -> None:
+    out, sorting = people
+    gallery.write(out, sorting, {}, 1)
+    assert sorted(os.listdir(out)) == sorted([f"{NASTY[0]}.jpg", "index.html"])
+    page = (out / "index.html").read_text()
+    assert page.count("<tr data-name") == 4
+    assert gallery.names(sorting, 0) == []
+
+
+def test_typical_faces_come_from_every_folder_and_unsure_ones_by_margin() -> None:
+    table = table_of({f"/{'ab'[i >= 60]}/{i:03d}.jpg": 1 for i in range(80)})
+    sorting = sorting_of(table, [0] * 80, ["A"])
+    typical, unsure, spread = gallery._people(sorting)[0].shown
+    assert set(typical) == {*range(8), *range(60, 68)}, "the most similar of /a and of /b in turn"
+    assert unsure.tolist() == list(range(79, 71, -1)), "the smallest margins"
+    assert len(spread) == 16
+    assert spread[0] == 8
+    assert spread[-1] == 71
+    assert not set(typical) & set(unsure) | set(unsure) & set(spread) | set(typical) & set(spread)
+
+
+def test_a_picture_that_is_gone_is_a_grey_one(tmp_path: Path) -> None:
+    nowhere = np.full((5, 2), np.nan, np.float32)
+    tiles = [thumbnails.Tile(str(tmp_path / "gone.jpg"), nowhere)]
+    tiles.append(thumbnails.Tile(picture(tmp_path / "a.png", (250, 0, 0), (30, 300)), nowhere))
+    gone, whole = thumbnails.thumbnails(tiles, side=60)
+    assert np.unique(gone).size == 1
+    assert whole[30, 30].tolist() == [250, 0, 0]
+    assert whole[30, 2].tolist() == gone[0, 0].tolist(), "a whole picture keeps its shape"
+
+
+def test_a_thumbnail_is_upright_and_stays_inside_a_tight_crop(tmp_path: Path) -> None:
+    from PIL import Image
+
+    half = Image.new("RGB", (100, 100), (255, 255, 255))
+    half.paste((0, 0, 0), (0, 0, 100, 50))
+    half.rotate(90).save(tmp_path / "turned.png")  # what was up is left
+    upright = np.array([[35, 45], [65, 45], [50, 60], [38, 75], [62, 75]], np.float32)
+    turned = np.stack([upright[:, 1], 100 - upright[:, 0]], axis=1)
+    made = thumbnails.thumbnail(thumbnails.Tile(str(tmp_path / "turned.png"), turned), 80)
+    assert made[5:30, 5:75].max() < 60, "dark above"
+    assert made[50:75, 5:75].min() > 200, "bright below, and no black from outside"
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page in")
+def test_the_page_opens_in_a_browser_without_a_complaint(
+    people: tuple[Path, assignments.Sorting], tmp_path: Path
+) -> None:
+    out, sorting = people
+    gallery.write(out, sorting, {}, 10)
+    assert CHROMIUM
+    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
+    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
+    command += ["--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom"]
+    done = subprocess.run(
+        [*command, (out / "index.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "CONSOLE" not in done.stderr, done.stderr
+    assert re.findall(r'<a href="([^"]+/)">Folder', done.stdout) == [
+        "Zo%C3%AB%20%26%20S%C3%B6hne/",
+        "%3Cscript%3Ealert%28%22x%22%29/",
+        "50%25%20off%20%231%3F/",
+        "%3D1%2B1/",
+        "unassigned/",
+    ]
+    for name in ("Zoë &amp; Söhne", "&lt;script&gt;alert(", "50% off #1?", "=1+1", "unassigned"):
+        assert name in done.stdout
+    assert "<script>alert" not in done.stdout
+    assert 'id="find">' in done.stdout, "its script has run: the search field is no longer hidden"
+    assert len(re.findall("<circle", done.stdout)) == 13
+    assert not re.findall(r'(?:src|href)="(?:https?:)?//', done.stdout), "it asks nobody for anything"
