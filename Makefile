@@ -2,12 +2,13 @@
 #   PYTHON=python3.12      another interpreter than python3 (3.11 or newer)
 #   PROFILE=gpu            cpu, cpu-tf, gpu or gpu-pascal: which of locks/ is installed; what .venv has, or cpu
 #   PYTEST_ARGS="-k table" passed on to pytest
+#   DOCKER_FLAGS="..."     passed on to docker build and run, such as --network host behind a proxy on this machine
 
 PYTHON ?= python3
 PROFILE := $(or $(filter-out dev tools,$(basename $(notdir $(wildcard .venv/locks/*.txt)))),cpu)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test bench lint format docs locks clean
+.PHONY: help setup demo test test-container bench lint format docs locks image wheels clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
@@ -33,6 +34,9 @@ demo: $(package) ## sort a few faces that come with the packages: no pictures, m
 test: $(package) $(dev) ## run the tests (PYTEST_ARGS="-k table" for some of them)
 	$(run) pytest $(PYTEST_ARGS)
 
+test-container: $(package) $(dev) ## build the cpu image and run the original flows in it; needs a Docker engine
+	DOCKER_FLAGS="$(DOCKER_FLAGS)" $(run) pytest -m container tests/container $(PYTEST_ARGS)
+
 bench: $(package) $(dev) ## measure everything in benchmarks/README.md, an hour or so; needs the photos of ../shared
 	@: > .venv/results.jsonl
 	@set -e; for name in speed finding faceswap resume separation startup kill; do \
@@ -56,6 +60,15 @@ docs: $(package) ## write docs/cli.md from the command line itself
 
 locks: $(tools) ## make constraints.txt and locks/ from pyproject.toml (UPGRADE=1: newest versions)
 	.venv/bin/python locks/generate.py $(if $(UPGRADE),--upgrade)
+
+image: ## build the container image of PROFILE (gpu, gpu-pascal, cpu or cpu-tf) as face-organizer:PROFILE
+	docker build $(DOCKER_FLAGS) --build-arg PROFILE=$(PROFILE) --build-arg UID=$$(id -u | sed 's/^0$$/1000/') \
+	  --build-arg GID=$$(id -g | sed 's/^0$$/1000/') \
+	  --build-arg REVISION=$$(git rev-parse --short HEAD 2>/dev/null || echo unknown) -t face-organizer:$(PROFILE) .
+
+wheels: ## fill packages/ with all that `make image` of PROFILE needs, for a build without a network
+	docker run --rm $(DOCKER_FLAGS) -v "$(CURDIR)/packages:/packages" -v "$(CURDIR)/locks:/locks:ro" \
+	  -v "$(CURDIR)/scripts:/scripts:ro" debian:bookworm-slim /scripts/fetch-packages.sh $(PROFILE) $$(id -u):$$(id -g)
 
 clean: ## remove .venv and everything else that was made here
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
