@@ -28,6 +28,7 @@ class Clusterer(Protocol):
 
 
 CLUSTERERS = {
+    "auto": "face_organizer.cluster.graph:Auto",
     "kmeans": "face_organizer.cluster.kmeans:KMeans",
 }
 """Name of each clusterer and where it lives; the module is imported when it is asked for."""

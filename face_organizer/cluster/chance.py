@@ -1,0 +1,133 @@
+"""What similarity two strangers reach by chance: read from the table itself, without labels.
+
+Nearly all pairs of faces out of a large table show two people, and their cosines are close to normal. So the
+bulk of random pairs tells how similar strangers are, and from it follows how similar two faces must be for
+chance to be no explanation in a table of so many people. Where a few people make up the whole table, pairs of
+one person form a second hump; a mixture of two normals takes the two apart.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from statistics import NormalDist
+
+import numpy as np
+
+from face_organizer.types import Float32
+
+WRONG_LINKS = 0.003
+"""Links between strangers that are accepted per face: one in some 300 faces."""
+SAMPLE = 4096
+_BINS = 800
+
+
+@dataclass(frozen=True, slots=True)
+class Chance:
+    """Cosines of two faces of different people: near normal with `mean` and `deviation`.
+
+    `people` is the estimated number of different people in the table, `typical` the usual cosine of two
+    photos of one person (NaN where hardly any two faces are alike).
+    """
+
+    mean: float
+    deviation: float
+    people: float
+    typical: float
+
+    def threshold(self, wrong_links: float = WRONG_LINKS) -> float:
+        """The cosine above which a face has `wrong_links` strangers, in expectation, in the whole table."""
+        share = min(wrong_links / max(self.people, 2.0), 0.5)
+        return min(self.mean - self.deviation * NormalDist().inv_cdf(share), 0.999)
+
+
+def sample_rows(count: int, size: int, seed: int) -> np.ndarray:
+    """At most `size` of `count` rows, sorted, the same for the same seed."""
+    if count <= size:
+        return np.arange(count)
+    return np.sort(np.random.default_rng(seed).choice(count, size, replace=False))
+
+
+def estimate(embeddings: Float32, seed: int = 1234, distinct: np.ndarray | None = None) -> Chance:
+    """Read `Chance` from unit vectors (n, d); `distinct` are rows without near-identical copies."""
+    pool = np.arange(len(embeddings)) if distinct is None else distinct
+    rows = pool[sample_rows(len(pool), SAMPLE, seed)]
+    vectors = np.asarray(embeddings[rows], np.float32)
+    if len(vectors) < 3:
+        return Chance(0.0, 1 / np.sqrt(embeddings.shape[1]), float(len(pool)), float("nan"))
+    cosines = np.clip(vectors @ vectors.T, -1, 1)
+    pairs = cosines[np.triu_indices(len(vectors), 1)]
+    mean, deviation = _strangers(pairs)
+    people, typical = _people(cosines, mean, deviation, len(pool))
+    return Chance(mean, deviation, people, typical)
+
+
+def _strangers(pairs: Float32) -> tuple[float, float]:
+    """Mean and deviation of the lower hump of the cosines of random pairs."""
+    counts, edges = np.histogram(pairs, _BINS, (-1, 1))
+    at = (edges[:-1] + edges[1:]) / 2
+    low, middle = np.quantile(pairs, [NormalDist().cdf(-1), 0.5])
+    one = (float(middle), float(max(middle - low, 1e-3)))
+    two = _two_humps(counts.astype(np.float64), at)
+    if two is not None:
+        return two
+    if one[0] - 3 * one[1] > 0:
+        # One hump and next to no pair that is unlike: faces of one person. Strangers, of whom there are none,
+        # would lie around 0, where independent directions lie.
+        return 0.0, one[1]
+    return one
+
+
+def _two_humps(counts: np.ndarray, at: np.ndarray) -> tuple[float, float] | None:
+    """The lower of two normals fitted by expectation-maximisation, or None where there is one hump.
+
+    Two humps are two where Ashman's D exceeds 2 (Ashman, Bird & Zepf 1994), and each holds a share of pairs
+    that the bulk's own tail could not.
+    """
+    total = counts.sum()
+    weight = np.cumsum(counts) / total
+    first = np.cumsum(counts * at) / total
+    with np.errstate(divide="ignore", invalid="ignore"):
+        between = (first[-1] * weight - first) ** 2 / (weight * (1 - weight))
+    cut = at[int(np.nanargmax(np.where(np.isfinite(between), between, -1)))]  # Otsu's
+    shares, means, deviations = [], [], []
+    for side in (at <= cut, at > cut):
+        n = counts[side].sum()
+        if not n:
+            return None
+        m = float((counts * at)[side].sum() / n)
+        shares.append(n / total)
+        means.append(m)
+        deviations.append(max(float(np.sqrt((counts * (at - m) ** 2)[side].sum() / n)), 5e-3))
+    p, m, s = np.array(shares), np.array(means), np.array(deviations)
+    for _ in range(200):
+        density = p[:, None] * np.exp(-0.5 * ((at - m[:, None]) / s[:, None]) ** 2) / s[:, None] + 1e-300
+        belongs = counts * density / density.sum(axis=0)
+        n = np.maximum(belongs.sum(axis=1), 1e-9)
+        p, m = n / total, (belongs * at).sum(axis=1) / n
+        s = np.maximum(np.sqrt((belongs * (at - m[:, None]) ** 2).sum(axis=1) / n), 5e-3)
+    lower, upper = np.argsort(m)
+    apart = (m[upper] - m[lower]) / np.sqrt((s[0] ** 2 + s[1] ** 2) / 2)
+    if apart > 2 and p[upper] > 0.01 and p[lower] > 0.01:
+        return float(m[lower]), float(s[lower])
+    return None
+
+
+def _people(cosines: Float32, mean: float, deviation: float, total: int) -> tuple[float, float]:
+    """How many people there are, and the usual cosine of one person's photos.
+
+    Each face counts 1 / (faces like it): the sum is the number of people. How it grew from half of the sample
+    to all of it is carried on to the whole table (Heaps' law).
+    """
+    count = len(cosines)
+    cut = Chance(mean, deviation, float(count), 0.0).threshold()
+    alike = cosines > cut
+    np.fill_diagonal(alike, True)
+    found = float((1 / alike.sum(axis=1)).sum())
+    half = alike[::2, ::2]
+    growth = np.log2(max(found / float((1 / half.sum(axis=1)).sum()), 1.0))
+    np.fill_diagonal(alike, False)
+    typical = float("nan")
+    if alike.any():
+        weights = (alike / np.maximum(alike.sum(axis=1, keepdims=True), 1)).astype(np.float32)
+        typical = float((weights * cosines).sum() / weights.sum())
+    return found * (total / count) ** min(float(growth), 1.0), typical

@@ -1,0 +1,90 @@
+"""What the pictures know of who is who, beside the embeddings."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from face_organizer.cluster.chance import Chance
+from face_organizer.types import Float32, Int64
+
+
+def _no_pairs() -> Int64:
+    return np.empty((0, 2), np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hints:
+    """Pairs of faces, as rows: `conflicts` (m, 2) are on one photo or frame, so rather not one person;
+    `same` (m, 2) follow one another in a video, so rather one. `named` (n,) is the person that a face was given
+    by the user, or -1; None where nothing is known.
+    """
+
+    conflicts: Int64 = field(default_factory=_no_pairs)
+    same: Int64 = field(default_factory=_no_pairs)
+    named: Int64 | None = None
+
+    def first_groups(self, vectors: Float32, near: Int64, chance: Chance) -> tuple[Int64, Float32, Int64]:
+        """Group (n,), weight (n,) of each face, and the person (g,) of each group, before anything is merged.
+
+        Near-identical faces are one group and count as one face together. Frames that follow one another are
+        one group where their embeddings don't speak against it.
+        """
+        count = len(vectors)
+        named = np.full(count, -1, np.int64) if self.named is None else self.named
+        copies = self._joined(count, _alike(vectors, near, copy_cosine(chance)), named)
+        weight = (1 / np.bincount(copies, minlength=count)[copies]).astype(np.float32)
+        joined = np.concatenate(
+            [
+                np.stack([np.arange(count), copies], axis=1),
+                _alike(vectors, self.same, chance.threshold(1.0)),
+                _in_person(named),
+            ]
+        )
+        label = self._joined(count, joined, named)
+        _, label = np.unique(label, return_inverse=True)
+        person = np.full(int(label.max()) + 1, -1, np.int64)
+        np.maximum.at(person, label, named)
+        return label.astype(np.int64), weight, person
+
+    @staticmethod
+    def _joined(count: int, pairs: Int64, named: Int64) -> Int64:
+        """The smallest row of each connected part; pairs that would join two named people are left out."""
+        a, b = named[pairs[:, 0]], named[pairs[:, 1]]
+        pairs = pairs[(a == b) | (a < 0) & (b < 0)]
+        label = np.arange(count)
+        while len(pairs):
+            low = np.minimum(label[pairs[:, 0]], label[pairs[:, 1]])
+            new = label.copy()
+            np.minimum.at(new, label[pairs[:, 0]], low)
+            np.minimum.at(new, label[pairs[:, 1]], low)
+            new = new[new]
+            if np.array_equal(new, label):
+                break
+            label = new
+        return label
+
+
+NO_HINTS = Hints()
+
+
+def copy_cosine(chance: Chance) -> float:
+    """From this cosine on two faces are copies: a quarter of the way of two usual photos of one person."""
+    typical = chance.typical if np.isfinite(chance.typical) else chance.threshold()
+    return 1 - (1 - typical) / 4
+
+
+def _alike(vectors: Float32, pairs: Int64, cosine: float) -> Int64:
+    keep = [np.empty((0, 2), np.int64)]
+    for at in range(0, len(pairs), 1 << 17):
+        part = pairs[at : at + (1 << 17)]
+        keep.append(part[np.einsum("ij,ij->i", vectors[part[:, 0]], vectors[part[:, 1]]) >= cosine])
+    return np.concatenate(keep)
+
+
+def _in_person(named: Int64) -> Int64:
+    """Each named face with the first of its person."""
+    rows = np.flatnonzero(named >= 0)
+    _, first, inverse = np.unique(named[rows], return_index=True, return_inverse=True)
+    return np.stack([rows, rows[first][inverse]], axis=1)

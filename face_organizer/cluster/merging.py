@@ -1,0 +1,159 @@
+"""Agglomeration over a sparse graph: groups grow together as long as they are alike enough.
+
+How alike two groups are is the mean cosine over their pairs, divided by the geometric mean of the lengths of
+their mean vectors: between average linkage, which holds blurred faces away from a large group, and the cosine
+of centers, which lets mixed groups attract one another. It follows from the sums of the vectors alone, so that
+no pair of faces is ever looked at again.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from face_organizer.types import Float32, Int64
+
+_ROWS = 1 << 17
+_SMALL = 8
+
+
+@dataclass
+class Groups:
+    """Groups under way: `label` (n,) of each point, their vector `sums` (g, d), `weight` and `named`.
+
+    `named` (g,) int64 is the person that a group is known to be, or -1: two named groups never merge.
+    """
+
+    label: Int64
+    sums: Float32
+    weight: Float32
+    named: Int64
+
+    def length_of(self, which: Any) -> Float32:
+        """Length of the mean vector of some groups: 1 where all faces are equal."""
+        return np.asarray(np.linalg.norm(self.sums[which], axis=1) / self.weight[which], np.float32)
+
+
+@dataclass(frozen=True)
+class Conflicts:
+    """Pairs of points that one photo shows: (m, 2); `cost` is what a full conflict takes from a cosine."""
+
+    pairs: Int64
+    cost: float
+
+
+def start(points: Float32, weight: Float32, label: Int64, named: Int64) -> Groups:
+    """Groups `label` (n,), 0 to g-1, of the `points`, each counting `weight`."""
+    count = int(label.max()) + 1 if len(label) else 0
+    order = np.argsort(label, kind="stable")
+    starts = np.searchsorted(label[order], np.arange(count))
+    if count == len(label):
+        sums = points[order] * weight[order, None]
+    else:
+        sums = np.add.reduceat(points[order] * weight[order, None], starts, axis=0)
+    total = np.bincount(label, weight, count).astype(np.float32)
+    return Groups(label, np.ascontiguousarray(sums, np.float32), total, named)
+
+
+def likeness(groups: Groups, pairs: Int64, length: Float32) -> Float32:
+    """How alike the groups of each pair (m, 2) are."""
+    found = np.empty(len(pairs), np.float32)
+    for at in range(0, len(pairs), _ROWS):
+        a, b = pairs[at : at + _ROWS].T
+        dot = np.einsum("ij,ij->i", groups.sums[a], groups.sums[b])
+        scale = groups.weight[a] * groups.weight[b] * np.sqrt(length[a] * length[b])
+        found[at : at + _ROWS] = dot / np.maximum(scale, 1e-12)
+    return found
+
+
+def merge(groups: Groups, edges: Int64, threshold: float, conflicts: Conflicts | None = None) -> Groups:
+    """Merge along `edges` (m, 2) of groups until no two that are joined are alike by `threshold`.
+
+    Each round merges all pairs that are one another's nearest (Murtagh 1983: for a reducible linkage the same
+    as one merge at a time), and small groups into the eight times larger one that is their nearest.
+    """
+    pairs = _unique(edges, len(groups.weight))
+    length = groups.length_of(slice(None))
+    value = likeness(groups, pairs, length)
+    while len(pairs):
+        effective = value if conflicts is None else value - _conflict(groups, pairs, conflicts)
+        known = groups.named[pairs]
+        allowed = (effective >= threshold) & ((known < 0).any(axis=1) | (known[:, 0] == known[:, 1]))
+        if not allowed.any():
+            break
+        parent = _joined(pairs[allowed], effective[allowed], groups.weight)
+        changed = _apply(groups, parent)
+        length[changed] = groups.length_of(changed)
+        moved = parent[pairs]
+        keep = moved[:, 0] != moved[:, 1]
+        stale = changed[moved[keep]].any(axis=1)
+        moved, old = moved[keep], value[keep]
+        fresh = _unique(moved[stale], len(groups.weight))
+        pairs = np.concatenate([np.sort(moved[~stale], axis=1), fresh])
+        value = np.concatenate([old[~stale], likeness(groups, fresh, length)])
+    return compact(groups)
+
+
+def _unique(pairs: Int64, count: int) -> Int64:
+    """Each pair once, the smaller group first."""
+    low, high = pairs.min(axis=1, initial=count), pairs.max(axis=1, initial=0)
+    keys = np.unique((low * count + high)[low != high])
+    return np.stack([keys // max(count, 1), keys % max(count, 1)], axis=1)
+
+
+def _conflict(groups: Groups, pairs: Int64, conflicts: Conflicts) -> Float32:
+    """What photos that show both groups take from their likeness: all of the cost where every face does."""
+    count = len(groups.weight)
+    both = groups.label[conflicts.pairs]
+    low, high = both.min(axis=1), both.max(axis=1)
+    keys, times = np.unique((low * count + high)[low != high], return_counts=True)
+    if not len(keys):
+        return np.zeros(len(pairs), np.float32)
+    wanted = pairs[:, 0] * count + pairs[:, 1]
+    at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
+    seen = np.where(keys[at] == wanted, times[at], 0)
+    sizes = np.bincount(groups.label, minlength=count)
+    share = seen / np.maximum(np.minimum(sizes[pairs[:, 0]], sizes[pairs[:, 1]]), 1)
+    return np.asarray(conflicts.cost * np.minimum(share, 1), np.float32)
+
+
+def _joined(pairs: Int64, value: Float32, weight: Float32) -> Int64:
+    """For each group the one that it goes into (itself where it stays)."""
+    both = np.concatenate([pairs, pairs[:, ::-1]])
+    order = np.lexsort((both[:, 1], -np.concatenate([value, value]), both[:, 0]))
+    first = order[np.flatnonzero(np.diff(both[order, 0], prepend=-1))]
+    best = np.full(len(weight), -1, np.int64)
+    best[both[first, 0]] = both[first, 1]
+    parent = np.arange(len(weight))
+    has = np.flatnonzero(best >= 0)
+    mutual = has[best[best[has]] == has]
+    parent[np.maximum(mutual, best[mutual])] = np.minimum(mutual, best[mutual])
+    rest = has[best[best[has]] != has]
+    small = rest[weight[rest] * _SMALL <= weight[best[rest]]]
+    parent[small] = best[small]
+    while not np.array_equal(parent, up := parent[parent]):
+        parent = up
+    return parent
+
+
+def _apply(groups: Groups, parent: Int64) -> NDArray[np.bool_]:
+    """Carry a merge out in `groups`, in place; which groups grew. Those that went stay as empty places."""
+    gone = np.flatnonzero(parent != np.arange(len(parent)))
+    gone = gone[np.argsort(parent[gone], kind="stable")]
+    into, first = np.unique(parent[gone], return_index=True)
+    groups.sums[into] += np.add.reduceat(groups.sums[gone], first, axis=0)
+    groups.weight[into] += np.add.reduceat(groups.weight[gone], first)
+    groups.named[into] = np.maximum(groups.named[into], np.maximum.reduceat(groups.named[gone], first))
+    groups.label = parent[groups.label]
+    changed = np.zeros(len(parent), np.bool_)
+    changed[into] = True
+    return changed
+
+
+def compact(groups: Groups) -> Groups:
+    """The groups that have members, numbered from 0 in the order of their places."""
+    kept, label = np.unique(groups.label, return_inverse=True)
+    return Groups(label.astype(np.int64), groups.sums[kept], groups.weight[kept], groups.named[kept])

@@ -1,0 +1,138 @@
+"""Pairs of faces that are alike: the edges of a neighbour graph, in blocks that bound memory.
+
+Up to `EXACT` faces, and on a GPU, every face is compared with every other. Beyond, faces are divided into lists
+around centers (an inverted file, Jegou et al. 2011), and each face is compared with those of the lists nearest
+to it: as whole blocks, since the faces of one list are asked for by the same ones.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import numpy as np
+
+from face_organizer.types import Float32, Int64
+
+EXACT = 20_000
+PROBES = 24
+_BLOCK = 4096
+_CELLS = 1 << 24  # cosines in memory at a time: 64 MB
+
+
+def edges(vectors: Float32, floor: float, k: int, *, gpus: int = 0, exact: bool | None = None) -> Int64:
+    """Pairs (m, 2) of rows of unit `vectors` whose cosine is at least `floor`: for each row its `k` nearest.
+
+    `exact` None decides by size. With `gpus` FAISS searches all of them on the first GPU.
+    """
+    if gpus:
+        return _on_gpu(vectors, floor, k)
+    if exact or (exact is None and len(vectors) <= EXACT):
+        return _all_pairs(vectors, vectors, floor, k)
+    return _by_lists(vectors, floor, k)
+
+
+def between(queries: Float32, vectors: Float32, floor: float, k: int) -> Int64:
+    """Pairs (row of `queries`, row of `vectors`), each query's `k` nearest of at least `floor`."""
+    return _all_pairs(queries, vectors, floor, k)
+
+
+def _nearest(cosines: Float32, floor: float, k: int) -> tuple[Int64, Int64, Float32]:
+    """Row, column and value of what is at least `floor`, at most `k` a row."""
+    row, col = np.nonzero(cosines >= floor)
+    value = cosines[row, col]
+    if len(row) > k and np.bincount(row).max() > k:
+        order = np.lexsort((-value, row))
+        rank = np.arange(len(row)) - np.searchsorted(row[order], row[order])
+        order = order[rank < k]
+        row, col, value = row[order], col[order], value[order]
+    return row.astype(np.int64), col.astype(np.int64), value
+
+
+def _all_pairs(queries: Float32, vectors: Float32, floor: float, k: int) -> Int64:
+    found = []
+    step = max(1, _CELLS // max(len(vectors), 1))
+    for at in range(0, len(queries), step):
+        row, col, _ = _nearest(queries[at : at + step] @ vectors.T, floor, k + 1)
+        found.append(np.stack([row + at, col], axis=1))
+    return np.concatenate(found) if found else np.empty((0, 2), np.int64)
+
+
+def _by_lists(vectors: Float32, floor: float, k: int) -> Int64:
+    import faiss
+
+    count, dim = vectors.shape
+    lists = int(4 * np.sqrt(count))
+    sample = np.sort(np.random.default_rng(1).choice(count, min(count, 24 * lists), replace=False))
+    kmeans = faiss.Kmeans(
+        dim, lists, niter=4, seed=1, spherical=True, min_points_per_centroid=1, max_points_per_centroid=24
+    )
+    kmeans.train(vectors[sample])
+    centers = np.asarray(kmeans.centroids, np.float32)
+    probed = _probed(vectors, centers)
+    return _search_lists(vectors, probed, lists, floor, k)
+
+
+def _probed(vectors: Float32, centers: Float32) -> Int64:
+    """The lists (n, PROBES) nearest to each row, nearest first."""
+    probes = min(PROBES, len(centers))
+    found = np.empty((len(vectors), probes), np.int32)
+    for at in range(0, len(vectors), _BLOCK):
+        cosines = vectors[at : at + _BLOCK] @ centers.T
+        near = np.argpartition(-cosines, probes - 1, axis=1)[:, :probes]
+        order = np.argsort(-np.take_along_axis(cosines, near, axis=1), axis=1, kind="stable")
+        found[at : at + _BLOCK] = np.take_along_axis(near, order, axis=1)
+    return found
+
+
+def _search_lists(vectors: Float32, probed: Int64, lists: int, floor: float, k: int) -> Int64:
+    """Compare the members of each list with all rows that probe it; then the `k` best of each row."""
+    members = np.argsort(probed[:, 0], kind="stable")
+    starts = np.searchsorted(probed[members, 0], np.arange(lists + 1))
+    asking = np.argsort(probed.ravel(), kind="stable") // probed.shape[1]
+    asked = np.concatenate([[0], np.cumsum(np.bincount(probed.ravel(), minlength=lists))])
+    rows, cols, values = [], [], []
+    for number in range(lists):
+        inside = members[starts[number] : starts[number + 1]]
+        who = asking[asked[number] : asked[number + 1]]
+        if not len(inside):
+            continue
+        block, step = vectors[inside], max(1, _CELLS // len(inside))
+        for at in range(0, len(who), step):
+            some = who[at : at + step]
+            row, col, value = _nearest(vectors[some] @ block.T, floor, k + 1)
+            rows.append(some[row].astype(np.int32))
+            cols.append(inside[col].astype(np.int32))
+            values.append(value)
+    return _best(np.concatenate(rows), np.concatenate(cols), np.concatenate(values), k)
+
+
+def _best(row: np.ndarray, col: np.ndarray, value: Float32, k: int) -> Int64:
+    """The `k` pairs of the largest value for each row, without a row's pair with itself."""
+    other = row != col
+    row, col, value = row[other], col[other], value[other]
+    order = np.lexsort((col, -value, row))
+    row, col = row[order], col[order]
+    rank = np.arange(len(row)) - np.searchsorted(row, row)
+    return np.stack([row[rank < k], col[rank < k]], axis=1).astype(np.int64)
+
+
+def _on_gpu(vectors: Float32, floor: float, k: int) -> Int64:
+    """FAISS's exact search on the first GPU, block by block."""
+    import faiss
+
+    resources = faiss.StandardGpuResources()
+    index = faiss.GpuIndexFlatIP(resources, vectors.shape[1])
+    index.add(np.ascontiguousarray(vectors))
+    return searched(index.search, vectors, floor, k)
+
+
+def searched(search: Callable[[Float32, int], tuple[Float32, Int64]], vectors: Float32, floor: float, k: int) -> Int64:
+    """The pairs that a FAISS index's `search` finds, as `edges` gives them."""
+
+    def blocks() -> Iterator[Int64]:
+        for at in range(0, len(vectors), _BLOCK):
+            near, found = search(np.ascontiguousarray(vectors[at : at + _BLOCK]), min(k + 1, len(vectors)))
+            row, col = np.nonzero((near >= floor) & (found >= 0))
+            yield np.stack([row + at, found[row, col]], axis=1)
+
+    return np.concatenate(list(blocks())).astype(np.int64)
