@@ -68,17 +68,17 @@ def _strangers(pairs: Float32) -> tuple[float, float]:
     low, middle = np.quantile(pairs, [NormalDist().cdf(-1), 0.5])
     one = (float(middle), float(max(middle - low, 1e-3)))
     two = _two_humps(counts.astype(np.float64), at)
-    if two is not None:
-        return two
-    if one[0] - 3 * one[1] > 0:
-        # One hump and next to no pair that is unlike: faces of one person. Strangers, of whom there are none,
-        # would lie around 0, where independent directions lie.
+    lower, deviation, upper = two or (*one, 0.0)
+    if lower - 3 * deviation > 0 and lower > upper / 2:
+        # Next to no pair is unlike: all faces are of one person. Strangers, of whom there are none, would lie
+        # around 0, where independent directions lie.
         return 0.0, one[1]
-    return one
+    return lower, deviation
 
 
-def _two_humps(counts: np.ndarray, at: np.ndarray) -> tuple[float, float] | None:
-    """The lower of two normals fitted by expectation-maximisation, or None where there is one hump.
+def _two_humps(counts: np.ndarray, at: np.ndarray) -> tuple[float, float, float] | None:
+    """Mean and deviation of the lower of two normals and mean of the upper, by expectation-maximisation; None
+    where there is one hump.
 
     Two humps are two where Ashman's D exceeds 2 (Ashman, Bird & Zepf 1994), and each holds a share of pairs
     that the bulk's own tail could not.
@@ -108,7 +108,7 @@ def _two_humps(counts: np.ndarray, at: np.ndarray) -> tuple[float, float] | None
     lower, upper = np.argsort(m)
     apart = (m[upper] - m[lower]) / np.sqrt((s[0] ** 2 + s[1] ** 2) / 2)
     if apart > 2 and p[upper] > 0.01 and p[lower] > 0.01:
-        return float(m[lower]), float(s[lower])
+        return float(m[lower]), float(s[lower]), float(m[upper])
     return None
 
 

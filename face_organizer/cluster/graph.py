@@ -34,7 +34,7 @@ class Auto:
 
     threshold: float | None = None
     min_cluster_size: int = 3
-    neighbours: int = 50
+    neighbours: int = 20
     gpus: int = 0
     exact: bool | None = None
     seed: int = 1234

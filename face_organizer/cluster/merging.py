@@ -122,15 +122,19 @@ def _conflict(groups: Groups, pairs: Int64, conflicts: Conflicts) -> Float32:
 
 def _joined(pairs: Int64, value: Float32, weight: Float32) -> Int64:
     """For each group the one that it goes into (itself where it stays)."""
-    both = np.concatenate([pairs, pairs[:, ::-1]])
-    order = np.lexsort((both[:, 1], -np.concatenate([value, value]), both[:, 0]))
-    first = order[np.flatnonzero(np.diff(both[order, 0], prepend=-1))]
-    best = np.full(len(weight), -1, np.int64)
-    best[both[first, 0]] = both[first, 1]
-    parent = np.arange(len(weight))
+    count = len(weight)
+    top = np.full(count, -np.inf, np.float32)
+    best = np.full(count, count, np.int64)
+    for side in (0, 1):
+        np.maximum.at(top, pairs[:, side], value)
+    for side in (0, 1):
+        nearest = value == top[pairs[:, side]]
+        np.minimum.at(best, pairs[nearest, side], pairs[nearest, 1 - side])
+    best[best == count] = -1
+    parent = np.arange(count)
     has = np.flatnonzero(best >= 0)
     mutual = has[best[best[has]] == has]
-    parent[np.maximum(mutual, best[mutual])] = np.minimum(mutual, best[mutual])
+    parent[np.maximum(mutual, best[mutual])] = np.minimum(mutual, best[mutual])  # ties: the first
     rest = has[best[best[has]] != has]
     small = rest[weight[rest] * _SMALL <= weight[best[rest]]]
     parent[small] = best[small]
