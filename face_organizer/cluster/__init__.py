@@ -30,6 +30,7 @@ class Clusterer(Protocol):
 CLUSTERERS = {
     "auto": "face_organizer.cluster.graph:Auto",
     "kmeans": "face_organizer.cluster.kmeans:KMeans",
+    "people": "face_organizer.cluster.people:People",
 }
 """Name of each clusterer and where it lives; the module is imported when it is asked for."""
 

@@ -7,13 +7,49 @@ from dataclasses import dataclass
 import numpy as np
 
 from face_organizer.cluster import check, ordered
-from face_organizer.cluster.chance import Chance, estimate, sample_rows
+from face_organizer.cluster.chance import SAMPLE, Chance, estimate, sample_rows
 from face_organizer.cluster.hints import NO_HINTS, Hints
-from face_organizer.cluster.merging import Conflicts, Groups, compact, likeness, merge, start
+from face_organizer.cluster.merging import Conflicts, Groups, merge, start
 from face_organizer.cluster.neighbours import between, edges
 from face_organizer.types import Clustering, Float32, Int64
 
 _ROWS = 1 << 16
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Space:
+    """Unit vectors without the direction `shift` (d,) that all people share; None: as they are."""
+
+    shift: Float32 | None
+
+    def of(self, embeddings: Float32) -> Float32:
+        """The vectors (n, d) in this space, of unit length."""
+        if self.shift is None:
+            return embeddings
+        moved = np.empty(embeddings.shape, np.float32)
+        for at in range(0, len(moved), _ROWS):
+            part = embeddings[at : at + _ROWS] - self.shift
+            part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+            moved[at : at + _ROWS] = part
+        return moved
+
+
+def space_of(embeddings: Float32, seed: int) -> Space:
+    """The space in which the faces of this table are compared.
+
+    What faces have in common (the embedder's own bias) says nothing of who they are. It is the mean over people,
+    each face counting one part in the number of faces like it; as much of it is taken as the usual cosine of
+    strangers proves beyond what so few people could show by chance.
+    """
+    first = estimate(embeddings, seed)
+    sample = np.asarray(embeddings[sample_rows(len(embeddings), SAMPLE, seed)], np.float32)
+    weight = 1 / np.maximum((sample @ sample.T > first.threshold()).sum(axis=1), 1)
+    mean = (weight @ sample / weight.sum()).astype(np.float32)
+    proven = first.mean - 2 * first.deviation * np.sqrt(2) / weight.sum()
+    length = float(mean @ mean)
+    if proven <= 0 or length <= 0:
+        return Space(None)
+    return Space(mean * np.float32(min(proven / length, 1.0)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +58,7 @@ class Found:
 
     threshold: float
     chance: Chance
+    space: Space
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,11 +84,13 @@ class Auto:
     def found(self, embeddings: Float32, hints: Hints = NO_HINTS) -> tuple[Clustering, Found]:
         """As `cluster`, and what was read from the table."""
         check(embeddings)
-        vectors, chance = centred(embeddings, self.seed)
+        space = space_of(embeddings, self.seed)
+        vectors = space.of(embeddings)
+        chance = estimate(vectors, self.seed)
         threshold = chance.threshold() if self.threshold is None else self.threshold
         groups = self._grown(vectors, threshold, chance, hints)
         labels = _settled(groups, vectors, hints, self.min_cluster_size)
-        return from_labels(embeddings, labels), Found(threshold, chance)
+        return from_labels(embeddings, labels), Found(threshold, chance, space)
 
     def _grown(self, vectors: Float32, threshold: float, chance: Chance, hints: Hints) -> Groups:
         count = len(vectors)
@@ -77,31 +116,6 @@ def consolidated(groups: Groups, threshold: float, k: int, conflicts: Conflicts 
         groups = merge(groups, large[pairs], threshold, conflicts)
         if len(groups.weight) == before:
             return groups
-
-
-def centred(embeddings: Float32, seed: int) -> tuple[Float32, Chance]:
-    """The unit vectors without the direction that all people share, and their `Chance`.
-
-    What faces have in common (the embedder's own bias) says nothing of who they are. It is the mean over people,
-    each face counting one part in the number of faces like it; as much of it is taken as the usual cosine of
-    strangers proves beyond what so few people could show by chance.
-    """
-    first = estimate(embeddings, seed)
-    rows = sample_rows(len(embeddings), 4096, seed)
-    sample = np.asarray(embeddings[rows], np.float32)
-    alike = (sample @ sample.T > first.threshold()).sum(axis=1)
-    weight = 1 / np.maximum(alike, 1)
-    mean = (weight @ sample / weight.sum()).astype(np.float32)
-    proven = first.mean - 2 * first.deviation * np.sqrt(2) / weight.sum()
-    length = float(mean @ mean)
-    if proven <= 0 or length <= 0:
-        return embeddings, first
-    moved = np.empty(embeddings.shape, np.float32)
-    shift = mean * np.float32(min(proven / length, 1.0))
-    for at in range(0, len(moved), _ROWS):
-        part = embeddings[at : at + _ROWS] - shift
-        moved[at : at + _ROWS] = part / np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-    return moved, estimate(moved, seed)
 
 
 def _settled(groups: Groups, vectors: Float32, hints: Hints, smallest: int) -> Int64:

@@ -25,6 +25,11 @@ class Hints:
     same: Int64 = field(default_factory=_no_pairs)
     named: Int64 | None = None
 
+    def of(self, rows: Int64) -> Hints:
+        """What is known of some of the faces, `rows` in ascending order, numbered anew."""
+        named = None if self.named is None else self.named[rows]
+        return Hints(_among(self.conflicts, rows), _among(self.same, rows), named)
+
     def first_groups(self, vectors: Float32, near: Int64, chance: Chance) -> tuple[Int64, Float32, Int64]:
         """Group (n,), weight (n,) of each face, and the person (g,) of each group, before anything is merged.
 
@@ -73,6 +78,12 @@ def copy_cosine(chance: Chance) -> float:
     """From this cosine on two faces are copies: a quarter of the way of two usual photos of one person."""
     typical = chance.typical if np.isfinite(chance.typical) else chance.threshold()
     return 1 - (1 - typical) / 4
+
+
+def _among(pairs: Int64, rows: Int64) -> Int64:
+    at = np.minimum(np.searchsorted(rows, pairs), max(len(rows) - 1, 0))
+    inside = (rows[at] == pairs).all(axis=1) if len(rows) else np.zeros(len(pairs), np.bool_)
+    return at[inside].astype(np.int64)
 
 
 def _alike(vectors: Float32, pairs: Int64, cosine: float) -> Int64:

@@ -1,4 +1,8 @@
-"""Spherical K-Means over all faces, by FAISS: for a number of people that is known."""
+"""Spherical K-Means over all faces: for a number of people that is known.
+
+Restarts run side by side: one pass over the faces serves the centers of all of them, since what a pass costs is
+reading the faces. FAISS's own loop runs them one after another (on a GPU, where a pass is cheap, it does).
+"""
 
 from __future__ import annotations
 
@@ -7,7 +11,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from face_organizer.cluster import check, ordered
-from face_organizer.types import Clustering, Float32
+from face_organizer.cluster.chance import sample_rows
+from face_organizer.cluster.hints import NO_HINTS, Hints
+from face_organizer.types import Clustering, Float32, Int64
+
+_SEED_ROWS = 16_384
+_BLOCK = 8192
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,33 +25,122 @@ class KMeans:
 
     All faces train the centers (FAISS's default would take 256 a center: 512 of 500,000 with two people).
     The best of `restarts` runs by summed similarity is kept, each started by k-means++ (Arthur &
-    Vassilvitskii 2007) from `seed`; a run ends when an iteration gains less than one part in 10^7.
+    Vassilvitskii 2007) from `seed`; a run ends when an iteration gains less than one part in 10^7. Faces are
+    read in blocks and never copied. With `gpus` FAISS runs it on them.
     """
 
     clusters: int
     restarts: int = 10
     iterations: int = 100
     seed: int = 1234
+    gpus: int = 0
     name: str = "kmeans"
 
-    def cluster(self, embeddings: Float32) -> Clustering:
+    def cluster(self, embeddings: Float32, hints: Hints = NO_HINTS) -> Clustering:
         """Divide unit vectors (n, d) float32 into `clusters`. Raises `ClusterError` for k > n and for NaN."""
         check(embeddings, self.clusters)
+        centers = self._on_gpu(embeddings) if self.gpus else self._best(embeddings)
+        labels, similarity = assign(embeddings, centers)
+        return ordered(labels, centers, similarity)
+
+    def _best(self, embeddings: Float32) -> Float32:
+        random = np.random.default_rng(self.seed)
+        restarts = 1 if self.clusters == 1 else self.restarts
+        sample = np.asarray(embeddings[sample_rows(len(embeddings), _SEED_ROWS, self.seed)], np.float32)
+        runs = np.stack([_plus_plus(sample, self.clusters, random) for _ in range(restarts)])
+        active = np.arange(restarts)
+        scores = np.full(restarts, -np.inf)
+        for _ in range(self.iterations):
+            sums, sizes, gained = lloyd(embeddings, runs[active])
+            better = gained > scores[active] * (1 + 1e-7)
+            scores[active] = gained
+            runs[active] = _moved(runs[active], sums, sizes)
+            active = _different(active[better], runs, scores)
+            if not len(active):
+                break
+        return runs[int(scores.argmax())]
+
+    def _on_gpu(self, embeddings: Float32) -> Float32:
         import faiss
 
-        vectors = np.ascontiguousarray(embeddings, np.float32)
         kmeans = faiss.Kmeans(
-            vectors.shape[1],
+            embeddings.shape[1],
             self.clusters,
             niter=self.iterations,
             nredo=self.restarts,
             seed=self.seed,
             spherical=True,
             min_points_per_centroid=1,
-            max_points_per_centroid=len(vectors),
+            max_points_per_centroid=len(embeddings),
             init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
             early_stop_threshold=1e-7,
+            gpu=self.gpus,
         )
-        kmeans.train(vectors)
-        similarity, labels = kmeans.assign(vectors)
-        return ordered(labels.astype(np.int64), np.asarray(kmeans.centroids, np.float32), similarity)
+        kmeans.train(np.ascontiguousarray(embeddings, np.float32))
+        return np.asarray(kmeans.centroids, np.float32)
+
+
+def lloyd(embeddings: Float32, runs: Float32) -> tuple[np.ndarray, Int64, np.ndarray]:
+    """One pass for the centers (r, k, d) of r runs: sums (r, k, d) and sizes (r, k) of the faces that go to
+    each center, and the summed similarity (r,) that the centers had."""
+    count, clusters, dim = runs.shape
+    flat = np.ascontiguousarray(runs.reshape(-1, dim).T)
+    sums = np.zeros((count * clusters, dim), np.float64)
+    sizes = np.zeros((count, clusters), np.int64)
+    gained = np.zeros(count, np.float64)
+    for at in range(0, len(embeddings), _BLOCK):
+        block = np.ascontiguousarray(embeddings[at : at + _BLOCK], np.float32)
+        cosines = (block @ flat).reshape(len(block), count, clusters)
+        best = cosines.argmax(axis=2)
+        gained += np.take_along_axis(cosines, best[:, :, None], axis=2).sum(axis=0, dtype=np.float64)[:, 0]
+        chosen = np.zeros((len(block), count, clusters), np.float32)
+        np.put_along_axis(chosen, best[:, :, None], 1, axis=2)
+        sizes += chosen.sum(axis=0).astype(np.int64)
+        sums += chosen.reshape(len(block), -1).T @ block
+    return sums.reshape(count, clusters, dim), sizes, gained
+
+
+def assign(embeddings: Float32, centers: Float32) -> tuple[Int64, Float32]:
+    """The most similar center (n,) of each face, and their cosine (n,)."""
+    labels = np.empty(len(embeddings), np.int64)
+    similarity = np.empty(len(embeddings), np.float32)
+    for at in range(0, len(embeddings), _BLOCK):
+        cosines = embeddings[at : at + _BLOCK] @ centers.T
+        best = cosines.argmax(axis=1)
+        labels[at : at + _BLOCK] = best
+        similarity[at : at + _BLOCK] = np.take_along_axis(cosines, best[:, None], axis=1)[:, 0]
+    return labels, similarity
+
+
+def _plus_plus(sample: Float32, clusters: int, random: np.random.Generator) -> Float32:
+    """Centers (k, d) out of `sample`: each with a probability that grows with the square of its distance to
+    those before."""
+    chosen = [int(random.integers(len(sample)))]
+    far = np.maximum(1 - sample @ sample[chosen[0]], 0).astype(np.float64)
+    for _ in range(clusters - 1):
+        total = far.sum()
+        if total > 1e-6:
+            pick = int(np.searchsorted(np.cumsum(far), random.random() * total, side="right"))
+            pick = min(pick, len(sample) - 1)
+        else:
+            pick = int(random.integers(len(sample)))
+        chosen.append(pick)
+        np.minimum(far, np.maximum(1 - sample @ sample[pick], 0), out=far)
+    return sample[chosen]
+
+
+def _moved(runs: Float32, sums: np.ndarray, sizes: Int64) -> Float32:
+    """Each center in the mean direction of its faces; one without faces stays."""
+    length = np.linalg.norm(sums, axis=2, keepdims=True)
+    fine = (sizes[:, :, None] > 0) & (length > 1e-9)
+    return np.where(fine, sums / np.maximum(length, 1e-9), runs).astype(np.float32)
+
+
+def _different(active: Int64, runs: Float32, scores: np.ndarray) -> Int64:
+    """The runs that go on: of those that came to the same centers, in whatever order, the first."""
+    kept: list[int] = []
+    for run in active:
+        same = [r for r in kept if abs(scores[r] - scores[run]) <= 1e-9 * abs(scores[r])]
+        if not any((runs[r] @ runs[run].T).max(axis=1).min() > 1 - 1e-6 for r in same):
+            kept.append(int(run))
+    return np.array(kept, np.int64)
