@@ -21,7 +21,7 @@ from face_organizer.types import Clustering
 
 Vectors = NDArray[np.float32]
 
-OPTIONS = {"kmeans": {"clusters": 3}}
+OPTIONS = {"auto": {}, "kmeans": {"clusters": 3}, "people": {"clusters": 3}}
 """For each clusterer, options under which the contract data fall into their three groups."""
 
 

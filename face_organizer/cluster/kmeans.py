@@ -47,7 +47,7 @@ class KMeans:
         random = np.random.default_rng(self.seed)
         restarts = 1 if self.clusters == 1 else self.restarts
         sample = np.asarray(embeddings[sample_rows(len(embeddings), _SEED_ROWS, self.seed)], np.float32)
-        runs = np.stack([_plus_plus(sample, self.clusters, random) for _ in range(restarts)])
+        runs = np.stack([_plus_plus(sample, self.clusters, i % 3, random) for i in range(restarts)])
         active = np.arange(restarts)
         scores = np.full(restarts, -np.inf)
         for _ in range(self.iterations):
@@ -112,20 +112,24 @@ def assign(embeddings: Float32, centers: Float32) -> tuple[Int64, Float32]:
     return labels, similarity
 
 
-def _plus_plus(sample: Float32, clusters: int, random: np.random.Generator) -> Float32:
-    """Centers (k, d) out of `sample`: each with a probability that grows with the square of its distance to
-    those before."""
+def _plus_plus(sample: Float32, clusters: int, draws: int, random: np.random.Generator) -> Float32:
+    """Centers (k, d) out of `sample`: each drawn with a probability that grows with the square of its distance
+    to those before, the best of some `draws`; without draws the farthest face is taken (Gonzalez 1985)."""
     chosen = [int(random.integers(len(sample)))]
     far = np.maximum(1 - sample @ sample[chosen[0]], 0).astype(np.float64)
     for _ in range(clusters - 1):
         total = far.sum()
-        if total > 1e-6:
-            pick = int(np.searchsorted(np.cumsum(far), random.random() * total, side="right"))
-            pick = min(pick, len(sample) - 1)
+        if not draws:
+            picks = far.argmax()[None]
+        elif total > 1e-6 * len(sample):
+            picks = np.searchsorted(np.cumsum(far), random.random(draws) * total, side="right")
+            picks = np.minimum(picks, len(sample) - 1)
         else:
-            pick = int(random.integers(len(sample)))
-        chosen.append(pick)
-        np.minimum(far, np.maximum(1 - sample @ sample[pick], 0), out=far)
+            picks = random.integers(len(sample), size=draws)
+        left = np.minimum(far, np.maximum(1 - sample[picks] @ sample.T, 0))
+        best = int(left.sum(axis=1).argmin())
+        chosen.append(int(picks[best]))
+        far = left[best]
     return sample[chosen]
 
 
