@@ -72,6 +72,19 @@ class Finite(click.FloatRange):
         return number
 
 
+class NumberOrAuto(click.IntRange):
+    """A number of people, or `auto`, which stands as None."""
+
+    name = "integer|auto"
+
+    def __init__(self) -> None:
+        super().__init__(1)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """The number that `value` stands for, None for auto."""
+        return None if value == "auto" else super().convert(value, param, ctx)
+
+
 def check_place(folder: Path) -> None:
     """Raise, before the work rather than after it, where nothing could be written into `folder`."""
     folder = folder.absolute()

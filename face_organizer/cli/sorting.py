@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -30,9 +31,16 @@ def sheets_option(command: Any) -> Any:
 
 
 def sort_into_folders(
-    sorting: Sorting, output: Path, *, mode: str, dry_run: bool, sheets: int, console: Console
+    sorting: Sorting,
+    output: Path,
+    *,
+    mode: str,
+    dry_run: bool,
+    sheets: int,
+    console: Console,
+    facts: Mapping[str, Any],
 ) -> int:
-    """Put every picture into the folder of each person on it; the exit code."""
+    """Put every picture into the folder of each person on it; the exit code. `facts` join the JSON result."""
     from face_organizer import assignments, gallery
 
     pictures = gallery.names(sorting, sheets)
@@ -45,10 +53,12 @@ def sort_into_folders(
         if sheets:
             with console.progress(len(pictures) - 1, "sheets") as bar:
                 gallery.write(output, sorting, where, sheets, on_person=bar.update)
-    return _report(sorting, placed, output, sheets, console)
+    return _report(sorting, placed, output, sheets, console, facts)
 
 
-def _report(sorting: Sorting, placed: Placed, output: Path, sheets: int, console: Console) -> int:
+def _report(
+    sorting: Sorting, placed: Placed, output: Path, sheets: int, console: Console, facts: Mapping[str, Any]
+) -> int:
     """Print folders and counts; every input picture is in exactly one of the last line's counts."""
     table, folders, gone = sorting.table, placed.folders, {m.source for m in placed.missing}
     if not placed.dry_run:
@@ -72,6 +82,7 @@ def _report(sorting: Sorting, placed: Placed, output: Path, sheets: int, console
             "persons": dict(folders),
             "cluster_sizes": sorting.clustering.sizes().tolist(),
             "placing": placed.summary(),
+            **facts,
         }
     )
     return EXIT_SOME_UNUSABLE if gone else EXIT_DONE

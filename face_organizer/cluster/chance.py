@@ -13,7 +13,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from face_organizer.types import Float32
+from face_organizer.types import Float32, Int64
 
 WRONG_LINKS = 0.003
 """Links between strangers that are accepted per face: one in some 300 faces."""
@@ -40,24 +40,27 @@ class Chance:
         return min(self.mean - self.deviation * NormalDist().inv_cdf(share), 0.999)
 
 
-def sample_rows(count: int, size: int, seed: int) -> np.ndarray:
-    """At most `size` of `count` rows, sorted, the same for the same seed."""
-    if count <= size:
-        return np.arange(count)
-    return np.sort(np.random.default_rng(seed).choice(count, size, replace=False))
+def sample_rows(embeddings: Float32, size: int, seed: int) -> Int64:
+    """At most `size` rows, ascending. Which ones depends on the faces, not on their order, and one face more
+    changes at most one of them (bottom-k sampling by a hash of the vector)."""
+    if len(embeddings) <= size:
+        return np.arange(len(embeddings))
+    words = np.ascontiguousarray(embeddings[:, :2], np.float32).view(np.uint64)[:, 0]
+    words = (words ^ np.uint64(seed)) * np.uint64(0x9E3779B97F4A7C15)
+    words = (words ^ (words >> np.uint64(29))) * np.uint64(0xBF58476D1CE4E5B9)
+    words ^= words >> np.uint64(32)
+    return np.sort(np.argpartition(words, size)[:size]).astype(np.int64)
 
 
-def estimate(embeddings: Float32, seed: int = 1234, distinct: np.ndarray | None = None) -> Chance:
-    """Read `Chance` from unit vectors (n, d); `distinct` are rows without near-identical copies."""
-    pool = np.arange(len(embeddings)) if distinct is None else distinct
-    rows = pool[sample_rows(len(pool), SAMPLE, seed)]
-    vectors = np.asarray(embeddings[rows], np.float32)
+def estimate(embeddings: Float32, seed: int = 1234) -> Chance:
+    """Read `Chance` from unit vectors (n, d), a sample of them in a large table."""
+    vectors = np.asarray(embeddings[sample_rows(embeddings, SAMPLE, seed)], np.float32)
     if len(vectors) < 3:
-        return Chance(0.0, 1 / np.sqrt(embeddings.shape[1]), float(len(pool)), float("nan"))
+        return Chance(0.0, float(1 / np.sqrt(embeddings.shape[1])), float(len(vectors)), float("nan"))
     cosines = np.clip(vectors @ vectors.T, -1, 1)
     pairs = cosines[np.triu_indices(len(vectors), 1)]
     mean, deviation = _strangers(pairs)
-    people, typical = _people(cosines, mean, deviation, len(pool))
+    people, typical = _people(cosines, mean, deviation, len(embeddings))
     return Chance(mean, deviation, people, typical)
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from face_organizer.cluster import check, ordered
 from face_organizer.cluster.chance import SAMPLE, Chance, estimate, sample_rows
+from face_organizer.cluster.device import CPU
 from face_organizer.cluster.hints import NO_HINTS, Hints
 from face_organizer.cluster.merging import Conflicts, Groups, merge, start
 from face_organizer.cluster.neighbours import between, edges
@@ -42,7 +43,7 @@ def space_of(embeddings: Float32, seed: int) -> Space:
     strangers proves beyond what so few people could show by chance.
     """
     first = estimate(embeddings, seed)
-    sample = np.asarray(embeddings[sample_rows(len(embeddings), SAMPLE, seed)], np.float32)
+    sample = np.asarray(embeddings[sample_rows(embeddings, SAMPLE, seed)], np.float32)
     weight = 1 / np.maximum((sample @ sample.T > first.threshold()).sum(axis=1), 1)
     mean = (weight @ sample / weight.sum()).astype(np.float32)
     proven = first.mean - 2 * first.deviation * np.sqrt(2) / weight.sum()
@@ -72,7 +73,7 @@ class Auto:
     threshold: float | None = None
     min_cluster_size: int = 3
     neighbours: int = 20
-    gpus: int = 0
+    gpu: int = CPU
     exact: bool | None = None
     seed: int = 1234
     name: str = "auto"
@@ -95,7 +96,7 @@ class Auto:
     def _grown(self, vectors: Float32, threshold: float, chance: Chance, hints: Hints) -> Groups:
         count = len(vectors)
         floor = min(chance.threshold(1.0), threshold)
-        found = edges(vectors, floor, min(self.neighbours, count), gpus=self.gpus, exact=self.exact)
+        found = edges(vectors, floor, min(self.neighbours, count), gpu=self.gpu, exact=self.exact)
         label, weight, named = hints.first_groups(vectors, found, chance)
         groups = start(vectors, weight, label, named)
         conflicts = Conflicts(hints.conflicts, (1 - threshold) / 2) if len(hints.conflicts) else None

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from face_organizer.cluster.chance import Chance
-from face_organizer.types import Float32, Int64
+from face_organizer.types import FaceTable, Float32, Int64
+
+_FRAME = re.compile(r"^(.*?)(\d+)(\D*)$")
 
 
 def _no_pairs() -> Int64:
@@ -78,6 +83,56 @@ def copy_cosine(chance: Chance) -> float:
     """From this cosine on two faces are copies: a quarter of the way of two usual photos of one person."""
     typical = chance.typical if np.isfinite(chance.typical) else chance.threshold()
     return 1 - (1 - typical) / 4
+
+
+def hints_of(
+    table: FaceTable, *, photos: bool = True, frames: bool = True, named: Int64 | None = None
+) -> Hints:
+    """What the pictures of `table` know.
+
+    `photos`: two faces of one photo, or of one frame that FaceSwap crops were cut from, are two people.
+    `frames`: FaceSwap faces of one number on neighbouring frames are one.
+    """
+    conflicts = _on_one_photo(table) if photos else _no_pairs()
+    return Hints(conflicts, _on_next_frames(table) if frames else _no_pairs(), named)
+
+
+def _on_one_photo(table: FaceTable) -> Int64:
+    faces, paths = table.faces, table.files.path
+    by_photo: dict[object, list[int]] = defaultdict(list)
+    for i, (file, frame) in enumerate(zip(faces.file_index.tolist(), faces.source_filename, strict=True)):
+        by_photo[(os.path.dirname(paths[file]), frame) if frame else file].append(i)
+    pairs = [
+        (a, b)
+        for rows in by_photo.values()
+        if len(rows) > 1
+        for at, a in enumerate(rows)
+        for b in rows[at + 1 :]
+        # The same face of the same frame, extracted twice, is no second person.
+        if not faces.source_filename[a] or faces.source_face[a] != faces.source_face[b]
+    ]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def _on_next_frames(table: FaceTable) -> Int64:
+    """Each face with the same face of the next frame: no further on than twice the usual step of its video."""
+    faces, paths = table.faces, table.files.path
+    videos: dict[object, list[tuple[int, int]]] = defaultdict(list)
+    for i, (file, frame) in enumerate(zip(faces.file_index.tolist(), faces.source_filename, strict=True)):
+        match = _FRAME.match(os.path.splitext(frame)[0]) if frame else None
+        if match:
+            number = int(match[2][-15:])
+            key = (os.path.dirname(paths[file]), match[1], match[3], int(faces.source_face[i]))
+            videos[key].append((number, i))
+    pairs = []
+    for rows in videos.values():
+        rows.sort()
+        steps = np.diff([number for number, _ in rows])
+        usual = np.median(steps[steps > 0]) if (steps > 0).any() else 0
+        pairs += [
+            (rows[k][1], rows[k + 1][1]) for k in np.flatnonzero((steps <= 2 * usual) & (steps > 0)).tolist()
+        ]
+    return np.array(pairs, np.int64).reshape(-1, 2)
 
 
 def _among(pairs: Int64, rows: Int64) -> Int64:

@@ -7,11 +7,13 @@ reading the faces. FAISS's own loop runs them one after another (on a GPU, where
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from face_organizer.cluster import check, ordered
 from face_organizer.cluster.chance import sample_rows
+from face_organizer.cluster.device import CPU, on_gpu
 from face_organizer.cluster.hints import NO_HINTS, Hints
 from face_organizer.types import Clustering, Float32, Int64
 
@@ -26,27 +28,27 @@ class KMeans:
     All faces train the centers (FAISS's default would take 256 a center: 512 of 500,000 with two people).
     The best of `restarts` runs by summed similarity is kept, each started by k-means++ (Arthur &
     Vassilvitskii 2007) from `seed`; a run ends when an iteration gains less than one part in 10^7. Faces are
-    read in blocks and never copied. With `gpus` FAISS runs it on them.
+    read in blocks and never copied. With a `gpu`, FAISS runs it there.
     """
 
     clusters: int
     restarts: int = 10
     iterations: int = 100
     seed: int = 1234
-    gpus: int = 0
+    gpu: int = CPU
     name: str = "kmeans"
 
     def cluster(self, embeddings: Float32, hints: Hints = NO_HINTS) -> Clustering:
         """Divide unit vectors (n, d) float32 into `clusters`. Raises `ClusterError` for k > n and for NaN."""
         check(embeddings, self.clusters)
-        centers = self._on_gpu(embeddings) if self.gpus else self._best(embeddings)
+        centers = self._on_gpu(embeddings) if self.gpu != CPU else self._best(embeddings)
         labels, similarity = assign(embeddings, centers)
         return ordered(labels, centers, similarity)
 
     def _best(self, embeddings: Float32) -> Float32:
         random = np.random.default_rng(self.seed)
         restarts = 1 if self.clusters == 1 else self.restarts
-        sample = np.asarray(embeddings[sample_rows(len(embeddings), _SEED_ROWS, self.seed)], np.float32)
+        sample = np.asarray(embeddings[sample_rows(embeddings, _SEED_ROWS, self.seed)], np.float32)
         runs = np.stack([_plus_plus(sample, self.clusters, i % 3, random) for i in range(restarts)])
         active = np.arange(restarts)
         scores = np.full(restarts, -np.inf)
@@ -61,23 +63,19 @@ class KMeans:
         return runs[int(scores.argmax())]
 
     def _on_gpu(self, embeddings: Float32) -> Float32:
-        import faiss
+        """FAISS's own loop with a flat index on the GPU."""
 
-        kmeans = faiss.Kmeans(
-            embeddings.shape[1],
-            self.clusters,
-            niter=self.iterations,
-            nredo=self.restarts,
-            seed=self.seed,
-            spherical=True,
-            min_points_per_centroid=1,
-            max_points_per_centroid=len(embeddings),
-            init_method=faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS,
-            early_stop_threshold=1e-7,
-            gpu=self.gpus,
-        )
-        kmeans.train(np.ascontiguousarray(embeddings, np.float32))
-        return np.asarray(kmeans.centroids, np.float32)
+        def train(faiss: Any, index: Any) -> Float32:
+            dim = embeddings.shape[1]
+            run = faiss.Clustering(dim, self.clusters)
+            run.niter, run.nredo, run.seed, run.spherical = self.iterations, self.restarts, self.seed, True
+            run.min_points_per_centroid, run.max_points_per_centroid = 1, len(embeddings)
+            run.init_method = faiss.ClusteringInitMethod_KMEANS_PLUS_PLUS
+            run.early_stop_threshold = 1e-7
+            run.train(np.ascontiguousarray(embeddings, np.float32), index(dim))
+            return np.asarray(faiss.vector_to_array(run.centroids).reshape(-1, dim), np.float32)
+
+        return on_gpu(self.gpu, train)
 
 
 def lloyd(embeddings: Float32, runs: Float32) -> tuple[np.ndarray, Int64, np.ndarray]:

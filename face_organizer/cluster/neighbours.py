@@ -7,10 +7,11 @@ to it: as whole blocks, since the faces of one list are asked for by the same on
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 
+from face_organizer.cluster.device import CPU, on_gpu
 from face_organizer.types import Float32, Int64
 
 EXACT = 20_000
@@ -19,13 +20,13 @@ _BLOCK = 4096
 _CELLS = 1 << 24  # cosines in memory at a time: 64 MB
 
 
-def edges(vectors: Float32, floor: float, k: int, *, gpus: int = 0, exact: bool | None = None) -> Int64:
+def edges(vectors: Float32, floor: float, k: int, *, gpu: int = CPU, exact: bool | None = None) -> Int64:
     """Pairs (m, 2) of rows of unit `vectors` whose cosine is at least `floor`: for each row its `k` nearest.
 
-    `exact` None decides by size. With `gpus` FAISS searches all of them on the first GPU.
+    `exact` None decides by size. On a `gpu` FAISS compares all of them.
     """
-    if gpus:
-        return _on_gpu(vectors, floor, k)
+    if gpu != CPU:
+        return on_gpu(gpu, lambda _, index: _by_index(index(vectors.shape[1]), vectors, floor, k))
     if exact or (exact is None and len(vectors) <= EXACT):
         return _all_pairs(vectors, vectors, floor, k)
     return _by_lists(vectors, floor, k)
@@ -116,23 +117,14 @@ def _best(row: np.ndarray, col: np.ndarray, value: Float32, k: int) -> Int64:
     return np.stack([row[rank < k], col[rank < k]], axis=1).astype(np.int64)
 
 
-def _on_gpu(vectors: Float32, floor: float, k: int) -> Int64:
-    """FAISS's exact search on the first GPU, block by block."""
-    import faiss
-
-    resources = faiss.StandardGpuResources()
-    index = faiss.GpuIndexFlatIP(resources, vectors.shape[1])
+def _by_index(index: Any, vectors: Float32, floor: float, k: int) -> Int64:
+    """The pairs that a flat index of FAISS finds, as `edges` gives them."""
     index.add(np.ascontiguousarray(vectors))
-    return searched(index.search, vectors, floor, k)
-
-
-def searched(search: Callable[[Float32, int], tuple[Float32, Int64]], vectors: Float32, floor: float, k: int) -> Int64:
-    """The pairs that a FAISS index's `search` finds, as `edges` gives them."""
-
-    def blocks() -> Iterator[Int64]:
-        for at in range(0, len(vectors), _BLOCK):
-            near, found = search(np.ascontiguousarray(vectors[at : at + _BLOCK]), min(k + 1, len(vectors)))
-            row, col = np.nonzero((near >= floor) & (found >= 0))
-            yield np.stack([row + at, found[row, col]], axis=1)
-
-    return np.concatenate(list(blocks())).astype(np.int64)
+    parts = []
+    for at in range(0, len(vectors), _BLOCK):
+        block = np.ascontiguousarray(vectors[at : at + _BLOCK])
+        near, found = index.search(block, min(k + 1, len(vectors)))
+        row, col = np.nonzero((near >= floor) & (found >= 0))
+        parts.append(np.stack([row + at, found[row, col]], axis=1))
+    pairs = np.concatenate(parts).astype(np.int64)
+    return pairs[pairs[:, 0] != pairs[:, 1]]

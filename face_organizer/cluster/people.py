@@ -14,6 +14,7 @@ import numpy as np
 from face_organizer.cluster import check
 from face_organizer.cluster.chance import sample_rows
 from face_organizer.cluster.graph import Auto, Space, from_labels
+from face_organizer.cluster.device import CPU
 from face_organizer.cluster.hints import NO_HINTS, Hints
 from face_organizer.cluster.kmeans import KMeans
 from face_organizer.types import Clustering, Float32, Int64
@@ -51,7 +52,7 @@ class People:
     seed: int = 1234
     threshold: float | None = None
     keep_strangers: bool = False
-    gpus: int = 0
+    gpu: int = CPU
     name: str = "people"
 
     def cluster(self, embeddings: Float32, hints: Hints = NO_HINTS) -> Clustering:
@@ -61,15 +62,15 @@ class People:
     def found(self, embeddings: Float32, hints: Hints = NO_HINTS) -> tuple[Clustering, Advice]:
         """As `cluster`, and what the table says of the number that was asked for."""
         check(embeddings, self.clusters)
-        rows = sample_rows(len(embeddings), _SAMPLE, self.seed)
+        rows = sample_rows(embeddings, _SAMPLE, self.seed)
         sample = np.asarray(embeddings[rows], np.float32)
-        groups, read = Auto(self.threshold, 1, gpus=self.gpus, seed=self.seed).found(sample, hints.of(rows))
+        groups, read = Auto(self.threshold, 1, gpu=self.gpu, seed=self.seed).found(sample, hints.of(rows))
         sizes = groups.sizes()
         suggested = _suggested(sizes, self.clusters)
         shown = tuple(sizes[: max(12, suggested)].tolist())
         advice = Advice(self.clusters, suggested, shown, len(rows), read.threshold)
         if len(sizes) < self.clusters:
-            plain = KMeans(self.clusters, self.restarts, self.iterations, self.seed, self.gpus)
+            plain = KMeans(self.clusters, self.restarts, self.iterations, self.seed, self.gpu)
             return plain.cluster(embeddings, hints), advice
         space = read.space
         kept = [space.of(sample[groups.labels == i]).mean(axis=0) for i in range(self.clusters)]
@@ -109,7 +110,9 @@ class People:
                 sizes += chosen.sum(axis=0)
             if not changed:
                 break
-            means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], means).astype(np.float32)
+            means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], means).astype(
+                np.float32
+            )
         return labels, likeness
 
 

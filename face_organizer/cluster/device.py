@@ -1,0 +1,57 @@
+"""Where FAISS computes: a GPU that was asked for is used, or the run stops."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from face_organizer.errors import DeviceError, UsageError
+
+CPU = -1
+Result = TypeVar("Result")
+
+
+def choose(asked: str, count: Callable[[], int] | None = None) -> tuple[int, str]:
+    """The number of the GPU (`CPU`: none) for `auto`, `cpu` or a number, and a sentence that says which and why.
+
+    `count` tells how many GPUs FAISS has. Raises `DeviceError` for one that FAISS does not have.
+    """
+    if asked == "cpu":
+        return CPU, "clustering runs on the CPU"
+    if asked != "auto" and not asked.isdecimal():
+        raise UsageError(f"{asked!r} is no device: auto, cpu or the number of a GPU")
+    there = (count or _faiss_gpus)()
+    if asked == "auto":
+        if there:
+            return 0, "clustering runs on GPU 0"
+        return CPU, "clustering runs on the CPU (FAISS has no GPU here)"
+    if int(asked) >= there:
+        raise DeviceError(
+            f"GPU {asked} was asked for, and FAISS has {there or 'none'} here: it needs faiss-gpu (PROFILE=gpu) and "
+            "compute capability 7.0; --device cpu clusters without one"
+        )
+    return int(asked), f"clustering runs on GPU {asked}"
+
+
+def _faiss_gpus() -> int:
+    import faiss
+
+    return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
+
+
+def on_gpu(gpu: int, what: Callable[[Any, Any], Result]) -> Result:
+    """`what(faiss, flat inner-product index maker)` on one GPU; its failures are `DeviceError`."""
+    import faiss
+
+    def index(dim: int) -> Any:
+        config = faiss.GpuIndexFlatConfig()
+        config.device = gpu
+        return faiss.GpuIndexFlatIP(resources, dim, config)
+
+    try:
+        resources = faiss.StandardGpuResources()
+        return what(faiss, index)
+    except (RuntimeError, AttributeError) as error:
+        raise DeviceError(
+            f"GPU {gpu}: FAISS failed ({str(error).splitlines()[0]}); try --device cpu"
+        ) from error
