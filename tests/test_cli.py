@@ -620,7 +620,7 @@ def test_interrupted_while_it_copies(tmp_path: Path) -> None:
         path.write_text(f"picture {i}")
     vectors = np.random.default_rng(0).normal(size=(len(paths), 8))
     pkl = original_pickle(tmp_path / "f.pkl", vectors, [str(p) for p in paths])
-    call: list[str | Path] = ["cluster", "-e", pkl, "-o", tmp_path / "people", "-k", "1"]
+    call: list[str | Path] = ["cluster", "-e", pkl, "-o", tmp_path / "people", "-k", "1", "--keep-strangers"]
     folder = tmp_path / "people" / "person_A"
     interrupted(call, lambda child: wait_for(lambda: folder.is_dir() and len(os.listdir(folder)) > 20, child))
     whole = {p: p.read_text() for p in folder.iterdir()}

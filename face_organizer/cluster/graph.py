@@ -72,7 +72,7 @@ class Auto:
 
     threshold: float | None = None
     min_cluster_size: int = 3
-    neighbours: int = 20
+    neighbours: int = 16
     gpu: int = CPU
     exact: bool | None = None
     seed: int = 1234
@@ -96,11 +96,11 @@ class Auto:
     def _grown(self, vectors: Float32, threshold: float, chance: Chance, hints: Hints) -> Groups:
         count = len(vectors)
         floor = min(chance.threshold(1.0), threshold)
-        found = edges(vectors, floor, min(self.neighbours, count), gpu=self.gpu, exact=self.exact)
-        label, weight, named = hints.first_groups(vectors, found, chance)
+        found, cosines = edges(vectors, floor, min(self.neighbours, count), gpu=self.gpu, exact=self.exact)
+        label, weight, named = hints.first_groups(vectors, found, cosines, chance)
         groups = start(vectors, weight, label, named)
         conflicts = Conflicts(hints.conflicts, (1 - threshold) / 2) if len(hints.conflicts) else None
-        groups = merge(groups, groups.label[found], threshold, conflicts)
+        groups = merge(groups, groups.label[found], threshold, conflicts, cosines)
         return consolidated(groups, threshold, self.neighbours, conflicts)
 
 

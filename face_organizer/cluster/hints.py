@@ -35,15 +35,18 @@ class Hints:
         named = None if self.named is None else self.named[rows]
         return Hints(_among(self.conflicts, rows), _among(self.same, rows), named)
 
-    def first_groups(self, vectors: Float32, near: Int64, chance: Chance) -> tuple[Int64, Float32, Int64]:
-        """Group (n,), weight (n,) of each face, and the person (g,) of each group, before anything is merged.
+    def first_groups(
+        self, vectors: Float32, near: Int64, cosines: Float32, chance: Chance
+    ) -> tuple[Int64, Float32, Int64]:
+        """Group (n,), weight (n,) of each face, and the person (g,) of each group, before anything is merged;
+        `near` (m, 2) are pairs of faces and `cosines` (m,) theirs.
 
         Near-identical faces are one group and count as one face together. Frames that follow one another are
         one group where their embeddings don't speak against it.
         """
         count = len(vectors)
         named = np.full(count, -1, np.int64) if self.named is None else self.named
-        copies = self._joined(count, _alike(vectors, near, copy_cosine(chance)), named)
+        copies = self._joined(count, near[cosines >= copy_cosine(chance)], named)
         weight = (1 / np.bincount(copies, minlength=count)[copies]).astype(np.float32)
         joined = np.concatenate(
             [

@@ -69,15 +69,22 @@ def likeness(groups: Groups, pairs: Int64, length: Float32) -> Float32:
     return found
 
 
-def merge(groups: Groups, edges: Int64, threshold: float, conflicts: Conflicts | None = None) -> Groups:
+def merge(
+    groups: Groups,
+    edges: Int64,
+    threshold: float,
+    conflicts: Conflicts | None = None,
+    cosines: Float32 | None = None,
+) -> Groups:
     """Merge along `edges` (m, 2) of groups until no two that are joined are alike by `threshold`.
+
+    `cosines` (m,) of the faces that made the edges save looking at groups of one face again.
 
     Each round merges all pairs that are one another's nearest (Murtagh 1983: for a reducible linkage the same
     as one merge at a time), and small groups into the eight times larger one that is their nearest.
     """
-    pairs = _unique(edges, len(groups.weight))
+    pairs, value = _first(groups, edges, cosines)
     length = groups.length_of(slice(None))
-    value = likeness(groups, pairs, length)
     while len(pairs):
         effective = value if conflicts is None else value - _conflict(groups, pairs, conflicts)
         known = groups.named[pairs]
@@ -95,6 +102,21 @@ def merge(groups: Groups, edges: Int64, threshold: float, conflicts: Conflicts |
         pairs = np.concatenate([np.sort(moved[~stale], axis=1), fresh])
         value = np.concatenate([old[~stale], likeness(groups, fresh, length)])
     return compact(groups)
+
+
+def _first(groups: Groups, edges: Int64, cosines: Float32 | None) -> tuple[Int64, Float32]:
+    """Each pair of groups once, and how alike they are."""
+    length = groups.length_of(slice(None))
+    if cosines is None:
+        pairs = _unique(edges, len(groups.weight))
+        return pairs, likeness(groups, pairs, length)
+    single = (np.bincount(groups.label, minlength=len(groups.weight)) == 1)[edges].all(axis=1)
+    count = len(groups.weight)
+    ends = np.sort(edges[single], axis=1)
+    keys, first = np.unique(ends[:, 0] * count + ends[:, 1], return_index=True)
+    rest = _unique(edges[~single], count)
+    pairs = np.concatenate([np.stack([keys // count, keys % count], axis=1), rest])
+    return pairs, np.concatenate([cosines[single][first], likeness(groups, rest, length)])
 
 
 def _unique(pairs: Int64, count: int) -> Int64:

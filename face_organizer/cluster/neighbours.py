@@ -10,18 +10,23 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from face_organizer.cluster.device import CPU, on_gpu
 from face_organizer.types import Float32, Int64
 
+Int32 = NDArray[np.int32]
 EXACT = 20_000
-PROBES = 24
+PROBES = 16
 _BLOCK = 4096
 _CELLS = 1 << 24  # cosines in memory at a time: 64 MB
 
 
-def edges(vectors: Float32, floor: float, k: int, *, gpu: int = CPU, exact: bool | None = None) -> Int64:
-    """Pairs (m, 2) of rows of unit `vectors` whose cosine is at least `floor`: for each row its `k` nearest.
+def edges(
+    vectors: Float32, floor: float, k: int, *, gpu: int = CPU, exact: bool | None = None
+) -> tuple[Int64, Float32]:
+    """Pairs (m, 2) of rows of unit `vectors` whose cosine is at least `floor`, and that cosine (m,): for each row
+    its `k` nearest; a pair may come twice.
 
     `exact` None decides by size. On a `gpu` FAISS compares all of them.
     """
@@ -34,31 +39,41 @@ def edges(vectors: Float32, floor: float, k: int, *, gpu: int = CPU, exact: bool
 
 def between(queries: Float32, vectors: Float32, floor: float, k: int) -> Int64:
     """Pairs (row of `queries`, row of `vectors`), each query's `k` nearest of at least `floor`."""
-    return _all_pairs(queries, vectors, floor, k)
+    return _all_pairs(queries, vectors, floor, k)[0]
 
 
 def _nearest(cosines: Float32, floor: float, k: int) -> tuple[Int64, Int64, Float32]:
     """Row, column and value of what is at least `floor`, at most `k` a row."""
-    row, col = np.nonzero(cosines >= floor)
-    value = cosines[row, col]
-    if len(row) > k and np.bincount(row).max() > k:
-        order = np.lexsort((-value, row))
-        rank = np.arange(len(row)) - np.searchsorted(row[order], row[order])
-        order = order[rank < k]
-        row, col, value = row[order], col[order], value[order]
-    return row.astype(np.int64), col.astype(np.int64), value
+    alike = cosines >= floor
+    crowded = np.flatnonzero(np.count_nonzero(alike, axis=1) > k)
+    if not len(crowded):
+        row, col = np.nonzero(alike)
+        return row, col, cosines[row, col]
+    best = np.argpartition(cosines[crowded], -k, axis=1)[:, -k:]
+    alike[crowded] = False
+    row, col = np.nonzero(alike)
+    row = np.concatenate([row, np.repeat(crowded, k)])
+    col = np.concatenate([col, best.ravel()])
+    return row, col, cosines[row, col]
 
 
-def _all_pairs(queries: Float32, vectors: Float32, floor: float, k: int) -> Int64:
-    found = []
+def _all_pairs(queries: Float32, vectors: Float32, floor: float, k: int) -> tuple[Int64, Float32]:
+    pairs, values = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
     step = max(1, _CELLS // max(len(vectors), 1))
     for at in range(0, len(queries), step):
-        row, col, _ = _nearest(queries[at : at + step] @ vectors.T, floor, k + 1)
-        found.append(np.stack([row + at, col], axis=1))
-    return np.concatenate(found) if found else np.empty((0, 2), np.int64)
+        row, col, value = _nearest(queries[at : at + step] @ vectors.T, floor, min(k + 1, len(vectors)))
+        pairs.append(np.stack([row + at, col], axis=1))
+        values.append(value)
+    return _others(np.concatenate(pairs), np.concatenate(values))
 
 
-def _by_lists(vectors: Float32, floor: float, k: int) -> Int64:
+def _others(pairs: Int64, values: Float32) -> tuple[Int64, Float32]:
+    """Without the pairs of a row with itself."""
+    other = pairs[:, 0] != pairs[:, 1]
+    return pairs[other], values[other]
+
+
+def _by_lists(vectors: Float32, floor: float, k: int) -> tuple[Int64, Float32]:
     import faiss
 
     count, dim = vectors.shape
@@ -85,7 +100,7 @@ def _probed(vectors: Float32, centers: Float32) -> Int64:
     return found
 
 
-def _search_lists(vectors: Float32, probed: Int64, lists: int, floor: float, k: int) -> Int64:
+def _search_lists(vectors: Float32, probed: Int64, lists: int, floor: float, k: int) -> tuple[Int64, Float32]:
     """Compare the members of each list with all rows that probe it; then the `k` best of each row."""
     members = np.argsort(probed[:, 0], kind="stable")
     starts = np.searchsorted(probed[members, 0], np.arange(lists + 1))
@@ -107,24 +122,28 @@ def _search_lists(vectors: Float32, probed: Int64, lists: int, floor: float, k: 
     return _best(np.concatenate(rows), np.concatenate(cols), np.concatenate(values), k)
 
 
-def _best(row: np.ndarray, col: np.ndarray, value: Float32, k: int) -> Int64:
+def _best(row: Int32, col: Int32, value: Float32, k: int) -> tuple[Int64, Float32]:
     """The `k` pairs of the largest value for each row, without a row's pair with itself."""
     other = row != col
     row, col, value = row[other], col[other], value[other]
-    order = np.lexsort((col, -value, row))
-    row, col = row[order], col[order]
-    rank = np.arange(len(row)) - np.searchsorted(row, row)
-    return np.stack([row[rank < k], col[rank < k]], axis=1).astype(np.int64)
+    # One sort by row, then by falling value: the bits of positive floats are in the order of the floats.
+    falling = np.uint32(0xFFFFFFFF) - (value + np.float32(2)).view(np.uint32)
+    order = np.argsort((row.astype(np.uint64) << np.uint64(32)) | falling)
+    row, col, value = row[order], col[order], value[order]
+    first = np.flatnonzero(np.diff(row, prepend=-1))
+    rank = np.arange(len(row)) - np.repeat(first, np.diff(first, append=len(row)))
+    kept = rank < k
+    return np.stack([row[kept], col[kept]], axis=1).astype(np.int64), value[kept]
 
 
-def _by_index(index: Any, vectors: Float32, floor: float, k: int) -> Int64:
+def _by_index(index: Any, vectors: Float32, floor: float, k: int) -> tuple[Int64, Float32]:
     """The pairs that a flat index of FAISS finds, as `edges` gives them."""
     index.add(np.ascontiguousarray(vectors))
-    parts = []
+    pairs, values = [], []
     for at in range(0, len(vectors), _BLOCK):
         block = np.ascontiguousarray(vectors[at : at + _BLOCK])
         near, found = index.search(block, min(k + 1, len(vectors)))
         row, col = np.nonzero((near >= floor) & (found >= 0))
-        parts.append(np.stack([row + at, found[row, col]], axis=1))
-    pairs = np.concatenate(parts).astype(np.int64)
-    return pairs[pairs[:, 0] != pairs[:, 1]]
+        pairs.append(np.stack([row + at, found[row, col]], axis=1).astype(np.int64))
+        values.append(near[row, col])
+    return _others(np.concatenate(pairs), np.concatenate(values))
