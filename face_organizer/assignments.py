@@ -153,6 +153,8 @@ class Former:
     face_index: Int64
     labels: Int64
     names: Sequence[str]
+    centers: Float32
+    """(k, d), unit length."""
 
 
 def read(place: Path) -> Former:
@@ -170,10 +172,11 @@ def read(place: Path) -> Former:
         paths = [str(p) for p in document["image_paths"]]
         index = np.asarray(document.get("face_index", np.zeros(len(labels))), np.int64)
         known = list(document.get("persons", ()))
-        count = len(document["cluster_centers"])
+        centers = np.asarray(document["cluster_centers"], np.float32)
+        count = len(centers)
         known += [person_name(i) for i in range(len(known), count)]
         if not labels.shape == index.shape == (len(paths),) or np.any((labels < -1) | (labels >= len(known))):
             raise ValueError("columns of different lengths")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FaceOrganizerError(f"{printable(path)} is no result of `cluster`: {error}") from error
-    return Former(paths, index, labels, [names.get(str(name), str(name)) for name in known])
+    return Former(paths, index, labels, [names.get(str(name), str(name)) for name in known], centers)

@@ -1,4 +1,5 @@
-"""A face table divided into people as a command asks for it: hints, clusterer, names, and what to say of it."""
+"""A face table divided into people as a command asks for it: hints, clusterer, names, and what to say of
+it."""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Divided:
-    """A clustering, the name of each cluster, why each face is where it is, sentences for the user and the same as
+    """A clustering, the name of each cluster, why each face is where it is, sentences for the user and the
+    same as
     values for machines."""
 
     clustering: Clustering
@@ -61,7 +63,7 @@ def divide(table: FaceTable, options: Options) -> Divided:
         clustering = from_labels(table.embeddings, labels)
     kept = stability.keep_names(clustering.labels, len(clustering.centers), old, previous)
     share = kept.moved / kept.shared if kept.shared else 0.0
-    of = printable(options.previous)
+    of = printable(options.previous or "")
     said.append(f"of {kept.shared:,} faces that {of} holds too, {kept.moved:,} moved ({share:.2%})")
     if kept.gone:
         said.append(f"no longer there: {', '.join(map(printable, kept.gone))}")
@@ -89,15 +91,17 @@ def _cluster(
     if options.clusters is None:
         auto = Auto(options.threshold, options.min_cluster_size, gpu=options.gpu, seed=options.seed)
         clustering, found = auto.found(table.embeddings, hints)
-        facts = {
+        facts: dict[str, Any] = {
             "threshold": found.threshold,
             "strangers_mean": found.chance.mean,
             "strangers_deviation": found.chance.deviation,
         }
         origin = "given" if options.threshold is not None else "from the table"
         said = [
-            f"{len(clustering.centers):,} people of {options.min_cluster_size} faces or more; two faces are one "
-            f"person from a similarity of {found.threshold:.3f} on ({origin}; strangers: {found.chance.mean:.3f} ± "
+            f"{len(clustering.centers):,} people of {options.min_cluster_size} faces or more; two faces "
+            f"are one "
+            f"person from a similarity of {found.threshold:.3f} on ({origin}; strangers: "
+            f"{found.chance.mean:.3f} ± "
             f"{found.chance.deviation:.3f})"
         ]
         return clustering, said, facts
@@ -128,8 +132,10 @@ def _advice(advice: Advice) -> list[str]:
     if suggested < asked:
         why = f"the faces look like {suggested} {'person' if suggested == 1 else 'people'}"
     else:
-        why = f"{suggested - asked} more {'person has' if suggested - asked == 1 else 'people have'} as many faces"
+        more = suggested - asked
+        why = f"{more} more {'person has' if more == 1 else 'people have'} as many faces"
     return [
-        f"{asked} clusters may be the wrong number: {why} (alike from {advice.threshold:.3f} on{of}: {shown} faces); "
+        f"{asked} clusters may be the wrong number: {why} (alike from {advice.threshold:.3f} on{of}: "
+        f"{shown} faces); "
         f"try --clusters {suggested}"
     ]

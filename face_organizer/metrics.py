@@ -36,7 +36,8 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class PersonScore:
-    """One person: number of faces, mean BCubed precision, recall and their F over them, clusters they lie in."""
+    """One person: number of faces, mean BCubed precision, recall and their F over them, clusters they lie
+    in."""
 
     person: str
     faces: int
@@ -48,7 +49,8 @@ class PersonScore:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Counts:
-    """Non-empty cells of the table of (cluster, person): counts, and the sizes of their cluster and person."""
+    """Non-empty cells of the table of (cluster, person): counts, and the sizes of their cluster and
+    person."""
 
     cell: Int64
     count: NDArray[np.float64]
@@ -61,7 +63,8 @@ class _Counts:
 def score(labels: Int64, people: Sequence[str]) -> Scores:
     """The scores of cluster `labels` (n,) against the names of `people` (n). Raises `ClusterError`.
 
-    BCubed: Bagga & Baldwin 1998, Amigo et al. 2009. NMI is normalised by the arithmetic mean of the entropies.
+    BCubed: Bagga & Baldwin 1998, Amigo et al. 2009. NMI is normalised by the arithmetic mean of the
+    entropies.
     """
     c = _count(labels, people)
     n = c.count.sum()

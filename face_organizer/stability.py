@@ -18,7 +18,8 @@ _LETTERS = re.compile(r"person_[A-Z]+")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Names of the clusters, of so many faces that both clusterings hold how many `moved`, and which names went."""
+    """Names of the clusters, of so many faces that both clusterings hold how many `moved`, and which names
+    went."""
 
     names: Sequence[str]
     shared: int
@@ -35,13 +36,15 @@ def before(previous: Former, table: FaceTable) -> Int64:
 
 
 def named(previous: Former, old: Int64) -> Int64:
-    """The person (n,) of faces in a cluster that the user gave a name, else -1; `old` as `before` gives it."""
+    """The person (n,) of faces in a cluster that the user gave a name, else -1; `old` as `before` gives
+    it."""
     given = np.array([not _LETTERS.fullmatch(name) for name in previous.names] + [False, False])
     return np.where(given[old], old, -1)
 
 
 def pinned(labels: Int64, person: Int64) -> Int64:
-    """`labels` with all faces of each named `person` (n,) in one cluster, and no two of them in the same one."""
+    """`labels` with all faces of each named `person` (n,) in one cluster, and no two of them in the same
+    one."""
     out = labels.copy()
     fresh = int(labels.max(initial=-1)) + 1
     taken: set[int] = set()
@@ -62,11 +65,13 @@ def pinned(labels: Int64, person: Int64) -> Int64:
 def keep_names(labels: Int64, clusters: int, old: Int64, previous: Former) -> Kept:
     """Names for the new clusters: each takes that of the old one with which it shares most faces."""
     both = np.flatnonzero((labels >= 0) & (old >= 0))
-    cells, counts = np.unique(np.stack([labels[both], old[both]], axis=1), axis=0, return_counts=True)
-    given = np.array([not _LETTERS.fullmatch(name) for name in previous.names])
+    width = len(previous.names) + 1
+    keys, counts = np.unique(labels[both] * width + old[both], return_counts=True)
+    cells = np.stack([keys // width, keys % width], axis=1)
+    given = np.array([not _LETTERS.fullmatch(name) for name in previous.names], np.bool_)
     names: dict[int, str] = {}
     left = {i for i, name in enumerate(previous.names) if name != UNASSIGNED}
-    first = np.lexsort((cells[:, 1], cells[:, 0], -counts, ~given[cells[:, 1]])) if len(cells) else []
+    first = np.lexsort((cells[:, 1], cells[:, 0], -counts, ~given[cells[:, 1]]))
     for new, was in (cells[i].tolist() for i in first):
         if new not in names and was in left:
             names[new] = previous.names[was]

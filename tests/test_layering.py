@@ -20,7 +20,7 @@ FLOORS = (
     " table_folder unpack",
     "cluster crops detect embed metrics quality thumbnails",
     "engine extract picture rows",
-    "assignments dividing doctor embedding gallery jobs organize overview sheets stability worker",
+    "assignments dividing doctor embedding evaluation gallery jobs organize overview sheets stability worker",
     "cli",
     "__main__ demo",
 )

@@ -24,6 +24,10 @@ COMMANDS = {
         "face_organizer.cli.cluster:cluster",
         "Sort the pictures of a table into one folder per person.",
     ),
+    "evaluate": (
+        "face_organizer.cli.evaluate:evaluate",
+        "Judge a result of cluster: against known people, or by pairs to look at.",
+    ),
     "undo": ("face_organizer.cli.undo:undo", "Remove the copies that cluster made."),
     "convert": ("face_organizer.cli.convert:convert", "Turn a table from a pickle into a folder and back."),
     "doctor": ("face_organizer.cli.doctor:doctor", "Look over this installation, and say what mends it."),

@@ -76,7 +76,8 @@ from face_organizer.files import printable
     "--frames/--no-frames",
     default=True,
     show_default=True,
-    help="FaceSwap faces of one number on neighbouring frames are one person where nothing speaks against it.",
+    help="FaceSwap faces of one number on neighbouring frames are one person where nothing speaks against "
+    "it.",
 )
 @click.option(
     "--restarts",

@@ -92,15 +92,17 @@ def _two_humps(counts: np.ndarray, at: np.ndarray) -> tuple[float, float, float]
     with np.errstate(divide="ignore", invalid="ignore"):
         between = (first[-1] * weight - first) ** 2 / (weight * (1 - weight))
     cut = at[int(np.nanargmax(np.where(np.isfinite(between), between, -1)))]  # Otsu's
-    shares, means, deviations = [], [], []
+    shares: list[float] = []
+    means: list[float] = []
+    deviations: list[float] = []
     for side in (at <= cut, at > cut):
         n = counts[side].sum()
         if not n:
             return None
-        m = float((counts * at)[side].sum() / n)
+        middle = float((counts * at)[side].sum() / n)
         shares.append(n / total)
-        means.append(m)
-        deviations.append(max(float(np.sqrt((counts * (at - m) ** 2)[side].sum() / n)), 5e-3))
+        means.append(middle)
+        deviations.append(max(float(np.sqrt((counts * (at - middle) ** 2)[side].sum() / n)), 5e-3))
     p, m, s = np.array(shares), np.array(means), np.array(deviations)
     for _ in range(200):
         density = p[:, None] * np.exp(-0.5 * ((at - m[:, None]) / s[:, None]) ** 2) / s[:, None] + 1e-300

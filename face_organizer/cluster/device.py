@@ -12,7 +12,8 @@ Result = TypeVar("Result")
 
 
 def choose(asked: str, count: Callable[[], int] | None = None) -> tuple[int, str]:
-    """The number of the GPU (`CPU`: none) for `auto`, `cpu` or a number, and a sentence that says which and why.
+    """The number of the GPU (`CPU`: none) for `auto`, `cpu` or a number, and a sentence that says which and
+    why.
 
     `count` tells how many GPUs FAISS has. Raises `DeviceError` for one that FAISS does not have.
     """
@@ -27,7 +28,8 @@ def choose(asked: str, count: Callable[[], int] | None = None) -> tuple[int, str
         return CPU, "clustering runs on the CPU (FAISS has no GPU here)"
     if int(asked) >= there:
         raise DeviceError(
-            f"GPU {asked} was asked for, and FAISS has {there or 'none'} here: it needs faiss-gpu (PROFILE=gpu) and "
+            f"GPU {asked} was asked for, and FAISS has {there or 'none'} here: it needs faiss-gpu "
+            f"(PROFILE=gpu) and "
             "compute capability 7.0; --device cpu clusters without one"
         )
     return int(asked), f"clustering runs on GPU {asked}"

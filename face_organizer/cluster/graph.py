@@ -38,9 +38,9 @@ class Space:
 def space_of(embeddings: Float32, seed: int) -> Space:
     """The space in which the faces of this table are compared.
 
-    What faces have in common (the embedder's own bias) says nothing of who they are. It is the mean over people,
-    each face counting one part in the number of faces like it; as much of it is taken as the usual cosine of
-    strangers proves beyond what so few people could show by chance.
+    What faces have in common (the embedder's own bias) says nothing of who they are. It is the mean over
+    people, each face counting one part in the number of faces like it; as much of it is taken as the usual
+    cosine of strangers proves beyond what so few people could show by chance.
     """
     first = estimate(embeddings, seed)
     sample = np.asarray(embeddings[sample_rows(embeddings, SAMPLE, seed)], np.float32)
@@ -55,7 +55,8 @@ def space_of(embeddings: Float32, seed: int) -> Space:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """What `Auto` read from the table: the cosine at which two faces are one person, and what it follows from."""
+    """What `Auto` read from the table: the cosine at which two faces are one person, and what it follows
+    from."""
 
     threshold: float
     chance: Chance

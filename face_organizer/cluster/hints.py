@@ -22,8 +22,8 @@ def _no_pairs() -> Int64:
 @dataclass(frozen=True, slots=True, eq=False)
 class Hints:
     """Pairs of faces, as rows: `conflicts` (m, 2) are on one photo or frame, so rather not one person;
-    `same` (m, 2) follow one another in a video, so rather one. `named` (n,) is the person that a face was given
-    by the user, or -1; None where nothing is known.
+    `same` (m, 2) follow one another in a video, so rather one. `named` (n,) is the person that a face was
+    given by the user, or -1; None where nothing is known.
     """
 
     conflicts: Int64 = field(default_factory=_no_pairs)
@@ -118,7 +118,8 @@ def _on_one_photo(table: FaceTable) -> Int64:
 
 
 def _on_next_frames(table: FaceTable) -> Int64:
-    """Each face with the same face of the next frame: no further on than twice the usual step of its video."""
+    """Each face with the same face of the next frame: no further on than twice the usual step of its
+    video."""
     faces, paths = table.faces, table.files.path
     videos: dict[object, list[tuple[int, int]]] = defaultdict(list)
     for i, (file, frame) in enumerate(zip(faces.file_index.tolist(), faces.source_filename, strict=True)):
@@ -141,7 +142,8 @@ def _on_next_frames(table: FaceTable) -> Int64:
 def _among(pairs: Int64, rows: Int64) -> Int64:
     at = np.minimum(np.searchsorted(rows, pairs), max(len(rows) - 1, 0))
     inside = (rows[at] == pairs).all(axis=1) if len(rows) else np.zeros(len(pairs), np.bool_)
-    return at[inside].astype(np.int64)
+    kept: Int64 = at[inside].astype(np.int64)
+    return kept
 
 
 def _alike(vectors: Float32, pairs: Int64, cosine: float) -> Int64:

@@ -1,7 +1,7 @@
 """Spherical K-Means over all faces: for a number of people that is known.
 
-Restarts run side by side: one pass over the faces serves the centers of all of them, since what a pass costs is
-reading the faces. FAISS's own loop runs them one after another (on a GPU, where a pass is cheap, it does).
+Restarts run side by side: one pass over the faces serves the centers of all of them, since what a pass costs
+is reading the faces. FAISS's own loop runs them one after another (on a GPU, where a pass is cheap, it does).
 """
 
 from __future__ import annotations
@@ -60,7 +60,8 @@ class KMeans:
             active = _different(active[better], runs, scores)
             if not len(active):
                 break
-        return runs[int(scores.argmax())]
+        best: Float32 = runs[int(scores.argmax())]
+        return best
 
     def _on_gpu(self, embeddings: Float32) -> Float32:
         """FAISS's own loop with a flat index on the GPU."""
@@ -111,7 +112,8 @@ def assign(embeddings: Float32, centers: Float32) -> tuple[Int64, Float32]:
 
 
 def _plus_plus(sample: Float32, clusters: int, draws: int, random: np.random.Generator) -> Float32:
-    """Centers (k, d) out of `sample`: each drawn with a probability that grows with the square of its distance
+    """Centers (k, d) out of `sample`: each drawn with a probability that grows with the square of its
+    distance
     to those before, the best of some `draws`; without draws the farthest face is taken (Gonzalez 1985)."""
     chosen = [int(random.integers(len(sample)))]
     far = np.maximum(1 - sample @ sample[chosen[0]], 0).astype(np.float64)

@@ -2,8 +2,8 @@
 
 How alike two groups are is the mean cosine over their pairs, divided by the geometric mean of the lengths of
 their mean vectors: between average linkage, which holds blurred faces away from a large group, and the cosine
-of centers, which lets mixed groups attract one another. It follows from the sums of the vectors alone, so that
-no pair of faces is ever looked at again.
+of centers, which lets mixed groups attract one another. It follows from the sums of the vectors alone, so
+that no pair of faces is ever looked at again.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """Pairs of faces that are alike: the edges of a neighbour graph, in blocks that bound memory.
 
-Up to `EXACT` faces, and on a GPU, every face is compared with every other. Beyond, faces are divided into lists
-around centers (an inverted file, Jegou et al. 2011), and each face is compared with those of the lists nearest
-to it: as whole blocks, since the faces of one list are asked for by the same ones.
+Up to `EXACT` faces, and on a GPU, every face is compared with every other. Beyond, faces are divided into
+lists around centers (an inverted file, Jegou et al. 2011), and each face is compared with those of the lists
+nearest to it: as whole blocks, since the faces of one list are asked for by the same ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,8 @@ _CELLS = 1 << 24  # cosines in memory at a time: 64 MB
 def edges(
     vectors: Float32, floor: float, k: int, *, gpu: int = CPU, exact: bool | None = None
 ) -> tuple[Int64, Float32]:
-    """Pairs (m, 2) of rows of unit `vectors` whose cosine is at least `floor`, and that cosine (m,): for each row
+    """Pairs (m, 2) of rows of unit `vectors` whose cosine is at least `floor`, and that cosine (m,): for
+    each row
     its `k` nearest; a pair may come twice.
 
     `exact` None decides by size. On a `gpu` FAISS compares all of them.
@@ -88,7 +89,7 @@ def _by_lists(vectors: Float32, floor: float, k: int) -> tuple[Int64, Float32]:
     return _search_lists(vectors, probed, lists, floor, k)
 
 
-def _probed(vectors: Float32, centers: Float32) -> Int64:
+def _probed(vectors: Float32, centers: Float32) -> Int32:
     """The lists (n, PROBES) nearest to each row, nearest first."""
     probes = min(PROBES, len(centers))
     found = np.empty((len(vectors), probes), np.int32)
@@ -100,7 +101,7 @@ def _probed(vectors: Float32, centers: Float32) -> Int64:
     return found
 
 
-def _search_lists(vectors: Float32, probed: Int64, lists: int, floor: float, k: int) -> tuple[Int64, Float32]:
+def _search_lists(vectors: Float32, probed: Int32, lists: int, floor: float, k: int) -> tuple[Int64, Float32]:
     """Compare the members of each list with all rows that probe it; then the `k` best of each row."""
     members = np.argsort(probed[:, 0], kind="stable")
     starts = np.searchsorted(probed[members, 0], np.arange(lists + 1))

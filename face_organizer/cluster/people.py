@@ -1,8 +1,8 @@
 """A known number of people among strangers: K-Means that starts from people and lets strangers go.
 
-Plain K-Means divides all faces: a third person drags a center away, and with few photos of one and many of the
-other it rather halves the large one. So the centers start at the k largest groups that `Auto` finds (in a sample
-of a large table), and only faces that belong to them move them on.
+Plain K-Means divides all faces: a third person drags a center away, and with few photos of one and many of
+the other it rather halves the large one. So the centers start at the k largest groups that `Auto` finds (in a
+sample of a large table), and only faces that belong to them move them on.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ import numpy as np
 
 from face_organizer.cluster import check
 from face_organizer.cluster.chance import sample_rows
-from face_organizer.cluster.graph import Auto, Space, from_labels
 from face_organizer.cluster.device import CPU
+from face_organizer.cluster.graph import Auto, Space, from_labels
 from face_organizer.cluster.hints import NO_HINTS, Hints
 from face_organizer.cluster.kmeans import KMeans
 from face_organizer.types import Clustering, Float32, Int64
@@ -56,7 +56,8 @@ class People:
     name: str = "people"
 
     def cluster(self, embeddings: Float32, hints: Hints = NO_HINTS) -> Clustering:
-        """Divide unit vectors (n, d) float32; -1 for strangers. Raises `ClusterError` for k > n and for NaN."""
+        """Divide unit vectors (n, d) float32; -1 for strangers. Raises `ClusterError` for k > n and for
+        NaN."""
         return self.found(embeddings, hints)[0]
 
     def found(self, embeddings: Float32, hints: Hints = NO_HINTS) -> tuple[Clustering, Advice]:
@@ -117,14 +118,16 @@ class People:
 
 
 def _suggested(sizes: Int64, asked: int) -> int:
-    """How many groups are at least half as large as the smallest of those asked for; all, where there are fewer."""
+    """How many groups are at least half as large as the smallest of those asked for; all, where there are
+    fewer."""
     if len(sizes) <= asked:
         return len(sizes)
     return int((sizes >= max(sizes[asked - 1] / 2, 2)).sum())
 
 
 def _one_a_photo(labels: Int64, likeness: Float32, conflicts: Int64, certain: float) -> Int64:
-    """Of two faces of one photo in one cluster the less alike one leaves, unless it is `certain`ly alike (a mirror,
+    """Of two faces of one photo in one cluster the less alike one leaves, unless it is `certain`ly alike (a
+    mirror,
     a collage)."""
     both = conflicts[(labels[conflicts[:, 0]] == labels[conflicts[:, 1]]) & (labels[conflicts[:, 0]] >= 0)]
     first_is_less = likeness[both[:, 0]] < likeness[both[:, 1]]
