@@ -9,7 +9,7 @@ import numpy as np
 from face_organizer.cluster import check, ordered
 from face_organizer.cluster.chance import SAMPLE, Chance, estimate, sample_rows
 from face_organizer.cluster.device import CPU
-from face_organizer.cluster.hints import NO_HINTS, Hints
+from face_organizer.cluster.hints import NO_HINTS, Hints, copy_cosine
 from face_organizer.cluster.merging import Conflicts, Groups, merge, start
 from face_organizer.cluster.neighbours import between, edges
 from face_organizer.types import Clustering, Float32, Int64
@@ -100,7 +100,11 @@ class Auto:
         found, cosines = edges(vectors, floor, min(self.neighbours, count), gpu=self.gpu, exact=self.exact)
         label, weight, named = hints.first_groups(vectors, found, cosines, chance)
         groups = start(vectors, weight, label, named)
-        conflicts = Conflicts(hints.conflicts, (1 - threshold) / 2) if len(hints.conflicts) else None
+        conflicts = (
+            Conflicts(hints.conflicts, max(copy_cosine(chance) - threshold, 0))
+            if len(hints.conflicts)
+            else None
+        )
         groups = merge(groups, groups.label[found], threshold, conflicts, cosines)
         return consolidated(groups, threshold, self.neighbours, conflicts)
 

@@ -127,7 +127,8 @@ def _unique(pairs: Int64, count: int) -> Int64:
 
 
 def _conflict(groups: Groups, pairs: Int64, conflicts: Conflicts) -> Float32:
-    """What photos that show both groups take from their likeness: all of the cost where every face does."""
+    """What photos that show both groups take from their likeness: all of the cost where every other face
+    of the smaller one stands beside one of the larger."""
     count = len(groups.weight)
     both = groups.label[conflicts.pairs]
     low, high = both.min(axis=1), both.max(axis=1)
@@ -139,7 +140,7 @@ def _conflict(groups: Groups, pairs: Int64, conflicts: Conflicts) -> Float32:
     seen = np.where(keys[at] == wanted, times[at], 0)
     sizes = np.bincount(groups.label, minlength=count)
     share = seen / np.maximum(np.minimum(sizes[pairs[:, 0]], sizes[pairs[:, 1]]), 1)
-    return np.asarray(conflicts.cost * np.minimum(share, 1), np.float32)
+    return np.asarray(conflicts.cost * np.minimum(2 * share, 1), np.float32)
 
 
 def _joined(pairs: Int64, value: Float32, weight: Float32) -> Int64:

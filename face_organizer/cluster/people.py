@@ -10,12 +10,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from face_organizer.cluster import check
 from face_organizer.cluster.chance import sample_rows
 from face_organizer.cluster.device import CPU
 from face_organizer.cluster.graph import Auto, Space, from_labels
-from face_organizer.cluster.hints import NO_HINTS, Hints
+from face_organizer.cluster.hints import NO_HINTS, Hints, copy_cosine
 from face_organizer.cluster.kmeans import KMeans
 from face_organizer.types import Clustering, Float32, Int64
 
@@ -79,7 +80,8 @@ class People:
         if not self.keep_strangers:
             labels = np.where(likeness >= read.threshold, labels, -1)
             if len(hints.conflicts):
-                labels = _one_a_photo(labels, likeness, hints.conflicts, (1 + read.threshold) / 2)
+                copies = _alike(embeddings, hints.conflicts, copy_cosine(read.chance))
+                labels = _one_a_photo(labels, likeness, hints.conflicts[~copies])
         return from_labels(embeddings, labels), advice
 
     def _settled(
@@ -125,13 +127,18 @@ def _suggested(sizes: Int64, asked: int) -> int:
     return int((sizes >= max(sizes[asked - 1] / 2, 2)).sum())
 
 
-def _one_a_photo(labels: Int64, likeness: Float32, conflicts: Int64, certain: float) -> Int64:
-    """Of two faces of one photo in one cluster the less alike one leaves, unless it is `certain`ly alike (a
-    mirror,
-    a collage)."""
+def _alike(embeddings: Float32, pairs: Int64, cosine: float) -> NDArray[np.bool_]:
+    """Which pairs (m, 2) of faces are as alike as copies are: mirrors, collages."""
+    parts = [
+        np.einsum("ij,ij->i", embeddings[some[:, 0]], embeddings[some[:, 1]]) >= cosine
+        for some in np.array_split(pairs, len(pairs) // _BLOCK + 1)
+    ]
+    return np.concatenate(parts)
+
+
+def _one_a_photo(labels: Int64, likeness: Float32, conflicts: Int64) -> Int64:
+    """Of two faces of one photo in one cluster, the less alike one leaves."""
     both = conflicts[(labels[conflicts[:, 0]] == labels[conflicts[:, 1]]) & (labels[conflicts[:, 0]] >= 0)]
-    first_is_less = likeness[both[:, 0]] < likeness[both[:, 1]]
-    less = np.where(first_is_less, both[:, 0], both[:, 1])
     out = labels.copy()
-    out[less[likeness[less] < certain]] = -1
+    out[np.where(likeness[both[:, 0]] < likeness[both[:, 1]], both[:, 0], both[:, 1])] = -1
     return out
