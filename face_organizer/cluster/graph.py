@@ -15,6 +15,7 @@ from face_organizer.cluster.neighbours import between, edges
 from face_organizer.types import Clustering, Float32, Int64
 
 _ROWS = 1 << 16
+_AFFORDED = 1 << 28  # cosines of a last look at everything: a second or two
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,7 +111,7 @@ class Auto:
 
 
 def consolidated(groups: Groups, threshold: float, k: int, conflicts: Conflicts | None) -> Groups:
-    """Compare the centers of groups of more than one face with all centers, and go on merging.
+    """Compare all groups with the centers of those of more than one face, and go on merging.
 
     Where a person has more faces than a face has neighbours in the graph, the parts may not be joined there.
     """
@@ -118,8 +119,11 @@ def consolidated(groups: Groups, threshold: float, k: int, conflicts: Conflicts 
         before = len(groups.weight)
         centers = groups.sums / np.linalg.norm(groups.sums, axis=1, keepdims=True)
         large = np.flatnonzero(np.bincount(groups.label, minlength=before) > 1)
-        pairs = between(centers[large], centers[large], threshold, k)
-        groups = merge(groups, large[pairs], threshold, conflicts)
+        # Faces alone too, where that is cheap: approximate neighbours may have missed them.
+        every = np.arange(before) if before * len(large) <= _AFFORDED else large
+        pairs = between(centers[every], centers[large], threshold, k)
+        pairs = np.stack([every[pairs[:, 0]], large[pairs[:, 1]]], axis=1)
+        groups = merge(groups, pairs, threshold, conflicts)
         if len(groups.weight) == before:
             return groups
 

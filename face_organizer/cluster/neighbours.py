@@ -40,7 +40,12 @@ def edges(
 
 def between(queries: Float32, vectors: Float32, floor: float, k: int) -> Int64:
     """Pairs (row of `queries`, row of `vectors`), each query's `k` nearest of at least `floor`."""
-    return _all_pairs(queries, vectors, floor, k)[0]
+    pairs = [np.empty((0, 2), np.int64)]
+    step = max(1, _CELLS // max(len(vectors), 1))
+    for at in range(0, len(queries), step):
+        row, col, _ = _nearest(queries[at : at + step] @ vectors.T, floor, min(k + 1, len(vectors)))
+        pairs.append(np.stack([row + at, col], axis=1))
+    return np.concatenate(pairs)
 
 
 def _nearest(cosines: Float32, floor: float, k: int) -> tuple[Int64, Int64, Float32]:
