@@ -1,8 +1,8 @@
 """Clustering against the bars of people that can be trusted. `python benchmarks/clustering.py [PART...]`
 
-Parts: lfw (unknown number, on two embedders), pairs (two people; strangers; 99 : 1), kmeans and memory (523,000 faces),
-scale (100,000 faces, against the exact search), growth (50,000 to 200,000), added (one picture more), rivals
-(community detection and others on one graph: needs the packages of `RIVALS`, which the project does not).
+Parts: lfw (unknown number, on two embedders), pairs (two people; strangers; 99 : 1), kmeans and memory
+(523,000 faces), scale (100,000 faces, against the exact search), growth (50,000 to 200,000),
+added (one picture more), rivals (community detection and others on one graph: needs the packages of `RIVALS`, which the project does not).
 """
 
 from __future__ import annotations
@@ -225,7 +225,7 @@ def inertia(vectors: Vectors, labels: NDArray[np.int64], centers: Vectors) -> fl
 
 
 def scale(faces: int = 100_000) -> None:
-    """Auto against FAISS's exact IndexFlatIP search, k = 20, on the same faces; and against its own exact graph."""
+    """Auto against FAISS's exact IndexFlatIP search, k = 20, on the same faces; and its own exact graph."""
     import faiss
 
     vectors, people = synthetic(faces)
@@ -255,8 +255,8 @@ def scale(faces: int = 100_000) -> None:
 
 
 def growth(sizes: tuple[int, ...] = (50_000, 100_000, 200_000)) -> None:
-    """Time and peak memory of Auto, data included, each size in a process of its own; exponents of a line through
-    the logarithms."""
+    """Time and peak memory of Auto, data included, each size in a process of its own; exponents of a line
+    through the logarithms."""
     seconds, peaks = [], []
     for faces in sizes:
         done = subprocess.run(
@@ -288,7 +288,7 @@ def one(faces: int) -> None:
 
 
 def added(faces: int = 5000, pictures: int = 20) -> None:
-    """One picture more: share of faces whose companions change, without and with all people of 10 or more named."""
+    """One picture more: share of faces whose companions change; do named people of 10 or more part?"""
     for name in EMBEDDERS:
         vectors, _ = lfw(name)
         order = np.random.default_rng(0).permutation(len(vectors))
