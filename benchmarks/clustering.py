@@ -2,7 +2,8 @@
 
 Parts: lfw (unknown number, on two embedders), pairs (two people; strangers; 99 : 1), kmeans and memory
 (523,000 faces), scale (100,000 faces, against the exact search), growth (50,000 to 200,000),
-added (one picture more), rivals (community detection and others on one graph: needs the packages of `RIVALS`, which the project does not).
+added (one picture more), rivals (community detection and others on one graph: needs the packages of
+`RIVALS`, which the project does not).
 """
 
 from __future__ import annotations
