@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import field
-from typing import Any, Self
+from itertools import pairwise
+from typing import Any, Self, overload
 
 import numpy as np
 from numpy.typing import NDArray
+
+Int64 = NDArray[np.int64]
 
 
 def column(shape: tuple[int, ...], dtype: str, default: float | None = None) -> Any:
@@ -21,6 +24,79 @@ def text() -> Any:
     return field(metadata={"text": True})
 
 
+_TEXTS_AT_ONCE = 65_536
+
+
+class Texts(Sequence[str]):
+    """A read-only column of texts that is decoded where it is read, so that a million cost nothing to open.
+
+    `bytes_` is (b,) uint8, all texts in UTF-8 one after the other, lone surrogates included (PEP 383), and
+    `ends` (n,) int64, where each ends. Raises `ValueError` where these are no texts.
+    """
+
+    __slots__ = ("_bytes", "_ends")
+
+    def __init__(self, bytes_: NDArray[np.uint8], ends: Int64) -> None:
+        if bytes_.ndim != 1 or bytes_.dtype != np.uint8 or ends.ndim != 1 or ends.dtype != np.int64:
+            raise ValueError("texts must be (b,) uint8 and their ends (n,) int64")
+        last = int(ends[-1]) if len(ends) else 0
+        if last != len(bytes_) or (len(ends) and (ends[0] < 0 or np.any(ends[1:] < ends[:-1]))):
+            raise ValueError("texts that end before they begin, or beyond the last byte")
+        self._bytes, self._ends = bytes_, ends
+        for at in range(0, len(ends), _TEXTS_AT_ONCE):
+            stop = min(at + _TEXTS_AT_ONCE, len(ends))
+            if not self._raw(at, stop).isascii():
+                self[at:stop]  # each decodes on its own, or raises
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Texts:
+        """The column of `texts`."""
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        ends = np.cumsum(np.fromiter(map(len, encoded), np.int64, len(encoded)), dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    @property
+    def parts(self) -> tuple[NDArray[np.uint8], Int64]:
+        """The bytes of all texts, and where each ends: what the constructor takes."""
+        return self._bytes, self._ends
+
+    def __len__(self) -> int:
+        return len(self._ends)
+
+    @overload
+    def __getitem__(self, at: int) -> str: ...
+    @overload
+    def __getitem__(self, at: slice) -> list[str]: ...
+    def __getitem__(self, at: int | slice) -> str | list[str]:
+        if isinstance(at, slice):
+            start, stop, step = at.indices(len(self))
+            return self._decoded(start, stop) if step == 1 else [self[i] for i in range(start, stop, step)]
+        at = at + len(self) if at < 0 else at
+        if not 0 <= at < len(self):
+            raise IndexError(f"text {at} of {len(self)}")
+        return self._raw(at, at + 1).decode("utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        for at in range(0, len(self), _TEXTS_AT_ONCE):
+            yield from self._decoded(at, min(at + _TEXTS_AT_ONCE, len(self)))
+
+    def _decoded(self, start: int, stop: int) -> list[str]:
+        if stop <= start:
+            return []
+        raw, first = self._raw(start, stop), self._start(start)
+        ends = [0, *(self._ends[start:stop] - first).tolist()]
+        if raw.isascii():
+            text = raw.decode("ascii")
+            return [text[a:b] for a, b in pairwise(ends)]
+        return [raw[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise(ends)]
+
+    def _raw(self, start: int, stop: int) -> bytes:
+        return self._bytes[self._start(start) : int(self._ends[stop - 1])].tobytes()
+
+    def _start(self, at: int) -> int:
+        return int(self._ends[at - 1]) if at else 0
+
+
 class Columns:
     """Shared checks and operations of the column groups: same length, declared dtype and shape."""
 
@@ -31,7 +107,8 @@ class Columns:
         for spec in self.specs():
             value = getattr(self, spec.name)
             if spec.metadata.get("text"):
-                if not isinstance(value, list | tuple) or not {str}.issuperset(map(type, value)):
+                plain = isinstance(value, list | tuple) and {str}.issuperset(map(type, value))
+                if not plain and not isinstance(value, Texts):
                     raise ValueError(f"{spec.name} must be a list of texts")
             elif not isinstance(value, np.ndarray):
                 raise ValueError(f"{spec.name} must be an array, not {type(value).__name__}")

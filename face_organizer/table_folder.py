@@ -1,8 +1,9 @@
 """A face table as a folder of plain files: `meta.json` names a file a column.
 
-Numbers are `.npy` files, texts JSON lists; bytes of a path that are no UTF-8 stand as lone surrogates
-(PEP 383). A new table is written beside the old one, under names of its own, until `meta.json` is replaced
-in one step. Arrays are memory-mapped, which no array of objects can be, so that nothing is ever unpickled.
+Every column is a `.npy` file. Texts are two: their bytes in UTF-8 (those of a path that are no UTF-8 stand as
+lone surrogates, PEP 383), and under `NAME.ends` where each ends; older tables hold them as JSON lists. A new
+table is written beside the old one, under names of its own, until `meta.json` is replaced in one step. Arrays
+are memory-mapped, which no array of objects can be, so that nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -21,13 +22,15 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from face_organizer.columns import Texts
 from face_organizer.files import atomic_write
 from face_organizer.table_document import FORMAT, assemble
 from face_organizer.types import FaceTable
 
 META = "meta.json"
+_ENDS = ".ends"
 _OURS = re.compile(
-    r"\.?(embeddings|(faces|files)\.\w+)-[0-9a-f]{8}\.(npy|json)(\.\w+\.part)?|\.meta\.json\.\w+\.part"
+    r"\.?(embeddings|(faces|files)\.\w+(\.ends)?)-[0-9a-f]{8}\.(npy|json)(\.\w+\.part)?|\.meta\.json\.\w+\.part"
 )
 
 
@@ -40,11 +43,14 @@ def write(table: FaceTable, folder: Path) -> None:
     generation = secrets.token_hex(4)
     arrays: dict[str, Any] = {"embeddings": table.embeddings}
     for group, values in (("faces", table.faces), ("files", table.files)):
-        arrays |= {f"{group}.{s.name}": getattr(values, s.name) for s in type(values).specs()}
-    columns = {
-        name: f"{name}-{generation}{'.npy' if isinstance(column, np.ndarray) else '.json'}"
-        for name, column in arrays.items()
-    }
+        for spec in type(values).specs():
+            name, column = f"{group}.{spec.name}", getattr(values, spec.name)
+            if isinstance(column, np.ndarray):
+                arrays[name] = column
+            else:
+                texts = column if isinstance(column, Texts) else Texts.of(column)
+                arrays[name], arrays[name + _ENDS] = texts.parts
+    columns = {name: f"{name}-{generation}.npy" for name in arrays}
     meta = {
         "format": FORMAT,
         "total_images": table.total_files,
@@ -54,10 +60,7 @@ def write(table: FaceTable, folder: Path) -> None:
     try:
         for name, column in arrays.items():
             with atomic_write(folder / columns[name]) as file:
-                if isinstance(column, np.ndarray):
-                    _save(file, column)
-                else:
-                    file.write(json.dumps(list(column)).encode("ascii"))
+                _save(file, column)
     except BaseException:
         _remove(folder, set(columns.values()))
         raise
@@ -70,12 +73,17 @@ def read(folder: Path) -> FaceTable:
     """The table in `folder`, its embeddings memory-mapped. Raises `OSError`, `ValueError` and its kin."""
     meta = json.loads((folder / META).read_text("ascii"))
     columns: dict[str, dict[str, Any]] = {"": {}, "faces": {}, "files": {}}
-    for name, file in meta["columns"].items():
+    files: dict[str, str] = meta["columns"]
+    for file in files.values():
         if os.path.basename(file) != file or file in ("", ".", ".."):
             raise ValueError(f"meta.json names a file outside the folder: {file!r}")
+    for name, file in files.items():
         group, _, column = name.rpartition(".")
-        if group in columns:
-            columns[group][column] = _column(folder / file, mapped=not group)
+        if group not in columns:
+            continue
+        columns[group][column] = _column(folder / file)
+        if ends := files.get(name + _ENDS):
+            columns[group][column] = Texts(columns[group][column], _column(folder / ends))
     return assemble(columns[""]["embeddings"], columns["faces"], columns["files"], meta)
 
 
@@ -86,15 +94,14 @@ def _save(file: BinaryIO, array: NDArray[Any]) -> None:
     file.write(array.data)
 
 
-def _column(path: Path, *, mapped: bool) -> Any:
+def _column(path: Path) -> Any:
     if path.suffix == ".json":
         return json.loads(path.read_text("ascii"))
     try:
         with warnings.catch_warnings(action="error"):
-            array = np.lib.format.open_memmap(path, mode="r")
+            return np.lib.format.open_memmap(path, mode="r")
     except (SyntaxError, Warning, tokenize.TokenError) as error:
         raise ValueError(f"{path.name} is no array: {error}") from error
-    return array if mapped else np.array(array)
 
 
 def _remove(folder: Path, names: set[str]) -> None:

@@ -1,0 +1,156 @@
+"""A person as vectors: made from references, saved as `NAME.profile`, read without running anything."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from face_organizer.errors import FaceOrganizerError
+from face_organizer.files import atomic_write, printable
+from face_organizer.search.crowd import crowd_of
+from face_organizer.types import Float32, Stamp
+
+ENDING = ".profile"
+_FORMAT = "face-organizer profile 1"
+_LARGEST = 64_000_000  # bytes of a profile file: thousands of references
+_UNLIKE = 1e-3
+"""References whose similarity this share of strangers reaches are not taken to show one person."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """One reference and what became of it: `reason` is empty where it is used."""
+
+    source: str
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Profile:
+    """A person: (m, d) float32 unit `vectors`, one a used reference, m ≥ 1, and the stamp of their space.
+
+    `references` are all that were given, the left-out ones with the reason; `doubts` are words for the user.
+    """
+
+    name: str
+    vectors: Float32
+    references: Sequence[Reference]
+    stamp: Stamp | None
+    doubts: Sequence[str] = ()
+
+    def __post_init__(self) -> None:
+        if self.vectors.ndim != 2 or self.vectors.dtype != np.float32 or not len(self.vectors):
+            raise ValueError("a profile wants (m, d) float32 vectors, one at least")
+        if not np.allclose(np.linalg.norm(self.vectors, axis=1), 1, atol=1e-3):
+            raise ValueError("the vectors of a profile must be of unit length")
+        if self.stamp and self.stamp.dim != self.vectors.shape[1]:
+            raise ValueError("the stamp of a profile gives another dimension")
+
+    @property
+    def center(self) -> Float32:
+        """(d,) float32 of unit length: the direction of the mean reference."""
+        mean = self.vectors.mean(axis=0)
+        return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), np.float32)
+
+    @property
+    def unity(self) -> float:
+        """How alike the references are, 0 to 1: the length of their mean."""
+        return float(np.linalg.norm(self.vectors.mean(axis=0)))
+
+
+def make(
+    name: str,
+    vectors: Float32,
+    sources: Sequence[str],
+    stamp: Stamp | None,
+    *,
+    sample: Float32,
+    keep_outliers: bool = False,
+    unusable: Sequence[Reference] = (),
+) -> Profile:
+    """The profile of `vectors` (m, d), one a source; those unlike the others are left out and named.
+
+    What is unlike is told by `sample` (n, d) of the collection. Raises `FaceOrganizerError` without a usable
+    reference.
+    """
+    if not len(vectors):
+        reasons = "; ".join(f"{printable(r.source)}: {r.reason}" for r in list(unusable)[:5])
+        raise FaceOrganizerError(f"no usable reference of {printable(name)}: {reasons or 'there is none'}")
+    odd, doubts = ([], []) if keep_outliers else _unlike(vectors, sample)
+    references = [
+        Reference(source, "unlike the other references" if i in odd else "")
+        for i, source in enumerate(sources)
+    ]
+    kept = np.setdiff1d(np.arange(len(vectors)), odd)
+    return Profile(name, np.asarray(vectors[kept], np.float32), [*references, *unusable], stamp, doubts)
+
+
+def _unlike(vectors: Float32, sample: Float32) -> tuple[list[int], list[str]]:
+    """The references that do not belong to the largest set of those alike, and doubts where none is larger.
+
+    Two are alike where strangers are not: above the similarity that a share `_UNLIKE` of the crowd of both
+    reaches. A set is what hangs together by such links.
+    """
+    count = len(vectors)
+    if count == 1:
+        return [], ["rests on one reference: two or three more make it surer"]
+    cosines = sample @ vectors.T
+    limits = np.array([crowd_of(cosines[:, i]).threshold(_UNLIKE) for i in range(count)])
+    alike = vectors @ vectors.T >= (limits[:, None] + limits[None, :]) / 2
+    group = np.arange(count)
+    while True:
+        nearest = np.where(alike, group[None, :], count).min(axis=1)
+        if np.array_equal(nearest, group):
+            break
+        group = nearest
+    sizes = np.bincount(group, minlength=count)
+    if (sizes == sizes.max()).sum() > 1:
+        return [], ["its references look like different persons, and none outnumbers the other: all are used"]
+    return np.flatnonzero(group != sizes.argmax()).tolist(), []
+
+
+def write(profile: Profile, path: Path) -> None:
+    """Write `profile` as JSON, its vectors in base64, little-endian float32. Raises `OSError`."""
+    document = {
+        "format": _FORMAT,
+        "name": profile.name,
+        "dim": profile.vectors.shape[1],
+        "vectors": base64.b64encode(profile.vectors.astype("<f4").tobytes()).decode("ascii"),
+        "references": [dataclasses.asdict(r) for r in profile.references],
+        "stamp": dataclasses.asdict(profile.stamp) if profile.stamp else None,
+    }
+    with atomic_write(path) as file:
+        file.write(json.dumps(document, indent=1).encode("ascii"))
+
+
+def read(path: Path) -> Profile:
+    """The profile at `path`. Raises `FaceOrganizerError` for anything else; nothing in it can run."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(_LARGEST + 1)
+        if len(data) > _LARGEST:
+            raise ValueError("it is too large")
+        return _profile(json.loads(data))
+    except OSError as error:
+        raise FaceOrganizerError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise FaceOrganizerError(
+            f"{printable(path)}: not a profile, or damaged: {printable(str(error))[:200]}"
+        ) from error
+
+
+def _profile(document: dict[str, Any]) -> Profile:
+    if document["format"] != _FORMAT:
+        raise ValueError(f"its format is {str(document['format'])[:40]!r}, this version reads {_FORMAT!r}")
+    raw = np.frombuffer(base64.b64decode(document["vectors"], validate=True), "<f4")
+    references = [Reference(str(r["source"]), str(r["reason"])) for r in document["references"]]
+    stamp = Stamp(**document["stamp"]) if document["stamp"] is not None else None
+    vectors = raw.reshape(-1, int(document["dim"])).astype(np.float32)
+    return Profile(str(document["name"]), vectors, references, stamp)
