@@ -130,7 +130,7 @@ def write(folder: Path, sorting: Sorting, placed: Mapping[tuple[str, str], str])
         text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="", write_through=False)
         writer = csv.DictWriter(text, COLUMNS)
         writer.writeheader()
-        writer.writerows({k: _plain(v) for k, v in row.items()} for row in rows(sorting, placed))
+        writer.writerows({k: plain_cell(v) for k, v in row.items()} for row in rows(sorting, placed))
         text.flush()
         text.detach()
     with atomic_write(folder / JSON) as file:
@@ -140,7 +140,8 @@ def write(folder: Path, sorting: Sorting, placed: Mapping[tuple[str, str], str])
         file.write(b"\n]}\n")
 
 
-def _plain(value: Any) -> Any:
+def plain_cell(value: Any) -> Any:
+    """`value` as a cell that no spreadsheet takes for a formula: with an apostrophe before it where one would."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 

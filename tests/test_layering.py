@@ -20,7 +20,8 @@ FLOORS = (
     " table_folder unpack",
     "cluster crops detect embed metrics quality thumbnails",
     "engine extract picture rows",
-    "assignments dividing doctor embedding evaluation gallery jobs organize overview sheets stability worker",
+    "assignments dividing doctor embedding evaluation gallery jobs organize"
+    " overview search sheets stability worker",
     "cli",
     "__main__ demo",
 )

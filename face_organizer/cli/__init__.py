@@ -28,6 +28,14 @@ COMMANDS = {
         "face_organizer.cli.evaluate:evaluate",
         "Judge a result of cluster: against known people, or by pairs to look at.",
     ),
+    "search": (
+        "face_organizer.cli.search:search",
+        "Find every photo of a person, from a few photos of theirs.",
+    ),
+    "leftovers": (
+        "face_organizer.cli.leftovers:leftovers",
+        "The photos in which a search found nobody.",
+    ),
     "undo": ("face_organizer.cli.undo:undo", "Remove the copies that cluster made."),
     "convert": ("face_organizer.cli.convert:convert", "Turn a table from a pickle into a folder and back."),
     "doctor": ("face_organizer.cli.doctor:doctor", "Look over this installation, and say what mends it."),

@@ -23,6 +23,7 @@ PRIOR_CENTER, PRIOR_SPREAD = 0.05, 0.10
 _PRIOR_FACES = 25
 _START = PRIOR_CENTER + 4 * PRIOR_SPREAD
 _ROUNDS = 12
+_LEFT, _RIGHT = 0.158655, 0.75  # quantiles: one standard deviation below the median, and 0.67 above
 _NORMAL = NormalDist()
 _LEAST_CHANCE = 1e-15
 
@@ -54,8 +55,8 @@ def sample(embeddings: Float32, most: int = SAMPLE) -> Float32:
 def crowd_of(cosines: Float32) -> Crowd:
     """The crowd among (n,) `cosines` of one profile to all faces, the person's own among them.
 
-    The spread is the larger one of both sides of the median (what 34 % of a normal distribution lie in), so that
-    a heavy right side is not taken for matches. It begins below what any crowd reaches, which leaves most faces
+    The spread is the larger one of both sides of the median, so that a heavy right side is not taken for matches;
+    right of it, only as far as the quartile: a brother who is on every sixth picture is no part of it. It begins below what any crowd reaches, which leaves most faces
     of the person out even where the collection is mostly theirs.
     """
     ordered = np.sort(np.asarray(cosines, np.float64))
@@ -64,10 +65,11 @@ def crowd_of(cosines: Float32) -> Crowd:
     for _ in range(_ROUNDS):
         if not kept:
             break
-        low, middle, high = np.quantile(ordered[:kept], [0.158655, 0.5, 0.841345])
+        low, middle, high = np.quantile(ordered[:kept], [_LEFT, 0.5, _RIGHT])
         weight = kept / (kept + _PRIOR_FACES)
         center = weight * middle + (1 - weight) * PRIOR_CENTER
-        spread = weight * max(middle - low, high - middle) + (1 - weight) * PRIOR_SPREAD
+        wide = max(middle - low, (high - middle) / _NORMAL.inv_cdf(_RIGHT))
+        spread = weight * wide + (1 - weight) * PRIOR_SPREAD
         # The cosine that less than one face of this crowd would reach.
         cut = center - spread * _NORMAL.inv_cdf(1 / max(kept, 100))
         before, kept = kept, int(np.searchsorted(ordered, cut))

@@ -1,0 +1,355 @@
+"""`face-organizer search`: some photos of a person in, every photo with that person out."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from face_organizer.cli.console import Console, quiet_libraries, table_of
+from face_organizer.cli.options import FOLDER_OR_FILE, HELP, Finite, ManyValues, check_place, json_option
+from face_organizer.cli.placing import Placed, place, place_options
+from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError, UsageError
+from face_organizer.files import printable
+
+if TYPE_CHECKING:
+    from face_organizer.search.finding import Found, Rules
+    from face_organizer.search.profiles import Profile
+    from face_organizer.search.report import Result
+    from face_organizer.types import FaceTable
+
+_DEFAULT_RATE = 2e-6  # search.finding.FALSE_MATCHES, which `--help` need not load
+
+
+@click.command(cls=ManyValues, context_settings=HELP)
+@click.option(
+    "-e",
+    "--embeddings",
+    multiple=True,
+    required=True,
+    type=FOLDER_OR_FILE,
+    metavar="TABLE...",
+    help="Tables of embed to search; several after one flag are merged.",
+)
+@click.option(
+    "-r",
+    "--reference",
+    type=FOLDER_OR_FILE,
+    metavar="DIR",
+    help="Photos of one person, or a folder of photos for each person.",
+)
+@click.option("--name", help="What the one person is called.  [default: the folder's name]")
+@click.option(
+    "--profile",
+    "saved",
+    multiple=True,
+    type=FOLDER_OR_FILE,
+    metavar="FILE...",
+    help="Profiles of an earlier search, NAME.profile.",
+)
+@click.option(
+    "--from-person",
+    "persons",
+    multiple=True,
+    metavar="NAME...",
+    help="Persons of a clustering, by their folder's name; with --people.",
+)
+@click.option("--people", type=FOLDER_OR_FILE, metavar="DIR", help="Output folder of that clustering.")
+@click.option(
+    "-o", "--output", type=FOLDER_OR_FILE, help="Folder for NAME/, NAME/review/ and the report."
+)
+@click.option(
+    "--reference-face",
+    type=click.Choice(["only", "largest"]),
+    default="only",
+    show_default=True,
+    help="Of a reference photo with several faces: leave it out, or take its main face.",
+)
+@click.option(
+    "--keep-outliers", is_flag=True, help="Use references that are unlike the others too."
+)
+@click.option(
+    "--false-matches",
+    type=Finite(1e-12, 0.1),
+    default=_DEFAULT_RATE,
+    show_default=True,
+    metavar="RATE",
+    help="Share of other people's faces that may pass for a match: 1e-4 is one in 10,000. Review takes 100 times"
+    " as many.",
+)
+@click.option(
+    "--threshold",
+    type=Finite(-1, 1),
+    help="Cosine from which a face is a match, instead of --false-matches.",
+)
+@click.option(
+    "--strict",
+    is_flag=True,
+    help="For children and siblings: a tenth of the false matches, and two thirds of the references must agree.",
+)
+@click.option(
+    "--second-opinion",
+    is_flag=True,
+    help="Ask embeddings weighted by the variance of their elements too; what they deny is for review.",
+)
+@click.option(
+    "--pack", help="Pack of the references.  [default: the one that made the table]"
+)
+@click.option(
+    "--device", metavar="auto|cpu|N", help="Where references are embedded.  [default: $GPU_ID, else auto]"
+)
+@click.option(
+    "--top",
+    type=click.IntRange(1),
+    default=20,
+    show_default=True,
+    help="Without --output: so many faces of each person are shown.",
+)
+@click.option(
+    "--thumbnails",
+    type=click.IntRange(0, 10_000),
+    default=500,
+    show_default=True,
+    help="Faces shown in the workbook.",
+)
+@place_options
+@json_option
+def search(
+    embeddings: tuple[Path, ...], output: Path | None, as_json: bool, quiet: bool, **options: Any
+) -> int:
+    """Find every photo of one person, or of several at once, in tables of embed.
+
+    Photos go into NAME/, doubtful ones into NAME/review/; report.xlsx, report.csv and report.json tell each
+    face; NAME.jpg shows them. Without --output the nearest faces are printed. Similarities are cosines to the
+    mean of the references, in [-1, 1], larger is closer; the thresholds come from the other faces of the
+    collection. Originals are never changed.
+
+    \b
+    face-organizer search --embeddings event.pkl --reference refs --output found
+    face-organizer search --embeddings event.pkl --reference refs/Anna --top 10
+    """
+    from face_organizer import table
+    from face_organizer.search import finding
+
+    console = Console(as_json=as_json, quiet=quiet)
+    _check(output, options)
+    started = time.perf_counter()
+    searched = table.merge([table.read(path) for path in embeddings], [printable(p) for p in embeddings])
+    if not len(searched):
+        raise FaceOrganizerError(f"no faces among {searched.total_files:,} pictures: nobody to find")
+    console.say(f"{len(searched):,} faces of {searched.total_files:,} pictures ({table.describe(searched)})")
+    rules = finding.Rules(
+        options["false_matches"], options["threshold"], options["strict"], options["second_opinion"]
+    )
+    people = _profiles(searched, options, console)
+    asked = time.perf_counter()
+    found = finding.search(searched.embeddings, people, rules)
+    console.say(
+        f"{len(people):,} persons compared with {len(searched):,} faces in {time.perf_counter() - asked:.2f} s"
+    )
+    settings = _settings(embeddings, options, rules)
+    if output is None:
+        return _show(searched, found, settings, options["top"], console)
+    return _write(searched, found, settings, output, options, started, console)
+
+
+def _check(output: Path | None, options: dict[str, Any]) -> None:
+    if not (options["reference"] or options["saved"] or options["persons"]):
+        raise UsageError("whom to find? Give --reference, --profile or --from-person")
+    if bool(options["persons"]) != bool(options["people"]):
+        raise UsageError("--from-person and --people go together: a person, and the folder of the clustering")
+    if options["name"] and not options["reference"]:
+        raise UsageError("--name names the person of --reference")
+    if output:
+        check_place(output)
+    elif options["dry_run"]:
+        raise UsageError("--dry-run shows what would go into --output")
+
+
+def _profiles(searched: FaceTable, options: dict[str, Any], console: Console) -> list[Profile]:
+    """Everybody who is searched for, by name."""
+    from face_organizer.organize.journal import is_folder
+    from face_organizer.search import profiles, references
+    from face_organizer.search.crowd import sample
+
+    some = sample(searched.embeddings)
+    made: list[Profile] = []
+    given: dict[str, references.Given] = {}
+    if options["reference"]:
+        given |= _look(searched, options, console)
+    for name in options["persons"]:
+        if name in given:
+            raise UsageError(f"two persons called {printable(name)}")
+        given[name] = references.from_person(name, options["people"], searched)
+    for name, one in given.items():
+        made.append(
+            profiles.make(
+                name,
+                one.vectors,
+                one.sources,
+                searched.stamp,
+                sample=some,
+                keep_outliers=options["keep_outliers"],
+                unusable=one.unusable,
+            )
+        )
+    for path in options["saved"]:
+        profile = profiles.read(path)
+        references.check_space(profile, searched)
+        made.append(profile)
+    names = [profile.name for profile in made]
+    for profile in made:
+        if "/" in profile.name or not profile.name or not is_folder(profile.name):
+            raise UsageError(f"{printable(profile.name)!r} cannot be the name of a folder: give another --name")
+        if names.count(profile.name) > 1:
+            raise UsageError(f"two persons called {printable(profile.name)}")
+        left = [(r.source, r.reason) for r in profile.references if r.reason]
+        console.files(f"{printable(profile.name)}: {len(left):,} references are left out:", left)
+        for doubt in profile.doubts:
+            console.warn(f"{printable(profile.name)}: {doubt}")
+    return sorted(made, key=lambda p: os.fsencode(p.name))
+
+
+def _look(searched: FaceTable, options: dict[str, Any], console: Console) -> dict[str, Any]:
+    from face_organizer.embedding import plan_workers
+    from face_organizer.engine import choose_devices
+    from face_organizer.search import references
+
+    people = references.folders(options["reference"], options["name"])
+    pack = references.pack_for(searched, options["pack"])
+    if searched.stamp is None:
+        console.warn("the table does not tell its pack: whether --pack is the right one cannot be checked")
+    devices, _ = choose_devices(options["device"], os.environ)
+    count = sum(map(len, people.values()))
+    console.say(f"{count:,} reference photos of {len(people):,} persons, by pack {pack.name}")
+    with quiet_libraries():
+        return references.from_photos(
+            people,
+            searched,
+            pack=pack,
+            device=devices[0],
+            lanes=plan_workers(None, devices[:1]).count,
+            largest=options["reference_face"] == "largest",
+        )
+
+
+def _settings(embeddings: Sequence[Path], options: dict[str, Any], rules: Rules) -> dict[str, Any]:
+    """All that reproduces the run."""
+    from face_organizer import __version__
+
+    def place_of(path: Path | None) -> str | None:
+        return os.path.abspath(path) if path else None
+
+    return {
+        "command": "search",
+        "version": __version__,
+        "embeddings": [place_of(p) for p in embeddings],
+        "reference": place_of(options["reference"]),
+        "name": options["name"],
+        "profile": [place_of(p) for p in options["saved"]],
+        "from_person": list(options["persons"]),
+        "people": place_of(options["people"]),
+        "reference_face": options["reference_face"],
+        "keep_outliers": options["keep_outliers"],
+        "false_matches": options["false_matches"],
+        "threshold": options["threshold"],
+        "strict": options["strict"],
+        "second_opinion": options["second_opinion"],
+        "pack": options["pack"],
+        "match_rate": rules.match_rate if rules.threshold is None else None,
+        "review_rate": rules.review_rate,
+        "mode": options["mode"],
+    }
+
+
+def _show(
+    searched: FaceTable, found: Sequence[Found], settings: dict[str, Any], top: int, console: Console
+) -> int:
+    """The nearest faces of each person, as a table."""
+    from face_organizer.search import report
+
+    result = report.Result(searched, found, settings, {})
+    faces = []
+    for one, person in zip(found, report.persons(result), strict=True):
+        lines = [line for _, line in report.rows(result, one)]
+        faces += lines[:top]
+        console.say()
+        console.say(_summary(person))
+        if lines:
+            shown = [("similarity", "confidence", "verdict", "agree", "photo")]
+            for line in lines[:top]:
+                words = (line["confidence"], line["verdict"], line["references_agree"])
+                shown.append((f"{line['similarity']:.3f}", *words, printable(line["source"])))
+            console.say(table_of(shown))
+        if len(lines) > top:
+            console.say(f"… and {len(lines) - top:,} more; --top shows more, --output writes all")
+    console.result({"settings": settings, "persons": report.persons(result), "faces": faces})
+    return EXIT_DONE
+
+
+def _summary(person: dict[str, Any]) -> str:
+    return (
+        f"{printable(person['name'])}: {person['photos']:,} photos"
+        f" (similarity ≥ {person['match_threshold']:.3f}), {person['photos_for_review']:,} for review"
+        f" (≥ {person['review_threshold']:.3f}); {person['references_used']:,} references"
+    )
+
+
+def _write(
+    searched: FaceTable,
+    found: Sequence[Found],
+    settings: dict[str, Any],
+    output: Path,
+    options: dict[str, Any],
+    started: float,
+    console: Console,
+) -> int:
+    from face_organizer.search import profiles, report, workbook
+
+    names = [f"{one.profile.name}{profiles.ENDING}" for one in found]
+    results = [report.CSV, report.JSON, report.XLSX, *report.sheet_names(found), *names]
+    placed = place(
+        report.entries(searched, found),
+        output,
+        mode=options["mode"],
+        dry_run=options["dry_run"],
+        results=results,
+        console=console,
+    )
+    result = report.Result(
+        searched, found, settings, {(move.source, move.folder): move.target for move in placed.moves}
+    )
+    if not placed.dry_run:
+        for one, name in zip(found, names, strict=True):
+            profiles.write(one.profile, output / name)
+        report.write(output, result)
+        with console.progress(len(report.sheet_names(found)), "sheets") as bar:
+            report.draw(output, result, on_sheet=bar.update)
+        workbook.write(output / report.XLSX, result, pictures=options["thumbnails"])
+    return _report(result, placed, output, time.perf_counter() - started, console)
+
+
+def _report(result: Result, placed: Placed, output: Path, seconds: float, console: Console) -> int:
+    from face_organizer.search import report
+
+    persons = report.persons(result)
+    for person in persons:
+        console.say(_summary(person))
+    if not placed.dry_run:
+        console.say(f"Look at it: {printable(output / report.XLSX)} ({seconds:.1f} s)")
+    console.result(
+        {
+            "output": os.fspath(output),
+            "seconds": round(seconds, 3),
+            "settings": result.settings,
+            "table": report.of_table(result.table),
+            "persons": persons,
+            "placing": placed.summary(),
+        }
+    )
+    left_out = any(r.reason for one in result.found for r in one.profile.references)
+    return EXIT_SOME_UNUSABLE if placed.missing or left_out else EXIT_DONE
