@@ -39,7 +39,7 @@ test-container: $(package) $(dev) ## build the cpu image and run the original fl
 
 bench: $(package) $(dev) ## measure everything in benchmarks/README.md, an hour or so; needs the photos of ../shared
 	@: > .venv/results.jsonl
-	@set -e; for name in speed finding faceswap resume separation startup kill; do \
+	@set -e; for name in speed finding faceswap resume separation startup kill search; do \
 	  echo "benchmarks/$$name.py" >&2; .venv/bin/python benchmarks/$$name.py >> .venv/results.jsonl; done
 	mv .venv/results.jsonl benchmarks/results.jsonl
 	.venv/bin/python benchmarks/plot.py

@@ -1,6 +1,6 @@
 """Finding persons: precision and recall of matches, naming wrong references, speed. JSON lines.
 
-    python benchmarks/search.py [accuracy|scale|command]…   all of them without a word
+python benchmarks/search.py [accuracy|scale|command]…   all of them without a word
 """
 
 from __future__ import annotations
@@ -183,7 +183,9 @@ def scale_once(folder: Path) -> None:
         seconds.append(time.perf_counter() - start)
     done.set()
     thread.join()
-    right = all(50 <= int(one.is_match.sum()) < 70 for one in found)  # 2 strangers in a million are let through
+    right = all(
+        50 <= int(one.is_match.sum()) < 70 for one in found
+    )  # 2 strangers in a million are let through
     print(json.dumps([seconds[0], seconds[1:], (max(peak) - at_start) / 1e6, right]))
 
 

@@ -141,7 +141,7 @@ def write(folder: Path, sorting: Sorting, placed: Mapping[tuple[str, str], str])
 
 
 def plain_cell(value: Any) -> Any:
-    """`value` as a cell that no spreadsheet takes for a formula: with an apostrophe before it where one would."""
+    """`value` as a cell: with an apostrophe before what a spreadsheet would take for a formula."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
 
 

@@ -99,7 +99,7 @@ def _column(path: Path) -> Any:
         return json.loads(path.read_text("ascii"))
     try:
         with warnings.catch_warnings(action="error"):
-            return np.lib.format.open_memmap(path, mode="r")
+            return np.asarray(np.lib.format.open_memmap(path, mode="r"))
     except (SyntaxError, Warning, tokenize.TokenError) as error:
         raise ValueError(f"{path.name} is no array: {error}") from error
 

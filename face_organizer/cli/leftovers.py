@@ -94,8 +94,16 @@ def leftovers(
             by_folder[NO_FACE].append(path)
         elif outcome == Outcome.FACES and path not in accounted:
             by_folder[NOBODY].append(path)
-    unusable = searched.total_files - searched.untold_files - len(
-        [o for o in searched.files.outcome.tolist() if o in (Outcome.FACES, Outcome.NO_FACE, Outcome.TOO_SMALL)]
+    unusable = (
+        searched.total_files
+        - searched.untold_files
+        - len(
+            [
+                o
+                for o in searched.files.outcome.tolist()
+                if o in (Outcome.FACES, Outcome.NO_FACE, Outcome.TOO_SMALL)
+            ]
+        )
     )
     code = EXIT_DONE
     summary: dict[str, object] = {name: len(paths) for name, paths in by_folder.items()}
@@ -114,6 +122,13 @@ def leftovers(
     parts += [f"{searched.untold_files:,} not named by the table"] if searched.untold_files else []
     if output or as_json:
         console.say(f"{searched.total_files:,} pictures = {' + '.join(parts)}")
-    console.result({**summary, "inputs": searched.total_files, "found": found_on, "unusable": unusable,
-                    "photos": by_folder})
+    console.result(
+        {
+            **summary,
+            "inputs": searched.total_files,
+            "found": found_on,
+            "unusable": unusable,
+            "photos": by_folder,
+        }
+    )
     return code

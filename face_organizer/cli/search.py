@@ -59,9 +59,7 @@ _DEFAULT_RATE = 2e-6  # search.finding.FALSE_MATCHES, which `--help` need not lo
     help="Persons of a clustering, by their folder's name; with --people.",
 )
 @click.option("--people", type=FOLDER_OR_FILE, metavar="DIR", help="Output folder of that clustering.")
-@click.option(
-    "-o", "--output", type=FOLDER_OR_FILE, help="Folder for NAME/, NAME/review/ and the report."
-)
+@click.option("-o", "--output", type=FOLDER_OR_FILE, help="Folder for NAME/, NAME/review/ and the report.")
 @click.option(
     "--reference-face",
     type=click.Choice(["only", "largest"]),
@@ -69,17 +67,15 @@ _DEFAULT_RATE = 2e-6  # search.finding.FALSE_MATCHES, which `--help` need not lo
     show_default=True,
     help="Of a reference photo with several faces: leave it out, or take its main face.",
 )
-@click.option(
-    "--keep-outliers", is_flag=True, help="Use references that are unlike the others too."
-)
+@click.option("--keep-outliers", is_flag=True, help="Use references that are unlike the others too.")
 @click.option(
     "--false-matches",
     type=Finite(1e-12, 0.1),
     default=_DEFAULT_RATE,
     show_default=True,
     metavar="RATE",
-    help="Share of other people's faces that may pass for a match: 1e-4 is one in 10,000. Review takes 100 times"
-    " as many.",
+    help="Share of other people's faces that may pass for a match: 1e-4 is one in 10,000. Review takes 100"
+    " times as many.",
 )
 @click.option(
     "--threshold",
@@ -89,16 +85,14 @@ _DEFAULT_RATE = 2e-6  # search.finding.FALSE_MATCHES, which `--help` need not lo
 @click.option(
     "--strict",
     is_flag=True,
-    help="For children and siblings: a tenth of the false matches, and two thirds of the references must agree.",
+    help="For children and siblings: a tenth of the false matches, and two thirds of references must agree.",
 )
 @click.option(
     "--second-opinion",
     is_flag=True,
     help="Ask embeddings weighted by the variance of their elements too; what they deny is for review.",
 )
-@click.option(
-    "--pack", help="Pack of the references.  [default: the one that made the table]"
-)
+@click.option("--pack", help="Pack of the references.  [default: the one that made the table]")
 @click.option(
     "--device", metavar="auto|cpu|N", help="Where references are embedded.  [default: $GPU_ID, else auto]"
 )
@@ -148,9 +142,8 @@ def search(
     people = _profiles(searched, options, console)
     asked = time.perf_counter()
     found = finding.search(searched.embeddings, people, rules)
-    console.say(
-        f"{len(people):,} persons compared with {len(searched):,} faces in {time.perf_counter() - asked:.2f} s"
-    )
+    seconds = time.perf_counter() - asked
+    console.say(f"{len(people):,} persons compared with {len(searched):,} faces in {seconds:.2f} s")
     settings = _settings(embeddings, options, rules)
     if output is None:
         return _show(searched, found, settings, options["top"], console)
@@ -204,9 +197,13 @@ def _profiles(searched: FaceTable, options: dict[str, Any], console: Console) ->
     names = [profile.name for profile in made]
     for profile in made:
         if "/" in profile.name or not profile.name or not is_folder(profile.name):
-            raise UsageError(f"{printable(profile.name)!r} cannot be the name of a folder: give another --name")
+            raise UsageError(
+                f"{printable(profile.name)!r} cannot be the name of a folder: give another --name"
+            )
         if names.count(profile.name) > 1:
             raise UsageError(f"two persons called {printable(profile.name)}")
+        if profile.name not in given:
+            continue
         left = [(r.source, r.reason) for r in profile.references if r.reason]
         console.files(f"{printable(profile.name)}: {len(left):,} references are left out:", left)
         for doubt in profile.doubts:
@@ -351,5 +348,4 @@ def _report(result: Result, placed: Placed, output: Path, seconds: float, consol
             "placing": placed.summary(),
         }
     )
-    left_out = any(r.reason for one in result.found for r in one.profile.references)
-    return EXIT_SOME_UNUSABLE if placed.missing or left_out else EXIT_DONE
+    return EXIT_SOME_UNUSABLE if placed.missing else EXIT_DONE

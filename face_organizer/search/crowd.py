@@ -1,8 +1,8 @@
 """What the similarities of other people look like: the crowd that a profile must stand out from.
 
 Of a good embedder, the cosines of one face to those of other people are near normal. Their center and spread
-are read off the very collection that is searched, without labels: the faces that may be the person's own are cut
-off, again and again, until the cut stands still (sigma clipping).
+are read off the very collection that is searched, without labels: the faces that may be the person's own are
+cut off, again and again, until the cut stands still (sigma clipping).
 """
 
 from __future__ import annotations
@@ -55,9 +55,10 @@ def sample(embeddings: Float32, most: int = SAMPLE) -> Float32:
 def crowd_of(cosines: Float32) -> Crowd:
     """The crowd among (n,) `cosines` of one profile to all faces, the person's own among them.
 
-    The spread is the larger one of both sides of the median, so that a heavy right side is not taken for matches;
-    right of it, only as far as the quartile: a brother who is on every sixth picture is no part of it. It begins below what any crowd reaches, which leaves most faces
-    of the person out even where the collection is mostly theirs.
+    The spread is the larger one of both sides of the median, so that a heavy right side is not taken for
+    matches; on the right only as far as the quartile: a brother who is on every sixth picture is no part of it.
+    It begins below what any crowd reaches, which leaves most faces of the person out even where the collection
+    is mostly theirs.
     """
     ordered = np.sort(np.asarray(cosines, np.float64))
     kept = int(np.searchsorted(ordered, _START))

@@ -92,7 +92,9 @@ def search(
     some = sample(embeddings)
     centers = np.stack([p.center for p in profiles])
     crowds = [crowd_of(column) for column in (some @ centers.T).T]
-    match = [rules.threshold if rules.threshold is not None else c.threshold(rules.match_rate) for c in crowds]
+    match = [
+        rules.threshold if rules.threshold is not None else c.threshold(rules.match_rate) for c in crowds
+    ]
     review = [min(m, c.threshold(rules.review_rate)) for m, c in zip(match, crowds, strict=True)]
     hits = _scan(embeddings, centers, np.array(review, np.float32), on_rows)
     opinion = _Weighted.of(some, profiles) if rules.second_opinion else None

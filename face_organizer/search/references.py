@@ -48,8 +48,8 @@ def folders(place: Path, name: str | None) -> dict[str, list[str]]:
     loose = by_person.pop("", [])
     if loose and by_person:
         raise UsageError(
-            f"{printable(place)} holds photos and folders with photos: either one person's photos, or a folder "
-            "for each person"
+            f"{printable(place)} holds photos and folders with photos: give one person's photos, or a "
+            "folder for each person"
         )
     if not loose and not by_person:
         raise UsageError(f"{printable(place)}: no pictures there")
@@ -144,13 +144,13 @@ def from_person(name: str, people: Path, searched: FaceTable) -> Given:
     }
     rows = [
         row
-        for row, key in enumerate(
-            zip(searched.face_paths(), searched.faces.face_index.tolist(), strict=True)
-        )
+        for row, key in enumerate(zip(searched.face_paths(), searched.faces.face_index.tolist(), strict=True))
         if key in keys
     ]
     if not rows:
-        raise FaceOrganizerError(f"none of the faces of {printable(name)} is in the table: is it another one?")
+        raise FaceOrganizerError(
+            f"none of the faces of {printable(name)} is in the table: is it another one?"
+        )
     rows = [rows[i] for i in np.unique(np.linspace(0, len(rows) - 1, min(_MOST_ROWS, len(rows))).astype(int))]
     paths = searched.face_paths()
     return Given(np.asarray(searched.embeddings[rows]), [paths[row] for row in rows], [])

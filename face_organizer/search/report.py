@@ -204,8 +204,8 @@ def draw(folder: Path, result: Result, on_sheet: Callable[[], object] = lambda: 
                 pictures = list(thumbnails(tiles))
                 sections.append(sheets.Section(heading, pictures, [t.caption for t in tiles]))
         subtitle = (
-            f"{len(matches):,} faces match (similarity {one.match:.2f} and more), {len(reviews):,} for review "
-            f"({one.review:.2f} and more) · {len(one.profile.vectors)} references"
+            f"{len(matches):,} faces match (similarity {one.match:.2f} and more), {len(reviews):,} for "
+            f"review ({one.review:.2f} and more) · {len(one.profile.vectors)} references"
         )
         sheets.contact_sheet(folder / f"{one.profile.name}.jpg", one.profile.name, subtitle, sections)
         on_sheet()

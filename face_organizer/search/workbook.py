@@ -163,7 +163,7 @@ def _pictures(result: report.Result, found: Found, positions: Any, folder: Path)
 
 
 def _target(line: dict[str, Any]) -> str:
-    """A link to the photo in the output where it was placed, relative to the workbook, else to the original."""
+    """A link to the photo where it was placed, relative to the workbook, else to the original."""
     if line["placed"]:
         return "external:" + quote(os.fsencode(line["placed"]), safe="/ ")
     return "file://" + quote(os.fsencode(line["source"]))
@@ -180,9 +180,7 @@ def _photos(book: Any, styles: _Styles, result: report.Result, folder: Path) -> 
         path = result.table.files.path[file]
         sure, doubtful = on_photo[file]
         names = [(n, True) for n in sure] + [(n, False) for n in doubtful]
-        placed = next(
-            (p for n, m in names if (p := result.placed.get((path, report.folder_of(n, m))))), ""
-        )
+        placed = next((p for n, m in names if (p := result.placed.get((path, report.folder_of(n, m))))), "")
         row = made.next()
         made.link(row, 0, _target({"placed": placed, "source": path}), os.path.basename(path))
         made.sheet.write_string(row, 1, _cell(", ".join(sure)), styles.plain)

@@ -1,0 +1,293 @@
+"""Search: the scan against brute force, thresholds of a known crowd, wrong references, profiles, reports."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import openpyxl
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from making_tables import stamp, table_of, unit
+from numpy.typing import NDArray
+from shell import here
+
+from face_organizer import table
+from face_organizer.columns import Texts
+from face_organizer.errors import FaceOrganizerError
+from face_organizer.search import finding, profiles, report, workbook
+from face_organizer.search.crowd import crowd_of
+
+DIM = 64
+
+
+def near(center: NDArray[np.float32], count: int, seed: int, noise: float = 0.6) -> NDArray[np.float32]:
+    """`count` faces of one person."""
+    made = center + noise * unit(count, DIM, seed)
+    return np.asarray(made / np.linalg.norm(made, axis=1, keepdims=True), np.float32)
+
+
+def profile(name: str, vectors: NDArray[np.float32]) -> profiles.Profile:
+    return profiles.Profile(name, vectors, [], stamp(dim=DIM))
+
+
+def test_the_scan_finds_what_brute_force_finds() -> None:
+    crowd = unit(40_000, DIM, 1)  # more than one block
+    own = np.random.default_rng(2).choice(len(crowd), 30, replace=False)
+    center = unit(1, DIM, 3)
+    crowd[own] = near(center, 30, 4)
+    one = profile("Anna", near(center, 3, 5))
+    found = finding.search(crowd, [one], finding.Rules())[0]
+    cosines = crowd @ one.center
+    expected = np.flatnonzero(cosines >= found.review)
+    assert sorted(found.rows) == expected.tolist()
+    assert np.allclose(found.similarity, np.sort(cosines[expected])[::-1], atol=1e-6)
+    assert np.allclose(found.best, (crowd[found.rows] @ one.vectors.T).max(axis=1), atol=1e-6)
+    assert set(found.rows[found.is_match]) == set(np.flatnonzero(cosines >= found.match))
+    assert set(own) <= set(found.rows[found.is_match])
+
+
+@pytest.mark.parametrize("rate", [1e-2, 1e-3])
+def test_as_many_strangers_pass_as_were_asked_for(rate: float) -> None:
+    cosines = np.random.default_rng(0).normal(0.1, 0.09, 200_000).astype(np.float32)
+    passed = np.mean(cosines >= crowd_of(cosines).threshold(rate))
+    assert rate / 1.5 < passed < rate * 1.5
+
+
+@pytest.mark.parametrize("share", [0.0, 0.2, 0.6, 0.9])
+@pytest.mark.parametrize("faces", [60, 1000])
+def test_the_person_is_no_part_of_the_crowd_however_often_it_is_there(share: float, faces: int) -> None:
+    random = np.random.default_rng(3)
+    own = int(share * faces)
+    cosines = np.concatenate([random.normal(0.05, 0.09, faces - own), random.normal(0.75, 0.07, own)])
+    threshold = crowd_of(cosines.astype(np.float32)).threshold(2e-6)
+    assert 0.38 < threshold < 0.6
+
+
+def test_a_brother_on_every_sixth_picture_does_not_hide_the_person() -> None:
+    random = np.random.default_rng(4)
+    cosines = np.concatenate([random.normal(0.15, 0.08, 2800), random.normal(0.47, 0.04, 530)])
+    assert crowd_of(cosines.astype(np.float32)).threshold(2e-6) < 0.75
+
+
+def test_a_wrong_reference_is_named_and_kept_only_when_asked() -> None:
+    crowd, right, wrong = unit(2000, DIM, 1), near(unit(1, DIM, 2), 3, 3), unit(1, DIM, 9)
+    vectors, sources = np.concatenate([right, wrong]), ["a", "b", "c", "wrong"]
+    made = profiles.make("Anna", vectors, sources, None, sample=crowd)
+    assert [r.source for r in made.references if r.reason] == ["wrong"]
+    assert np.array_equal(made.vectors, right)
+    assert len(profiles.make("Anna", vectors, sources, None, sample=crowd, keep_outliers=True).vectors) == 4
+
+
+def test_two_references_that_disagree_are_both_used_and_doubted() -> None:
+    made = profiles.make("Anna", unit(2, DIM, 5), ["a", "b"], None, sample=unit(2000, DIM, 1))
+    assert len(made.vectors) == 2
+    assert made.doubts
+
+
+def test_without_a_usable_reference_the_reasons_are_told() -> None:
+    with pytest.raises(FaceOrganizerError, match=r"x\.jpg: no face"):
+        profiles.make(
+            "Anna",
+            unit(0, DIM),
+            [],
+            None,
+            sample=unit(9, DIM),
+            unusable=[profiles.Reference("x.jpg", "no face")],
+        )
+
+
+def test_strict_wants_references_to_agree_and_a_second_opinion_only_takes_away() -> None:
+    crowd = unit(5000, DIM, 1)
+    crowd[:40] = near(unit(1, DIM, 2), 40, 3, noise=1.0)
+    one = profile("Anna", near(unit(1, DIM, 2), 3, 7, noise=1.0))
+    plain, strict, second = (
+        set(found.rows[found.is_match])
+        for rules in (finding.Rules(), finding.Rules(strict=True), finding.Rules(second_opinion=True))
+        for found in finding.search(crowd, [one], rules)
+    )
+    assert strict < plain
+    assert second <= plain
+    assert second
+
+
+def test_a_face_is_a_match_of_one_person_only() -> None:
+    center = unit(1, DIM, 2)
+    brother = near(center, 1, 8, noise=0.4)
+    crowd = unit(3000, DIM, 1)
+    crowd[:20] = near(center, 20, 3, noise=0.3)
+    people = [profile("Anna", center), profile("Ben", brother)]
+    anna, ben = finding.search(crowd, people, finding.Rules())
+    assert not set(anna.rows[anna.is_match]) & set(ben.rows[ben.is_match])
+    assert "more like Anna" in ben.reasons
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.text(max_size=5) | st.just("\udcff"), max_size=20))
+def test_texts_are_what_they_were_made_of(texts: list[str]) -> None:
+    column = Texts.of(texts)
+    assert list(column) == texts
+    assert [column[i] for i in range(-len(texts), len(texts))] == texts * 2
+    assert column[1:4] == texts[1:4]
+    assert column[::-2] == texts[::-2]
+
+
+@pytest.mark.parametrize(
+    ("data", "ends"), [(b"abc", [2]), (b"abc", [3, 2]), (b"abc", [-1, 3]), (b"\xc3\xa9", [1, 2]), (b"", [1])]
+)
+def test_texts_that_are_none_are_refused(data: bytes, ends: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Texts(np.frombuffer(data, np.uint8), np.array(ends, np.int64))
+
+
+def test_a_profile_comes_back_and_anything_else_is_refused(tmp_path: Path) -> None:
+    one = profile("Anna", unit(3, DIM, 1))
+    profiles.write(one, tmp_path / "Anna.profile")
+    back = profiles.read(tmp_path / "Anna.profile")
+    assert np.array_equal(back.vectors, one.vectors)
+    assert (back.name, back.stamp) == (one.name, one.stamp)
+    for text in (
+        b"",
+        b"{}",
+        b"[" * 100_000,
+        b"\x80\x04cos\nsystem\n",
+        b'{"format": "face-organizer profile 1"}',
+    ):
+        (tmp_path / "bad.profile").write_bytes(text)
+        with pytest.raises(FaceOrganizerError, match="not a profile"):
+            profiles.read(tmp_path / "bad.profile")
+
+
+NAMES = ("=1+1.jpg", "@cmd.jpg", "http:x.jpg", "1e5", "a\nb.jpg", os.fsdecode(b"\xff.jpg"))
+
+
+def made_result() -> report.Result:
+    made = table_of({f"/p/{name}": 2 for name in NAMES}, dim=DIM)
+    found = finding.search(
+        made.embeddings, [profile("=Anna", made.embeddings[:1])], finding.Rules(threshold=0.5)
+    )
+    return report.Result(made, found, {"false_matches": 1e-4, "threshold": 0.5}, {})
+
+
+def test_the_workbook_as_a_second_library_reads_it(tmp_path: Path) -> None:
+    result = made_result()
+    workbook.write(tmp_path / "r.xlsx", result, pictures=1)
+    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
+    assert book.sheetnames == ["Matches", "Review", "Photos", "All photos", "Settings"]
+    everything = list(book["All photos"].iter_rows(min_row=2, values_only=True))
+    assert len(everything) == len(NAMES)
+    assert sum(row[3] == "yes" for row in everything) == 1
+    assert {c.data_type for sheet in book for line in sheet.iter_rows() for c in line} <= {"s", "n"}
+    assert book["Matches"].freeze_panes == "A2"
+    assert book["Matches"].auto_filter.ref
+    assert len(book["Matches"]._images) == 1
+    photos = [row[3] for row in book["Photos"].iter_rows(min_row=2, values_only=True)]
+    assert len(photos) == len(set(photos)) >= 1
+    assert ("false_matches", 1e-4) in [row[:2] for row in book["Settings"].iter_rows(values_only=True)]
+
+
+def test_a_full_sheet_goes_on_in_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(workbook._Sheet.__init__, "__defaults__", (4,))
+    workbook.write(tmp_path / "r.xlsx", made_result(), pictures=0)
+    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
+    assert [book[name].max_row for name in ("All photos", "All photos 2")] == [4, 4]
+
+
+# --- as a user types it, on real photos ---
+
+PEOPLE = ("Tiger_Woods", "Trent_Lott")
+
+
+@pytest.fixture(scope="module")
+def event(tmp_path_factory: pytest.TempPathFactory, dev_faces: Path) -> Path:
+    """`event.pkl` of photos of two people, `refs/` with three of each and a wrong one, all real."""
+    folder = tmp_path_factory.mktemp("event")
+    for person, other in zip(PEOPLE, PEOPLE[::-1], strict=True):
+        photos = sorted((dev_faces / "identities" / person).iterdir())
+        wrong = sorted((dev_faces / "identities" / other).iterdir())[-1]
+        for photo, place in [(p, folder / "refs" / person) for p in (*photos[4:7], wrong)] + [
+            (p, folder / "photos") for p in photos[8:14]
+        ]:
+            place.mkdir(parents=True, exist_ok=True)
+            shutil.copy2(photo, place)
+    (folder / "photos" / "broken.jpg").write_text("no picture")
+    assert here("embed", "-i", folder / "photos", "-o", folder / "event.pkl", "--faces", "all").code == 3
+    return folder
+
+
+def test_everybody_is_found_reported_and_taken_back(event: Path, tmp_path: Path) -> None:
+    out = tmp_path / "found"
+    done = here("search", "-e", event / "event.pkl", "-r", event / "refs", "-o", out, "--json")
+    assert done.code == 0, done.err
+    for person, other in zip(PEOPLE, PEOPLE[::-1], strict=True):
+        placed = {p.name for p in (out / person).iterdir() if p.is_file()}
+        assert len(placed) == 6
+        assert all(name.startswith(person) for name in placed)
+        assert f"refs/{person}/{other}" in done.err
+        assert (out / f"{person}.jpg").is_file()
+    told = json.loads((out / "report.json").read_text())
+    assert {face["source"] for face in told["faces"]} == {
+        str(p) for p in (event / "photos").iterdir() if p.name != "broken.jpg"
+    }
+    assert json.loads(done.out)["persons"] == told["persons"]
+    again = here("search", "-e", event / "event.pkl", "--profile", out / "Trent_Lott.profile", "--json")
+    shown = json.loads(again.out)
+    assert [f["source"] for f in shown["faces"]] == [
+        f["source"] for f in told["faces"] if f["person"] == "Trent_Lott"
+    ]
+    rest = here("leftovers", "-e", event / "event.pkl", "--found", out, "--json")
+    assert json.loads(rest.out)["photos"]["nobody"] == []
+    rest = here(
+        "leftovers", "-e", event / "event.pkl", "--found", out, "--person", PEOPLE[0], "-o", tmp_path / "rest"
+    )
+    assert {p.name.rpartition("_")[0] for p in (tmp_path / "rest" / "nobody").iterdir()} == {PEOPLE[1]}
+    assert here("undo", out).code == 0
+    assert not out.exists()
+
+
+def test_a_person_of_a_clustering_is_found(event: Path, tmp_path: Path) -> None:
+    assert here("cluster", "-e", event / "event.pkl", "-o", tmp_path / "people", "--sheets", "0").code == 0
+    words = ("search", "-e", event / "event.pkl", "--people", tmp_path / "people", "--from-person")
+    done = here(*words, "person_A", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["persons"][0]["photos"] == 6
+    assert here(*words, "person_Z").code == 2
+
+
+def test_a_table_of_another_embedder_is_refused_in_words(event: Path, tmp_path: Path) -> None:
+    table.write(table_of({"/a.jpg": 1, "/b.jpg": 1}, dim=128), tmp_path / "other.pkl")
+    done = here("search", "-e", tmp_path / "other.pkl", "-r", event / "refs", "--pack", "opencv")
+    assert (done.code, "another model" in done.err) == (1, True)
+    profiles.write(profile("Anna", unit(2, DIM)), tmp_path / "a.profile")
+    done = here("search", "-e", event / "event.pkl", "--profile", tmp_path / "a.profile")
+    assert (done.code, "different models" in done.err) == (1, True)
+
+
+def test_a_profile_never_leads_out_of_the_folder(event: Path, tmp_path: Path) -> None:
+    made = table.read(event / "event.pkl")
+    evil = profiles.Profile("../evil", np.array(made.embeddings[:1]), [], made.stamp)
+    profiles.write(evil, tmp_path / "a.profile")
+    done = here(
+        "search", "-e", event / "event.pkl", "--profile", tmp_path / "a.profile", "-o", tmp_path / "out"
+    )
+    assert (done.code, "cannot be the name of a folder" in done.err) == (2, True)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["a.profile"]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        (),
+        ("-r", "nowhere"),
+        ("--from-person", "A"),
+        ("--profile", "x", "--name", "A"),
+        ("-r", ".", "--threshold", "nan"),
+        ("-r", ".", "--false-matches", "1"),
+    ],
+)
+def test_wrong_calls_are_told_in_a_line(event: Path, words: tuple[str, ...]) -> None:
+    assert here("search", "-e", event / "event.pkl", *words).code == 2
