@@ -56,9 +56,9 @@ def crowd_of(cosines: Float32) -> Crowd:
     """The crowd among (n,) `cosines` of one profile to all faces, the person's own among them.
 
     The spread is the larger one of both sides of the median, so that a heavy right side is not taken for
-    matches; on the right only as far as the quartile: a brother who is on every sixth picture is no part of it.
-    It begins below what any crowd reaches, which leaves most faces of the person out even where the collection
-    is mostly theirs.
+    matches; on the right only as far as the quartile: a brother who is on every sixth picture stays out.
+    It begins below what any crowd reaches, which leaves most faces of the person out even where the
+    collection is mostly theirs.
     """
     ordered = np.sort(np.asarray(cosines, np.float64))
     kept = int(np.searchsorted(ordered, _START))
