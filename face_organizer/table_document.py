@@ -28,7 +28,7 @@ def to_document(table: FaceTable) -> dict[str, Any]:
         "image_paths": table.face_paths(),
         "no_face_count": table.total_files - table.outcome_counts()[Outcome.FACES.label],
         "total_images": table.total_files,
-        "faces": {s.name: getattr(table.faces, s.name) for s in Faces.specs()},
+        "faces": {s.name: _plain(getattr(table.faces, s.name)) for s in Faces.specs()},
         "files": {s.name: _plain(getattr(table.files, s.name)) for s in Files.specs()},
         "stamp": dataclasses.asdict(table.stamp) if table.stamp else None,
     }

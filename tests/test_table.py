@@ -27,7 +27,9 @@ from face_organizer.errors import SpaceMismatchError, TableError
 from face_organizer.types import Faces, FaceTable, Files, Outcome
 
 FORMS = ("faces.pkl", "large.faces")
-FOLDER_FILES = 2 + len(Faces.specs()) + len(Files.specs())  # embeddings, meta.json, a file a column
+_SPECS = (*Faces.specs(), *Files.specs())
+FOLDER_FILES = 2 + len(_SPECS) + sum("text" in s.metadata for s in _SPECS)
+"""`embeddings`, `meta.json`, a file a column, and one more for the ends of texts."""
 SAMPLE = dict.fromkeys(WEIRD_PATHS, 1) | {"/photos/two.jpg": 2, "/photos/none.jpg": 0}
 
 
