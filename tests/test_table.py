@@ -450,7 +450,7 @@ def test_vectors_of_a_folder_are_memory_mapped_and_those_of_a_pickle_are_its_byt
     table.write(table_of(SAMPLE), tmp_path / "large.faces")
     table.write(table_of(SAMPLE), tmp_path / "faces.pkl")
     mapped, pickled = (table.read(tmp_path / name).embeddings for name in ("large.faces", "faces.pkl"))
-    assert isinstance(mapped, np.memmap)
+    assert isinstance(mapped, np.memmap) or isinstance(mapped.base, np.memmap)
     assert not pickled.flags.owndata
     assert not mapped.flags.writeable
     assert not pickled.flags.writeable
