@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 
+from face_organizer import png
 from face_organizer.errors import ImageError
 from face_organizer.types import Image, Outcome
 
@@ -108,21 +109,22 @@ class Source:
     ) -> None:
         self.data = data
         self.content = content_of(data)
-        self._picture = _open(data)
-        width, height = self._picture.size
+        self._png = png.plain(data)
+        self._picture: Any = None if self._png else _open(data)
+        width, height = (self._png.width, self._png.height) if self._png else self._picture.size
         if width * height > max_pixels:
             limit = f"the limit is {max_pixels / 1e6:.0f} (--max-megapixels)"
             megapixels = f"{width * height / 1e6:.0f} megapixels, {limit}"
             raise ImageError(Outcome.UNSUPPORTED, f"{width} x {height}: {megapixels}")
-        if self._picture.format == "PNG":
-            with _told(
-                width, height
-            ):  # EXIF may stand behind the pixels: `getexif` loads them, and hides damage
+        kind = self._picture.format if self._picture else ""
+        if kind == "PNG":
+            # EXIF may stand behind the pixels: `getexif` loads them, and hides damage
+            with _told(width, height):
                 self._picture.load()
         # Pillow gives a TIFF's size as it will be turned, every other picture's as it lies.
-        turned = self._picture.format != "TIFF" and _orientation(self._picture) >= 5
+        turned = kind not in ("", "TIFF") and _orientation(self._picture) >= 5
         self.width, self.height = (height, width) if turned else (width, height)
-        self._jpeg = self._picture.format in ("JPEG", "MPO") and self._picture.mode in ("L", "RGB")
+        self._jpeg = kind in ("JPEG", "MPO") and self._picture.mode in ("L", "RGB")
         self._largest = math.inf if max_side is None else float(max_side)
         self._enhance = enhance
         self._pixels: Image | None = None
@@ -145,7 +147,10 @@ class Source:
         with _told(self.width, self.height):
             pixels = _decode_jpeg(self.data, reduction) if self._jpeg else None
             if pixels is None:
-                pixels = _shrunk(_decode_pillow(self._picture), reduction)
+                whole = self._png.pixels() if self._png else None
+                if whole is None:
+                    whole = _decode_pillow(self._picture or _open(self.data))
+                pixels = _shrunk(whole, reduction)
             return _evenly_lit(pixels) if self._enhance else pixels
 
 

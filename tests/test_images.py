@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from shell import CANNOT_DROP, ROOT, apart, python
 
+from face_organizer import images, png
 from face_organizer.errors import ImageError, UsageError
 from face_organizer.files import printable
 from face_organizer.images import Source, read
@@ -453,3 +454,84 @@ def test_nothing_of_libjpeg_reaches_the_terminal_and_nothing_of_ours_is_lost(tmp
     before, _, after = done.err.partition("--\n")
     assert "JPEG" in before, "the file is meant to make libjpeg speak"
     assert sorted(after.splitlines()) == ["a crash of a library", "after", "end", "ours"]
+
+
+# --- the fast way of plain PNGs
+
+
+def rows_filtered(pixels: NDArray[np.uint8], filters: list[int]) -> bytes:
+    """The lines of a PNG of RGB `pixels`, each with its filter, uncompressed."""
+    lines = []
+    for row, kind in zip(pixels, filters, strict=True):
+        before = np.zeros_like(row)
+        before[1:] = row[:-1]
+        lines.append(bytes([kind]) + (row - before if kind else row).tobytes())
+    return b"".join(lines)
+
+
+def png_of(raw: bytes, width: int, height: int, *, split: int = 1, extra: bytes = b"") -> bytes:
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return len(data).to_bytes(4, "big") + kind + data + zlib.crc32(kind + data).to_bytes(4, "big")
+
+    head = width.to_bytes(4, "big") + height.to_bytes(4, "big") + b"\x08\x02\x00\x00\x00"
+    packed = zlib.compress(raw)
+    step = -(-len(packed) // split)
+    parts = b"".join(chunk(b"IDAT", packed[i : i + step]) for i in range(0, len(packed), step))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + extra + parts + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("split", [1, 3])
+@pytest.mark.parametrize("filters", [[0] * 9, [1] * 9, [0, 1] * 4 + [0]])
+def test_a_plain_png_is_what_pillow_makes_of_it(filters: list[int], split: int) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+    data = png_of(rows_filtered(pixels, filters), 14, 9, split=split)
+    found = png.plain(data)
+    assert found is not None
+    assert np.array_equal(found.pixels(), pixels)
+    assert np.array_equal(
+        images.Source(data).pixels()[0], np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    )
+
+
+def test_other_pngs_are_left_to_pillow() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (9, 14, 3), dtype=np.uint8)
+    picture = Image.fromarray(pixels)
+    kinds: list[dict[str, Any]] = [{"mode": m} for m in ("L", "P", "RGBA", "1", "I;16")]
+    kinds += [{"mode": "RGB", "exif": b"Exif\0\0MM\0*\0\0\0\x08\0\x01\x01\x12\0\3\0\0\0\1\0\6\0\0\0\0\0\0"}]
+    for kind in kinds:
+        buffer = io.BytesIO()
+        mode = kind.pop("mode")
+        (Image.fromarray(pixels[..., 0].astype(np.uint16)) if mode == "I;16" else picture.convert(mode)).save(
+            buffer, "PNG", **kind
+        )
+        assert png.plain(buffer.getvalue()) is None
+    paeth = io.BytesIO()
+    Image.fromarray(np.add.outer(np.arange(60), np.arange(90)).astype(np.uint8)).convert("RGB").save(
+        paeth, "PNG"
+    )
+    found = png.plain(paeth.getvalue())
+    assert found is not None
+    assert found.pixels() is None
+    assert images.Source(paeth.getvalue()).pixels()[0].shape == (60, 90, 3)
+
+
+def test_a_damaged_plain_png_is_unreadable() -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (40, 50, 3), dtype=np.uint8)
+    raw = rows_filtered(pixels, [1] * 40)
+    data = png_of(raw, 50, 40)
+    end = len(data) - 12
+    hostile = [
+        data[: end // 2] + b"\x00" + data[end // 2 + 1 :],
+        png_of(raw[:-10], 50, 40),
+        png_of(raw + b"\x00" * 10_000_000, 50, 40),
+        png_of(raw, 50, 41),
+        png_of(raw, 50, 39),
+        data[: end - 30] + data[-12:],
+    ]
+    for one in hostile:
+        with pytest.raises(ImageError, match="damaged") as failed:
+            images.Source(one).pixels()
+        assert failed.value.outcome is Outcome.UNREADABLE
+    cut_off = data[: len(data) // 2]
+    with pytest.raises(ImageError):
+        images.Source(cut_off).pixels()

@@ -16,7 +16,7 @@ PACKAGE = "face_organizer"
 FLOORS = (
     "__init__ columns errors types",
     "align faceswap files download graph_cache graphs half_precision images listing packs"
-    " pickle_machine pickled_arrays resources roles runtime safe_pickle shards table table_document"
+    " pickle_machine pickled_arrays png resources roles runtime safe_pickle shards table table_document"
     " table_folder unpack",
     "cluster crops detect embed metrics quality thumbnails",
     "engine extract picture rows",
