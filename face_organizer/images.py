@@ -110,13 +110,16 @@ class Source:
         self.data = data
         self.content = content_of(data)
         self._png = png.plain(data)
-        self._picture: Any = None if self._png else _open(data)
-        width, height = (self._png.width, self._png.height) if self._png else self._picture.size
+        self._picture: Any = None
+        if self._png:
+            width, height, kind = self._png.width, self._png.height, ""
+        else:
+            self._picture = _open(data)
+            width, height, kind = *self._picture.size, self._picture.format
         if width * height > max_pixels:
             limit = f"the limit is {max_pixels / 1e6:.0f} (--max-megapixels)"
             megapixels = f"{width * height / 1e6:.0f} megapixels, {limit}"
             raise ImageError(Outcome.UNSUPPORTED, f"{width} x {height}: {megapixels}")
-        kind = self._picture.format if self._picture else ""
         if kind == "PNG":
             # EXIF may stand behind the pixels: `getexif` loads them, and hides damage
             with _told(width, height):
