@@ -5,26 +5,27 @@
 #   DOCKER_FLAGS="..."     passed on to docker build and run, such as --network host behind a proxy on this machine
 
 PYTHON ?= python3
-PROFILE := $(or $(filter-out dev tools,$(basename $(notdir $(wildcard .venv/locks/*.txt)))),cpu)
+VENV = .venv
+PROFILE := $(or $(filter-out dev tools,$(basename $(notdir $(wildcard $(VENV)/locks/*.txt)))),cpu)
 
 .DEFAULT_GOAL = help
-.PHONY: help setup demo test test-container bench lint format docs locks image wheels clean
+.PHONY: help setup demo test test-tf test-container bench lint format docs locks image wheels clean
 .DELETE_ON_ERROR:
 .NOTPARALLEL:
 
-run = .venv/bin/python -m
+run = $(VENV)/bin/python -m
 pip = $(run) pip --quiet --quiet --disable-pip-version-check --no-input install --no-deps
 install = $(pip) --require-hashes --only-binary :all: -r
 
 # A copy of each lock that was installed stands in the venv: what is there is known, and where only the time
 # of a lock changed (as git does), nothing is installed again.
-base = .venv/locks/$(PROFILE).txt
-package = .venv/locks/pyproject.toml
-dev = .venv/locks/dev.txt
-tools = .venv/locks/tools.txt
+base = $(VENV)/locks/$(PROFILE).txt
+package = $(VENV)/locks/pyproject.toml
+dev = $(VENV)/locks/dev.txt
+tools = $(VENV)/locks/tools.txt
 
 help: ## list what there is to do
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' Makefile
 
 setup: $(package) ## install face-organizer and what it needs into .venv, from locks/cpu.txt (or PROFILE=...)
 
@@ -34,15 +35,19 @@ demo: $(package) ## sort a few faces that come with the packages: no pictures, m
 test: $(package) $(dev) ## run the tests (PYTEST_ARGS="-k table" for some of them)
 	$(run) pytest $(PYTEST_ARGS)
 
+# TensorFlow stays out of .venv: 1.4 GB, and ten seconds whenever it is loaded.
+test-tf: ## run the tests that need TensorFlow and DeepFace, in .venv-tf
+	@$(MAKE) --no-print-directory test VENV=.venv-tf PROFILE=cpu-tf PYTEST_ARGS="-m tensorflow $(PYTEST_ARGS)"
+
 test-container: $(package) $(dev) ## build the cpu image and run the original flows in it; needs a Docker engine
 	DOCKER_FLAGS="$(DOCKER_FLAGS)" $(run) pytest -m container tests/container $(PYTEST_ARGS)
 
 bench: $(package) $(dev) ## measure everything in benchmarks/README.md, an hour or so; needs the photos of ../shared
-	@: > .venv/results.jsonl
-	@set -e; for name in speed finding faceswap resume separation startup kill search; do \
-	  echo "benchmarks/$$name.py" >&2; .venv/bin/python benchmarks/$$name.py >> .venv/results.jsonl; done
-	mv .venv/results.jsonl benchmarks/results.jsonl
-	.venv/bin/python benchmarks/plot.py
+	@: > $(VENV)/results.jsonl
+	@set -e; for name in speed finding faceswap resume separation gender startup kill search; do \
+	  echo "benchmarks/$$name.py" >&2; $(VENV)/bin/python benchmarks/$$name.py >> $(VENV)/results.jsonl; done
+	mv $(VENV)/results.jsonl benchmarks/results.jsonl
+	$(VENV)/bin/python benchmarks/plot.py
 
 lint: $(package) $(dev) ## check style, formatting and types
 	$(run) ruff check .
@@ -55,11 +60,11 @@ format: $(dev) ## put the code into its format and mend what can be mended
 
 docs: $(package) ## write docs/cli.md from the command line itself
 	@mkdir -p docs
-	$(run) face_organizer.cli.reference > .venv/cli.md
-	mv .venv/cli.md docs/cli.md
+	$(run) face_organizer.cli.reference > $(VENV)/cli.md
+	mv $(VENV)/cli.md docs/cli.md
 
 locks: $(tools) ## make constraints.txt and locks/ from pyproject.toml (UPGRADE=1: newest versions)
-	.venv/bin/python locks/generate.py $(if $(UPGRADE),--upgrade)
+	$(VENV)/bin/python locks/generate.py $(if $(UPGRADE),--upgrade)
 
 image: ## build the container image of PROFILE (gpu, gpu-pascal, cpu or cpu-tf) as face-organizer:PROFILE
 	docker build $(DOCKER_FLAGS) --build-arg PROFILE=$(PROFILE) --build-arg UID=$$(id -u | sed 's/^0$$/1000/') \
@@ -71,18 +76,18 @@ wheels: ## fill packages/ with all that `make image` of PROFILE needs, for a bui
 	  -v "$(CURDIR)/scripts:/scripts:ro" debian:bookworm-slim /scripts/fetch-packages.sh $(PROFILE) $$(id -u):$$(id -g)
 
 clean: ## remove .venv and everything else that was made here
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-tf .mypy_cache .ruff_cache .pytest_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 # A changed lock or another profile means a new venv: packages that left a lock would otherwise stay, and
 # two profiles in one venv overwrite each other's ONNX Runtime.
 $(base): locks/$(PROFILE).txt
-	@if cmp -s $< $@ && .venv/bin/python -c '' 2>/dev/null; then touch $@; else \
+	@if cmp -s $< $@ && $(VENV)/bin/python -c '' 2>/dev/null; then touch $@; else \
 	  $(check) && \
-	  echo "Installing locks/$(PROFILE).txt into .venv ($(size)) ..." && \
-	  rm -rf .venv && "$(PYTHON)" -m venv .venv && \
+	  echo "Installing locks/$(PROFILE).txt into $(VENV) ($(size)) ..." && \
+	  rm -rf $(VENV) && "$(PYTHON)" -m venv $(VENV) && \
 	  $(install) $< && \
-	  mkdir -p .venv/locks && cp $< $@; \
+	  mkdir -p $(VENV)/locks && cp $< $@; \
 	fi
 
 $(package): pyproject.toml $(base)
@@ -90,7 +95,7 @@ $(package): pyproject.toml $(base)
 	@cp $< $@
 
 $(dev): locks/dev.txt $(base)
-	@cmp -s $< $@ || { echo "Installing locks/dev.txt into .venv (0.2 GB) ..." && $(install) $<; }
+	@cmp -s $< $@ || { echo "Installing locks/dev.txt into $(VENV) (0.2 GB) ..." && $(install) $<; }
 	@cp $< $@
 
 $(tools): locks/tools.txt $(base)

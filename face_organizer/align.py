@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 from numpy.typing import NDArray
 
 from face_organizer.types import Float32, Image
+
+if TYPE_CHECKING:
+    from face_organizer.images import Source
 
 SIZE = 112
 """Side of a chip in pixels."""
@@ -36,13 +41,16 @@ def usable(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
     return good
 
 
-def estimate(landmarks: NDArray[np.floating], size: int = SIZE) -> Float32:
+def estimate(
+    landmarks: NDArray[np.floating], size: int = SIZE, *, template: Float32 | None = None
+) -> Float32:
     """Similarity transforms (turn, scale, shift; no mirror) that bring landmarks nearest to the template.
 
     `landmarks` is (n, 5, 2) in source pixels; the result (n, 2, 3) float32 maps source pixels to pixels of a
-    `size`×`size` chip. The least-squares optimum in closed form: S. Umeyama, "Least-squares estimation of
-    transformation parameters between two point patterns", PAMI 1991, which in the plane, without mirrors,
-    is a regression in one complex number. Equals insightface's `estimate_norm`.
+    `size`×`size` chip, or of the chip that another (5, 2) `template` is for. The least-squares optimum in
+    closed form: S. Umeyama, "Least-squares estimation of transformation parameters between two point
+    patterns", PAMI 1991, which in the plane, without mirrors, is a regression in one complex number. Equals
+    insightface's `estimate_norm`.
 
     ValueError where rows are not `usable` (it names them): filter first where landmarks come from outside.
     """
@@ -53,7 +61,7 @@ def estimate(landmarks: NDArray[np.floating], size: int = SIZE) -> Float32:
         raise ValueError(
             f"landmarks of faces {bad[:5].tolist()} cannot be aligned: not finite, or all in one place"
         )
-    turn, shift, _ = _fit(landmarks, TEMPLATE * np.float32(size / SIZE))
+    turn, shift, _ = _fit(landmarks, TEMPLATE * np.float32(size / SIZE) if template is None else template)
     matrix = np.empty((len(landmarks), 2, 3), np.float32)
     matrix[:, 0] = np.stack([turn.real, -turn.imag, shift.real], axis=1)
     matrix[:, 1] = np.stack([turn.imag, turn.real, shift.imag], axis=1)
@@ -120,6 +128,14 @@ def warp(image: Image, matrix: Float32, size: int = SIZE) -> Image:
         image, matrix = _part(image, matrix, size)
     chip: Image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[assignment]
     return chip
+
+
+def cut(source: Source, matrix: Float32, size: int = SIZE) -> Image:
+    """The chip of `source` under one `matrix`, from pixels shrunk no further than the chip itself shrinks
+    them: a small face comes from the whole picture. Raises `ImageError`."""
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    pixels, reduction = source.pixels(max(source.width, source.height) * scale)
+    return warp(pixels, for_reduced(matrix, reduction), size)
 
 
 def _part(image: Image, matrix: Float32, size: int) -> tuple[Image, Float32]:

@@ -7,10 +7,11 @@ networks on its own chunk, so that one decodes while another computes.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
+from typing import TypeVar
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def extract(
     chunks = [paths[i : i + CHUNK_FILES] for i in range(0, len(paths), CHUNK_FILES)]
     done: list[Chunk] = []
     run = Run()
-    for chunk in _in_order(chunks, lambda c: extract_chunk(c, engine, options, crops), lanes):
+    for chunk in in_order(chunks, lambda c: extract_chunk(c, engine, options, crops), lanes):
         done.append(chunk)
         run.add(chunk.run)
         on_chunk(chunk)
@@ -65,16 +66,18 @@ def extract(
     return table_of(done, stamp), run
 
 
-def _in_order(
-    chunks: Sequence[Sequence[str]], work: Callable[[Sequence[str]], Chunk], lanes: int
-) -> Iterator[Chunk]:
-    """`work` on every chunk in `lanes` threads, results in order; few wait at a time, so that memory is
+_Item = TypeVar("_Item")
+_Result = TypeVar("_Result")
+
+
+def in_order(items: Iterable[_Item], work: Callable[[_Item], _Result], lanes: int) -> Iterator[_Result]:
+    """`work` on every item in `lanes` threads, results in order; few wait at a time, so that memory is
     bounded."""
-    waiting: deque[Future[Chunk]] = deque()
+    waiting: deque[Future[_Result]] = deque()
     with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
         try:
-            for chunk in chunks:
-                waiting.append(pool.submit(work, chunk))
+            for item in items:
+                waiting.append(pool.submit(work, item))
                 if len(waiting) > 2 * lanes:
                     yield waiting.popleft().result()
             while waiting:
@@ -192,9 +195,7 @@ def _chips(picture: Picture, matrices: Sequence[Float32]) -> list[Image]:
     try:
         for matrix in matrices:
             assert picture.source is not None
-            scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-            pixels, reduction = picture.source.pixels(max(picture.width, picture.height) * scale)
-            chips.append(align.warp(pixels, align.for_reduced(matrix, reduction)))
+            chips.append(align.cut(picture.source, matrix))
     except ImageError as error:
         picture.fails(error)
         return []

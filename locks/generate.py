@@ -46,7 +46,8 @@ def compile_requirements(
         if kept.exists():
             shutil.copyfile(kept, output)
         # A marker that never holds is how a dependency is taken out.
-        overrides.write_text("".join(f"{name} ; python_version < '3'\n" for name in without))
+        taken_out = [f"{name} ; python_version < '3'" for name in without]
+        overrides.write_text("".join(f"{line}\n" for line in [*taken_out, *SETTINGS["overrides"]]))
         bounds.write_text(constraints)
         command = [sys.executable, "-m", "uv", "pip", "compile", "--quiet", "--no-config", "--universal"]
         command += ["--python-version", PYPROJECT["project"]["requires-python"].removeprefix(">=")]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,15 @@ import pytest
 from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip, by name, what needs TensorFlow where it is not installed."""
+    if importlib.util.find_spec("tensorflow") is None:
+        skip = pytest.mark.skip(reason="needs TensorFlow: `make test-tf`")
+        for item in items:
+            if item.get_closest_marker("tensorflow"):
+                item.add_marker(skip)
 
 
 @pytest.fixture(scope="session")

@@ -186,7 +186,7 @@ def test_the_halved_files_are_half_as_large_and_cached(shared: Path, tmp_path: P
     written = path.stat().st_mtime_ns
     assert prepared(role.path, "embed-half", tmp_path) == path
     assert path.stat().st_mtime_ns == written
-    assert set(RECIPES) == {"fold", "embed", "detect", "fold-half", "embed-half", "detect-half"}
+    assert set(RECIPES) == {"fold", "embed", "detect", "fold-half", "embed-half", "detect-half", "judge"}
 
 
 def small(nodes: list[Any], tensors: list[Any], opset: int = 17) -> onnx.ModelProto:

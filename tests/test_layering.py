@@ -20,8 +20,8 @@ FLOORS = (
     " table_folder unpack",
     "cluster crops detect embed metrics quality thumbnails",
     "engine extract picture rows",
-    "assignments dividing doctor embedding evaluation gallery jobs organize"
-    " overview search sheets stability worker",
+    "assignments dividing doctor embedding evaluation gallery gender jobs organize overview search"
+    " sheets stability worker",
     "cli",
     "__main__ demo",
 )
@@ -106,8 +106,9 @@ def loaded_after(code: str) -> set[str]:
         "from face_organizer.cli import group, run; run(group, ['--help'])",
         "from face_organizer.cli import group, run; run(group, ['embed', '--help'])",
         "from face_organizer.cli import group, run; run(group, ['cluster', '--help'])",
+        "from face_organizer.cli import group, run; run(group, ['gender', '--help'])",
     ],
-    ids=["import", "help", "embed-help", "cluster-help"],
+    ids=["import", "help", "embed-help", "cluster-help", "gender-help"],
 )
 def test_nothing_heavy_is_loaded_to_answer_help(code: str) -> None:
     loaded = loaded_after(code)

@@ -60,6 +60,9 @@ def test_blocks_run_in_order(desk: Path) -> None:
         1 for f in (desk / "input").rglob("*.jpg")
     )
     assert not (desk / "event_people").exists(), "undo left its folder behind"
+    in_table = [f for year in (2017, 2008, 2019) for f in (desk / "input" / str(year)).glob("*.jpg")]
+    assert len(list((desk / "men").glob("*.jpg"))) > 0.9 * len(in_table), "all three are men"
+    assert (desk / "faces_female" / "2019" / "gender.csv").is_file()
     assert (desk / "faces.faces" / "meta.json").is_file()
 
 

@@ -36,6 +36,10 @@ COMMANDS = {
         "face_organizer.cli.leftovers:leftovers",
         "The photos in which a search found nobody.",
     ),
+    "gender": (
+        "face_organizer.cli.gender:gender",
+        "Pick the pictures of women, or of men, into a folder.",
+    ),
     "undo": ("face_organizer.cli.undo:undo", "Remove the copies that cluster made."),
     "convert": ("face_organizer.cli.convert:convert", "Turn a table from a pickle into a folder and back."),
     "doctor": ("face_organizer.cli.doctor:doctor", "Look over this installation, and say what mends it."),

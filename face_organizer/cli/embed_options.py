@@ -53,6 +53,23 @@ def cuda_of(options: dict[str, Any]) -> CudaOptions:
     )
 
 
+WORKERS = click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Threads that read and compute, for each device.  [default: by cores and free memory]",
+)
+RECURSIVE = click.option(
+    "--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."
+)
+EXCLUDE = click.option(
+    "--exclude",
+    multiple=True,
+    metavar="PATTERN...",
+    help="Leave out names or paths below the input that match, such as '*_mask.png'.",
+)
+"""Options that other commands have as well."""
+
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
         "-i",
@@ -70,12 +87,7 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         type=FOLDER_OR_FILE,
         help="Table to write: NAME.pkl, or a folder NAME.faces for large collections.",
     ),
-    click.option(
-        "-w",
-        "--workers",
-        type=click.IntRange(1, 256),
-        help="Threads that read and compute, for each device.  [default: by cores and free memory]",
-    ),
+    WORKERS,
     click.option("--pack", default="auto", show_default=True, help="Model pack: a name, a folder, or auto."),
     click.option(
         "--device",
@@ -171,13 +183,8 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         show_default=True,
         help="Larger pictures are not decoded.",
     ),
-    click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
-    click.option(
-        "--exclude",
-        multiple=True,
-        metavar="PATTERN...",
-        help="Leave out names or paths below the input that match, such as '*_mask.png'.",
-    ),
+    RECURSIVE,
+    EXCLUDE,
     click.option(
         "--offset",
         type=click.IntRange(0),

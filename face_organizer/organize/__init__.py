@@ -7,7 +7,7 @@ taken back by `undo`, which touches only what is still exactly what the plan mad
 """
 
 from face_organizer.organize.applying import Applied, Undone, apply, room_needed, undo
-from face_organizer.organize.journal import MODES, Move, renamed
+from face_organizer.organize.journal import MODES, Move, moved, renamed
 from face_organizer.organize.planning import Missing, Plan, plan
 
 WHY_KEPT = "changed since it was made, or what it was made from is gone or replaced"
@@ -22,6 +22,7 @@ __all__ = [
     "Plan",
     "Undone",
     "apply",
+    "moved",
     "plan",
     "renamed",
     "room_needed",

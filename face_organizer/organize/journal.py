@@ -103,6 +103,11 @@ def renamed(output: Path) -> dict[str, str]:
     return _renamed(_load(output).moves, output)
 
 
+def moved(output: Path) -> list[str]:
+    """Where the pictures lay that the plan in `output` has moved away, sorted."""
+    return sorted((s for s in read(output).homes if not os.path.lexists(s)), key=os.fsencode)
+
+
 def _load(output: Path) -> Journal:
     path = output / MARKER / _PLAN
     results: list[str] = []

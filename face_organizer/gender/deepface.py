@@ -1,0 +1,87 @@
+"""DeepFace's Gender network, and its Age, Emotion and Race where asked for, on batches of crops.
+
+`DeepFace.analyze` takes pictures one by one; here each network's own `predict` gets lists of faces. DeepFace
+runs in a process of its own (`deepface_child`): importing it makes folders, silences warnings and loads
+TensorFlow, which would share a GPU with ONNX Runtime.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from face_organizer.gender import Judged, ModelMissingError, chips
+from face_organizer.gender.deepface_child import BATCH, Setup
+from face_organizer.gender.deepface_process import Process, engine, weights_folder
+from face_organizer.graph_cache import sha256_file
+from face_organizer.images import Source
+from face_organizer.runtime import Device
+from face_organizer.types import Faces, Image
+
+SIZE = 224
+FILES = {
+    "Gender": "gender_model_weights",
+    "Age": "age_model_weights",
+    "Emotion": "facial_expression_model_weights",
+    "Race": "race_model_single_batch",
+}
+"""Names of the weights of deepface 0.0.103, before the engine's ending."""
+ENDINGS = {"tensorflow": ".h5", "onnx": ".onnx"}
+EMOTIONS = ("angry", "disgust", "fear", "happy", "sad", "surprise", "neutral")
+RACES = ("asian", "indian", "black", "white", "middle eastern", "latino hispanic")
+"""The order of the outputs, that of Gender being Woman, Man. Source: deepface, `DemographyUtils.py`."""
+
+
+class DeepFace:
+    """A `GenderModel`. Methods may be called from several threads; the network gets one batch at a time."""
+
+    name = "deepface"
+    licence = "DeepFace: MIT; its weights descend from VGG-Face's, whose terms apply"
+    at_once = BATCH
+    min_confidence = 0.9
+
+    def __init__(self, device: Device, attributes: bool = False) -> None:
+        chosen, folder = engine(), weights_folder()
+        files = {name: folder / (stem + ENDINGS[chosen]) for name, stem in FILES.items()}
+        gender = files["Gender"]
+        if not gender.is_file():
+            raise ModelMissingError(
+                f"DeepFace's gender weights are not in {folder}: put {gender.name} (537 MB, release v1.0 of "
+                "serengil/deepface_models) there, or set DEEPFACE_HOME to the folder that holds "
+                ".deepface/weights"
+            )
+        names = [n for n, file in files.items() if n == "Gender" or (attributes and file.is_file())]
+        self.description = f"DeepFace's networks {', '.join(names)} on {chosen} in {folder}"
+        hashes = " ".join(f"{name} {sha256_file(files[name])}" for name in names)
+        self.identity = f"{hashes} box, eyes level, {SIZE}"
+        self.process = Process(Setup(chosen, str(device), tuple(names)))
+
+    def crop(self, source: Source, faces: Faces) -> Image:
+        """See `GenderModel.crop`. What lies outside the box is black, as DeepFace's letterbox has it."""
+        crops = chips.cut(source, chips.deepface(faces, SIZE), SIZE)
+        sides = faces.box[:, 2:] - faces.box[:, :2]
+        kept = (sides / sides.max(axis=1, keepdims=True) * SIZE).astype(int)
+        for crop, (width, height) in zip(crops, kept, strict=True):
+            left, top = (SIZE - width) // 2, (SIZE - height) // 2
+            crop[:top], crop[top + height :], crop[:, :left], crop[:, left + width :] = 0, 0, 0, 0
+        return crops
+
+    def judge(self, crops: Image) -> Judged:
+        """See `GenderModel.judge`."""
+        batches = [crops[i : i + BATCH] for i in range(0, len(crops), BATCH)]
+        return Judged.concatenate([_judged(self.process.ask(batch), len(batch)) for batch in batches])
+
+    def close(self) -> None:
+        """See `GenderModel.close`."""
+        self.process.close()
+
+
+def _judged(answers: dict[str, Any], count: int) -> Judged:
+    known: dict[str, Any] = {"woman": answers["Gender"][:, 0].astype(np.float32)}
+    if "Age" in answers:
+        known["age"] = answers["Age"][:, 0].astype(np.float32)
+    for name, column, words in (("Emotion", "emotion", EMOTIONS), ("Race", "race", RACES)):
+        if name in answers:
+            known[column] = [words[i] for i in answers[name].argmax(axis=1)]
+    return Judged.empty(count, **known)
