@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from face_organizer.types import Float32, Image
 
 if TYPE_CHECKING:
-    from face_organizer.images import Source
+    from face_organizer.images import Shrinkable
 
 SIZE = 112
 """Side of a chip in pixels."""
@@ -130,7 +130,7 @@ def warp(image: Image, matrix: Float32, size: int = SIZE) -> Image:
     return chip
 
 
-def cut(source: Source, matrix: Float32, size: int = SIZE) -> Image:
+def cut(source: Shrinkable, matrix: Float32, size: int = SIZE) -> Image:
     """The chip of `source` under one `matrix`, from pixels shrunk no further than the chip itself shrinks
     them: a small face comes from the whole picture. Raises `ImageError`."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))

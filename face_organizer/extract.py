@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from face_organizer import align, quality
+from face_organizer import align, images, quality
 from face_organizer.crops import Crops
 from face_organizer.detect import Detector, finder
 from face_organizer.embed import Embedder
@@ -23,6 +23,9 @@ from face_organizer.errors import ImageError
 from face_organizer.picture import ExtractOptions, Picture, Run, read
 from face_organizer.rows import Chunk, chunk_of, table_of
 from face_organizer.types import FaceTable, Float32, Image, Outcome, Stamp
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 CHUNK_FILES = 16
 CHUNK_PIXELS = 64_000_000  # pixels of the pictures that one lane holds at a time, about 200 MB
@@ -66,14 +69,10 @@ def extract(
     return table_of(done, stamp), run
 
 
-_Item = TypeVar("_Item")
-_Result = TypeVar("_Result")
-
-
-def in_order(items: Iterable[_Item], work: Callable[[_Item], _Result], lanes: int) -> Iterator[_Result]:
+def in_order(items: Iterable[_In], work: Callable[[_In], _Out], lanes: int) -> Iterator[_Out]:
     """`work` on every item in `lanes` threads, results in order; few wait at a time, so that memory is
     bounded."""
-    waiting: deque[Future[_Result]] = deque()
+    waiting: deque[Future[_Out]] = deque()
     with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
         try:
             for item in items:
@@ -91,9 +90,16 @@ def extract_chunk(
 ) -> Chunk:
     """Read, detect, align and embed the pictures at `paths`, in parts of bounded memory."""
     run = Run()
+    return look(_read_in_parts(paths, options, run), engine, options, crops, run)
+
+
+def look(
+    parts: Iterable[list[Picture]], engine: Engine, options: ExtractOptions, crops: Crops | None, run: Run
+) -> Chunk:
+    """Detect, align and embed pictures that are read, part after part; each lets go of its pixels."""
     pictures: list[Picture] = []
     chips: list[Image] = []
-    for part in _read_in_parts(paths, options, run):
+    for part in parts:
         with run.stage("detect"):
             unknown = [p for p in part if p.source and not (crops and by_header(p, crops, options))]
             detect(unknown, engine.detector, options, run)
@@ -129,7 +135,7 @@ def _read_in_parts(paths: Sequence[str], options: ExtractOptions, run: Run) -> I
 
 def by_header(picture: Picture, crops: Crops, options: ExtractOptions) -> bool:
     """Take the face from the picture's FaceSwap header; False where it has none that can be believed."""
-    assert picture.source is not None
+    assert isinstance(picture.source, images.Source)
     crop = crops.read(picture.path, picture.source)
     picture.header, picture.reason = crop.header, crop.reason
     if crop.found is None:

@@ -101,8 +101,9 @@ def _tile(sorting: Sorting, row: int, name: str, folder: Path, placed: Mapping[t
     source = sorting.table.files.path[sorting.table.faces.file_index[row]]
     path = placed.get((source, name))
     caption = f"{sorting.clustering.similarity[row]:.2f}  {os.path.basename(source)}"
-    landmarks = sorting.table.faces.landmarks[row]
-    return Tile(str(folder / path) if path else source, landmarks, caption)
+    faces = sorting.table.faces
+    time = float(faces.time[row])
+    return Tile(str(folder / path) if path else source, faces.landmarks[row], caption, time)
 
 
 def _sections(person: Person, pictures: Sequence[Image], captions: Sequence[str]) -> list[sheets.Section]:

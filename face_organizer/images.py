@@ -12,6 +12,7 @@ import io
 import math
 import os
 import stat
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from functools import cache
 from typing import Any
@@ -50,23 +51,36 @@ def content_of(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
-def load(path: str) -> bytes:
-    """The bytes of a file. Raises `ImageError` for what cannot be read, with the reason."""
+@contextlib.contextmanager
+def opened(path: str) -> Iterator[io.BufferedReader]:
+    """A regular file that is not empty, open for reading. Raises `ImageError` for what cannot be read, with
+    the reason, inside the block too."""
     try:
         with open(path, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK)) as file:
             status = os.fstat(file.fileno())
             if not stat.S_ISREG(status.st_mode):
                 raise ImageError(Outcome.UNREADABLE, "not a regular file")
-            if status.st_size > _MAX_BYTES:
-                raise ImageError(
-                    Outcome.UNSUPPORTED, f"a file of {status.st_size / 1e9:.1f} GB, the limit is 2"
-                )
-            data = file.read()
+            if not status.st_size:
+                raise ImageError(Outcome.UNREADABLE, "empty file")
+            yield file
     except OSError as error:
         raise ImageError(Outcome.UNREADABLE, (error.strerror or str(error)).lower(), passing=True) from error
-    if not data:
-        raise ImageError(Outcome.UNREADABLE, "empty file")
-    return data
+
+
+def load(path: str) -> bytes:
+    """The bytes of a file. Raises `ImageError`, for one of 2 GB or more too."""
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _MAX_BYTES:
+            raise ImageError(Outcome.UNSUPPORTED, f"a file of {size / 1e9:.1f} GB, the limit is 2")
+        return file.read()
+
+
+def content_of_file(path: str) -> int:
+    """What `content_of` gives for the bytes of a file of any size. Raises `ImageError`."""
+    with opened(path) as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
+    return int.from_bytes(digest.digest(), "big")
 
 
 @cache
@@ -90,13 +104,48 @@ def _open(data: bytes) -> Any:
         raise ImageError(Outcome.UNREADABLE, "not a picture, or damaged at its start") from error
 
 
-class Source:
+class Shrinkable(ABC):
+    """A picture of `width` x `height` pixels that gives them as small as will do, and keeps the largest
+    given. `max_side` shrinks it until its longer side is below twice that; `enhance` lights it evenly, for
+    dark pictures."""
+
+    def __init__(
+        self, width: int, height: int, *, max_side: int | None = None, enhance: bool = False
+    ) -> None:
+        self.width, self.height = width, height
+        self._largest = math.inf if max_side is None else float(max_side)
+        self._enhance = enhance
+        self._pixels: Image | None = None
+        self._reduction = 0
+
+    def pixels(self, longer_side: float = math.inf) -> tuple[Image, float]:
+        """(h, w, 3) RGB uint8 with a longer side of at least `longer_side` or the whole, and the reduction r.
+
+        r is 1, 2, 4 or 8: how much the picture is shrunk. Raises `ImageError` (`unreadable`) for one that is
+        cut off or damaged: half a picture is never passed on as a whole one.
+        """
+        reduction = _reduction(max(self.width, self.height), min(longer_side, self._largest))
+        if self._pixels is None or reduction < self._reduction:
+            with _told(self.width, self.height):
+                pixels = self._decode(reduction)
+                self._pixels, self._reduction = _evenly_lit(pixels) if self._enhance else pixels, reduction
+        return self._pixels, float(self._reduction)
+
+    @abstractmethod
+    def _decode(self, reduction: int) -> Image:
+        """The pixels, shrunk by `reduction`."""
+
+
+class Source(Shrinkable):
     """The bytes of one picture file: their header now, pixels when and as large as they are needed.
 
     `width` and `height` are pixels after EXIF; `content` the first 64 bits of the bytes' BLAKE2b. Raises
     `ImageError` when made: `unsupported` for a picture over `max_pixels`, of which nothing is decoded;
-    `unreadable` for what is no picture. `max_side` shrinks the picture until its longer side is below twice
-    that; `enhance` lights it evenly, for dark pictures.
+    `unreadable` for what is no picture.
+
+    JPEGs are shrunk while they are decoded, which saves most of the time; others are averaged after. Grey
+    becomes three equal channels, 16 bits become 8, alpha is dropped, the first frame of an animation is
+    taken.
     """
 
     def __init__(
@@ -115,7 +164,7 @@ class Source:
             width, height, kind = self._png.width, self._png.height, ""
         else:
             self._picture = _open(data)
-            width, height, kind = *self._picture.size, self._picture.format
+            (width, height), kind = self._picture.size, self._picture.format
         if width * height > max_pixels:
             limit = f"the limit is {max_pixels / 1e6:.0f} (--max-megapixels)"
             megapixels = f"{width * height / 1e6:.0f} megapixels, {limit}"
@@ -126,35 +175,29 @@ class Source:
                 self._picture.load()
         # Pillow gives a TIFF's size as it will be turned, every other picture's as it lies.
         turned = kind not in ("", "TIFF") and _orientation(self._picture) >= 5
-        self.width, self.height = (height, width) if turned else (width, height)
+        size = (height, width) if turned else (width, height)
+        super().__init__(*size, max_side=max_side, enhance=enhance)
         self._jpeg = kind in ("JPEG", "MPO") and self._picture.mode in ("L", "RGB")
-        self._largest = math.inf if max_side is None else float(max_side)
-        self._enhance = enhance
-        self._pixels: Image | None = None
-        self._reduction = 0
-
-    def pixels(self, longer_side: float = math.inf) -> tuple[Image, float]:
-        """(h, w, 3) RGB uint8 with a longer side of at least `longer_side` or the whole, and the reduction r.
-
-        r is 1, 2, 4 or 8: how much the picture is shrunk. JPEGs are shrunk while they are decoded, which
-        saves most of the time; others are averaged after. Grey becomes three equal channels, 16 bits become
-        8, alpha is dropped, the first frame of an animation is taken. Raises `ImageError` (`unreadable`) for
-        one that is cut off or damaged: half a picture is never passed on as a whole one.
-        """
-        reduction = _reduction(max(self.width, self.height), min(longer_side, self._largest))
-        if self._pixels is None or reduction < self._reduction:
-            self._pixels, self._reduction = self._decode(reduction), reduction
-        return self._pixels, float(self._reduction)
 
     def _decode(self, reduction: int) -> Image:
-        with _told(self.width, self.height):
-            pixels = _decode_jpeg(self.data, reduction) if self._jpeg else None
-            if pixels is None:
-                whole = self._png.pixels() if self._png else None
-                if whole is None:
-                    whole = _decode_pillow(self._picture or _open(self.data))
-                pixels = _shrunk(whole, reduction)
-            return _evenly_lit(pixels) if self._enhance else pixels
+        pixels = _decode_jpeg(self.data, reduction) if self._jpeg else None
+        if pixels is None:
+            whole = self._png.pixels() if self._png else None
+            if whole is None:
+                whole = _decode_pillow(self._picture or _open(self.data))
+            pixels = shrunk(whole, reduction)
+        return pixels
+
+
+class Decoded(Shrinkable):
+    """A picture that is decoded already, such as a frame of a video: `image` is (h, w, 3) RGB uint8."""
+
+    def __init__(self, image: Image, *, max_side: int | None = None, enhance: bool = False) -> None:
+        super().__init__(image.shape[1], image.shape[0], max_side=max_side, enhance=enhance)
+        self._image = image
+
+    def _decode(self, reduction: int) -> Image:
+        return shrunk(self._image, reduction)
 
 
 @contextlib.contextmanager
@@ -193,7 +236,8 @@ def _evenly_lit(pixels: Image) -> Image:
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
 
 
-def _shrunk(pixels: Image, reduction: int) -> Image:
+def shrunk(pixels: Image, reduction: int) -> Image:
+    """(h, w, 3) `pixels` averaged over squares of `reduction` x `reduction`."""
     if reduction == 1:
         return pixels
     import cv2

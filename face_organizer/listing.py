@@ -1,4 +1,4 @@
-"""Which pictures there are: folders walked in one order on every machine."""
+"""Which pictures and videos there are: folders walked in one order on every machine."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from pathlib import Path
 from face_organizer.errors import UsageError
 from face_organizer.files import printable
 from face_organizer.images import READABLE_ENDINGS, UNSUPPORTED_ENDINGS, ending
+from face_organizer.video import ENDINGS as VIDEO_ENDINGS
 
 MARKER = ".face-organizer"
 """Name of the folder that every output folder of this program holds; a listing leaves such folders out."""
@@ -19,9 +20,9 @@ MARKER = ".face-organizer"
 
 @dataclass(frozen=True, slots=True)
 class Listing:
-    """The pictures under some folders.
+    """The pictures and videos under some folders.
 
-    `paths` are absolute, each once, sorted by their bytes. `other` counts files that are no pictures by
+    `paths` are absolute, each once, sorted by their bytes. `other` counts files that are neither by
     their ending; `skipped` are output folders of this program; `problems` are folders that could not be
     listed, with the reason.
     """
@@ -80,14 +81,15 @@ class _Walk:
             self.file(path)
 
     def file(self, path: str) -> None:
-        if ending(path) in READABLE_ENDINGS | UNSUPPORTED_ENDINGS:
+        if ending(path) in READABLE_ENDINGS | UNSUPPORTED_ENDINGS | VIDEO_ENDINGS:
             self.paths.add(path)
         else:
             self.other += 1
 
 
 def listing(inputs: Sequence[str | Path], *, recursive: bool = True, exclude: Sequence[str] = ()) -> Listing:
-    """The pictures in `inputs` (folders or single files), sorted, each once however often it is reached.
+    """The pictures and videos in `inputs` (folders or single files), sorted, each once however often it is
+    reached.
 
     Endings are matched without regard to case. Symbolic links are followed, loops end. `exclude` are
     shell patterns (`*_mask.png`, `thumbs`, `2017/*`), matched against the name and the path below the input;

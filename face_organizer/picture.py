@@ -22,7 +22,8 @@ class ExtractOptions:
 
     `det_size` overrides the side of the first canvas, in pixels, a multiple of 32; `turns` allows to look at
     turned pictures; `max_side` shrinks pictures to that longer side first; `enhance` is `none` or `clahe`;
-    `headers` believes FaceSwap headers that the detector confirms.
+    `headers` believes FaceSwap headers that the detector confirms; `fps` frames of each second of a video are
+    looked at.
     """
 
     faces: str = "largest"
@@ -34,6 +35,7 @@ class ExtractOptions:
     max_side: int | None = None
     enhance: str = "none"
     headers: bool = True
+    fps: float = 1.0
 
     @property
     def look(self) -> finder.Look:
@@ -71,10 +73,10 @@ class Run:
 
 @dataclass(slots=True)
 class Picture:
-    """One input file on its way: what is known of it so far."""
+    """One picture, a file or a frame of a video, on its way: what is known of it so far."""
 
     path: str
-    source: images.Source | None = None
+    source: images.Shrinkable | None = None
     width: int = 0
     height: int = 0
     bytes: int = -1

@@ -34,7 +34,8 @@ def chunk_of(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, 
     )
     headers = [p.header for p in with_face]
     frames = [(h.frame_dims or (0, 0)) if h else (0, 0) for h in headers]
-    faces = Faces(
+    faces = Faces.empty(
+        len(found),
         file_index=np.repeat(np.arange(len(pictures), dtype=np.int64), counts),
         face_index=np.concatenate([np.arange(c, dtype=np.int32) for c in counts]),
         box=found.boxes,
@@ -55,10 +56,11 @@ def chunk_of(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, 
         frame_height=np.array([height for height, _ in frames], np.int32),
     )
     run.counts["by FaceSwap header"] += int(np.isnan(found.scores).sum())
-    return Chunk(np.asarray(raw / norm[:, None], np.float32), faces, _files(pictures), run)
+    return Chunk(np.asarray(raw / norm[:, None], np.float32), faces, files_of(pictures), run)
 
 
-def _files(pictures: Sequence[Picture]) -> Files:
+def files_of(pictures: Sequence[Picture]) -> Files:
+    """A row of `Files` each: what became of it."""
     return Files(
         path=[p.path for p in pictures],
         outcome=np.array([p.outcome for p in pictures], np.uint8),

@@ -22,13 +22,13 @@ from typing import Any
 
 import numpy as np
 
-from face_organizer import images, table
+from face_organizer import images, table, video
 from face_organizer.errors import FaceOrganizerError, ImageError, TableError, UsageError
 from face_organizer.files import atomic_write, printable
 from face_organizer.types import FaceTable, Outcome, Stamp
 
 SHARD_FILES = 512
-"""Pictures a shard: what a kill costs at most for each device."""
+"""Pictures a shard: what a kill costs at most for each device. A video is a shard of its own."""
 SHARD_BYTES = 256 << 20
 """Size of a shard's files, in bytes: large photos make small shards."""
 _PLAN, _LOCK = "plan.json", "lock"
@@ -36,7 +36,7 @@ _PLAN, _LOCK = "plan.json", "lock"
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Some consecutive pictures of a plan, looked at together, and the file that their table goes to."""
+    """Some pictures of a plan in order, or one video, and the file that their table goes to."""
 
     number: int
     paths: Sequence[str]
@@ -276,9 +276,14 @@ def _settings(stamp: Stamp) -> dict[str, Any]:
 
 
 def _parts(paths: Sequence[str]) -> Iterator[list[str]]:
+    """Each video alone, since one may take an hour, and first, so that none is left for the end; then the
+    pictures."""
+    yield from ([path] for path in paths if video.is_video(path))
     part: list[str] = []
     size = 0
     for path in paths:
+        if video.is_video(path):
+            continue
         part.append(path)
         with suppress(OSError):  # its outcome will say so
             size += os.stat(path).st_size
@@ -324,7 +329,7 @@ def other_content(made: FaceTable) -> Any:
 
     def differs(path: str, content: int) -> bool:
         try:
-            return content != 0 and images.content_of(images.load(path)) != content
+            return content != 0 and images.content_of_file(path) != content
         except ImageError:
             return True
 

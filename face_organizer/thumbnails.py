@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
-from face_organizer import align, images
+from face_organizer import align, images, video
 from face_organizer.errors import ImageError
 from face_organizer.resources import available_cores
 from face_organizer.types import Float32, Image
@@ -24,11 +25,13 @@ _GREY = 96
 @dataclass(frozen=True, slots=True)
 class Tile:
     """One face to show: the picture's path, its five landmarks (5, 2) in source pixels (NaN where they are
-    not known: then the whole picture is shown), and a line of text below."""
+    not known: then the whole picture is shown), and a line of text below; of a video, the second of its
+    frame."""
 
     path: str
     landmarks: Float32
     caption: str = ""
+    time: float = math.nan
 
 
 def thumbnails(tiles: Sequence[Tile], *, side: int = SIDE) -> Iterator[Image]:
@@ -41,7 +44,7 @@ def thumbnails(tiles: Sequence[Tile], *, side: int = SIDE) -> Iterator[Image]:
 def thumbnail(tile: Tile, side: int = SIDE) -> Image:
     """One face, upright, with its hair and chin."""
     try:
-        source = images.open_source(tile.path)
+        source = _source(tile)
         if align.usable(tile.landmarks[None])[0]:
             return _upright(source, tile.landmarks, side)
         return _whole(source, side)
@@ -49,7 +52,13 @@ def thumbnail(tile: Tile, side: int = SIDE) -> Image:
         return np.full((side, side, 3), _GREY, np.uint8)
 
 
-def _upright(source: images.Source, landmarks: Float32, side: int) -> Image:
+def _source(tile: Tile) -> images.Shrinkable:
+    if video.is_video(tile.path):
+        return images.Decoded(video.frame(tile.path, 0.0 if math.isnan(tile.time) else tile.time))
+    return images.open_source(tile.path)
+
+
+def _upright(source: images.Shrinkable, landmarks: Float32, side: int) -> Image:
     matrix = align.estimate(landmarks[None])[0]
     shorter = min(source.width, source.height)
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0])) * _ROOM * side / align.SIZE
@@ -64,7 +73,7 @@ def _upright(source: images.Source, landmarks: Float32, side: int) -> Image:
     return align.warp(pixels, align.for_reduced(placed, reduction), side)
 
 
-def _whole(source: images.Source, side: int) -> Image:
+def _whole(source: images.Shrinkable, side: int) -> Image:
     import cv2
 
     pixels = source.pixels(side)[0]

@@ -57,9 +57,9 @@ class Faces(Columns):
     """One row a face. Rows are sorted by file and face index."""
 
     file_index: Int64 = column((), "int64")
-    """Row of `Files` that the face is on."""
+    """Row of `Files`, a picture or a video, that the face is on."""
     face_index: NDArray[np.int32] = column((), "int32", 0)
-    """0 for the main face of its file (large and central), 1 for the next."""
+    """0 for the main face of its file (large and central; on a video, seen longest), 1 for the next."""
     box: Float32 = column((4,), "float32", np.nan)
     """x1, y1, x2, y2 in source pixels; NaN where a table from elsewhere does not tell."""
     landmarks: Float32 = column((5, 2), "float32", np.nan)
@@ -92,6 +92,16 @@ class Faces(Columns):
     frame_width: NDArray[np.int32] = column((), "int32", 0)
     """FaceSwap: size of that frame in pixels; 0 where not known."""
     frame_height: NDArray[np.int32] = column((), "int32", 0)
+    time: Float32 = column((), "float32", np.nan)
+    """Video: seconds from its start at which the frame that this row was cut from is shown; NaN on a
+    picture."""
+    track: NDArray[np.int32] = column((), "int32", -1)
+    """Video: which appearance of a face on it the row belongs to, 0 for the one seen longest; a few rows
+    share one. -1 on a picture."""
+    seen_from: Float32 = column((), "float32", np.nan)
+    """Video: seconds from its start at which that appearance was seen first; NaN on a picture."""
+    seen_to: Float32 = column((), "float32", np.nan)
+    """... and last."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

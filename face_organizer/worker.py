@@ -15,7 +15,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
-from face_organizer import extract, packs, table
+from face_organizer import clips, extract, packs, table, video
 from face_organizer.crops import Crops
 from face_organizer.engine import open_engine
 from face_organizer.errors import DeviceError, FaceOrganizerError
@@ -57,11 +57,12 @@ class Ready:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A chunk of the shard in hand is done."""
+    """A chunk of the shard in hand is done, or some frames of a video."""
 
     pictures: int
     faces: int
     unusable: int
+    frames: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +126,19 @@ def _work(
         unusable = int((chunk.files.outcome == Outcome.UNREADABLE).sum())
         pipe.send(Progress(len(chunk.files), len(chunk.faces), unusable))
 
+    if video.is_video(task.paths[0]):  # alone in its shard
+        made, run = clips.extract_clip(
+            task.paths[0],
+            engine,
+            setup.options,
+            stamp=setup.stamp,
+            lanes=setup.lanes,
+            on_frames=lambda frames: pipe.send(Progress(0, 0, 0, frames)),
+        )
+        unusable = int((made.files.outcome == Outcome.UNREADABLE).sum())
+        pipe.send(Progress(1, len(made), unusable))
+        table.write(made, task.target)
+        return Finished(run.seconds, run.counts, run.notes)
     made, run = extract.extract(
         task.paths,
         engine,

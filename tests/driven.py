@@ -4,7 +4,7 @@ Workers are spawned, so they run this file too, before they begin: what it puts 
 them, and the process above knows nothing of it. The faults come from the environment:
 
 - `SHARD_FILES`: pictures a shard;
-- `FAULT=killer`: a worker that opens `killer*.jpg` dies of SIGSEGV;
+- `FAULT=killer`: a worker that opens `killer*.jpg` (or reads `killer*.mp4`) dies of SIGSEGV;
 - `FAULT=early`: a worker dies before its networks are open; with `FAULT=flaky`, every second one does, and
   those that live are as with `killer`;
 - `FAULT=bug`: a worker meets an error of the program; `FAULT=device`: its device is not there; - `HOLD` (a
@@ -60,6 +60,7 @@ def spoil() -> None:
     from face_organizer.errors import DeviceError
 
     look, open_source = extract.extract_chunk, images.open_source
+    content_of_file = images.content_of_file
 
     def extract_chunk(paths: Sequence[str], *rest: Any) -> Any:
         if HOLD and os.path.basename(paths[0]) == HOLD_AT:
@@ -73,10 +74,16 @@ def spoil() -> None:
             os.kill(os.getpid(), signal.SIGSEGV)
         return open_source(path, **options)
 
+    def deadly_content(path: str) -> int:
+        if FAULT == "killer" and os.path.basename(path).startswith("killer"):
+            os.kill(os.getpid(), signal.SIGSEGV)
+        return content_of_file(path)
+
     def no_device(*args: Any) -> Any:
         raise DeviceError("device 0 was asked for, but it is a toaster; use --device cpu")
 
     extract.extract_chunk, images.open_source = extract_chunk, deadly  # type: ignore[assignment]
+    images.content_of_file = deadly_content
     if FAULT == "device":
         worker.open_engine = no_device
 

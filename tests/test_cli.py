@@ -375,9 +375,13 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
     refused(here("embed", "-i", tmp_path / "nowhere", *output), 2, f"{tmp_path / 'nowhere'}: no such folder")
     refused(here("embed", "-i", "", *output), 2, "an empty name")
     (tmp_path / "empty").mkdir()
-    refused(here("embed", "-i", tmp_path / "empty", *output), 1, f"no pictures in {tmp_path / 'empty'}")
+    refused(
+        here("embed", "-i", tmp_path / "empty", *output), 1, f"no pictures or videos in {tmp_path / 'empty'}"
+    )
     (tmp_path / "empty" / "x.txt").touch()
-    refused(here("embed", "-i", tmp_path / "empty", *output), 1, "no pictures in", "(1 other files)")
+    refused(
+        here("embed", "-i", tmp_path / "empty", *output), 1, "no pictures or videos in", "(1 other files)"
+    )
     assert not (tmp_path / "f.pkl").exists()
 
 
@@ -615,7 +619,7 @@ def test_interrupted_while_it_looks(dev_faces: Path, tmp_path: Path) -> None:
 
 def test_interrupted_while_it_copies(tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
-    paths = [tmp_path / "in" / f"{i}.jpg" for i in range(8000)]
+    paths = [tmp_path / "in" / f"{i}.jpg" for i in range(20_000)]
     for i, path in enumerate(paths):
         path.write_text(f"picture {i}")
     vectors = np.random.default_rng(0).normal(size=(len(paths), 8))

@@ -17,9 +17,9 @@ FLOORS = (
     "__init__ columns errors types",
     "align faceswap files download graph_cache graphs half_precision images listing packs"
     " pickle_machine pickled_arrays png resources roles runtime safe_pickle shards table table_document"
-    " table_folder unpack",
-    "cluster crops detect embed metrics quality thumbnails",
-    "engine extract picture rows",
+    " table_folder unpack video",
+    "cluster crops detect embed metrics quality thumbnails tracks",
+    "clips engine extract picture rows",
     "assignments dividing doctor embedding evaluation gallery gender jobs organize overview search"
     " sheets stability worker",
     "cli",
@@ -29,7 +29,7 @@ FLOORS = (
 
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
 
-HEAVY = ("cv2", "onnxruntime", "onnx", "faiss", "PIL", "tensorflow", "insightface")
+HEAVY = ("av", "cv2", "onnxruntime", "onnx", "faiss", "PIL", "tensorflow", "insightface")
 
 
 def module_name(path: Path) -> str:

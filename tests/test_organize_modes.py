@@ -298,7 +298,7 @@ def test_the_command_line_of_modes(table_of_photos: tuple[Path, list[Path]], tmp
     dry = here(*words, "--mode", "move", "--dry-run", "--json")
     assert dry.code == 0
     assert not out.exists()
-    assert json.loads(dry.out)["dry_run"] is True
+    assert json.loads(dry.out)["placing"]["dry_run"] is True
     assert "Dry run, nothing is written. With --mode move" in dry.err
     assert here(*words, "--mode", "move").code == 0
     assert not any(p.exists() for p in photos)

@@ -193,7 +193,11 @@ def table_with(
     table = table_of({f"/p/{i:04}.png": n for i, n in enumerate(files)}, dim=vectors.shape[1])
     count = len(vectors)
     faces_ = dataclasses.replace(
-        table.faces, source_filename=frames or [""] * count, source_face=np.full(count, index, np.int32)
+        table.faces,
+        source_filename=frames or [""] * count,
+        source_face=np.full(count, index, np.int32),
+        time=np.full(count, np.nan, np.float32),
+        track=np.full(count, -1, np.int32),
     )
     return FaceTable(vectors, faces_, table.files, table.stamp)
 

@@ -1,9 +1,10 @@
-"""`face-organizer embed`: pictures in, a face table out."""
+"""`face-organizer embed`: pictures and videos in, a face table out."""
 
 from __future__ import annotations
 
 import os
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from face_organizer.files import printable
 from face_organizer.listing import Listing, listing
 from face_organizer.shards import Todo, split
 from face_organizer.types import Outcome
+from face_organizer.video import is_video
 
 if TYPE_CHECKING:
     from tqdm import tqdm
@@ -32,10 +34,11 @@ UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
 @embed_options
 @json_option
 def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **options: Any) -> int:
-    """Find the faces in pictures and compute their embeddings: the one slow step, done once.
+    """Find the faces in pictures and videos and compute their embeddings: the one slow step, done once.
 
     Every picture ends in one of: faces, no_face, too_small, unreadable, unsupported. Pictures are opened
-    read-only. Similarities of embeddings are cosines in [-1, 1], larger is closer.
+    read-only. Videos (.mp4 .mov .mkv .avi .webm) are looked at --fps times a second; a face seen on and on
+    becomes a few rows, with its seconds. Similarities of embeddings are cosines in [-1, 1], larger is closer.
 
     What is finished is saved as it goes: after Ctrl-C or a crash the same call goes on from there, and later
     calls look only at pictures that are new or changed.
@@ -55,7 +58,7 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
         part, parts = options["shard"]
         paths = split(paths, part, parts, inputs)
     paths = paths[options["offset"] :][: options["limit"]]
-    _report_listing(found, inputs, len(paths), console)
+    _report_listing(found, inputs, paths, console)
     devices, why = choose_devices(options["device"], os.environ)
     cuda = cuda_of(options)
     check_cuda(cuda, devices)
@@ -107,11 +110,13 @@ class _Counting:
         """A chunk is done."""
         self._counts["faces"] += progress.faces
         self._counts["errors"] += progress.unusable
+        if progress.frames:
+            self._counts["frames"] = self._counts.get("frames", 0) + progress.frames
         self._bar.set_postfix(self._counts, refresh=False)
         self._bar.update(progress.pictures)
 
 
-def _report_listing(found: Listing, inputs: tuple[str, ...], taken: int, console: Console) -> None:
+def _report_listing(found: Listing, inputs: tuple[str, ...], taken: Sequence[str], console: Console) -> None:
     for folder in found.skipped:
         console.say(f"Left out {printable(folder)}: an output folder of this program")
     for problem in found.problems:
@@ -119,13 +124,14 @@ def _report_listing(found: Listing, inputs: tuple[str, ...], taken: int, console
     if not found.paths:
         where = ", ".join(printable(i) for i in inputs)
         raise FaceOrganizerError(
-            f"no pictures in {where}" + (f" ({found.other:,} other files)" if found.other else "")
+            f"no pictures or videos in {where}" + (f" ({found.other:,} other files)" if found.other else "")
         )
     if not taken:
         raise UsageError(f"--offset leaves nothing of {len(found.paths):,} pictures")
-    of = f" of {len(found.paths):,}" if taken < len(found.paths) else ""
+    of = f" of {len(found.paths):,}" if len(taken) < len(found.paths) else ""
     other = f", {found.other:,} other files left alone" if found.other else ""
-    console.say(f"{taken:,}{of} pictures{other}")
+    videos = sum(map(is_video, taken))
+    console.say(f"{len(taken):,}{of} pictures{f' ({videos:,} of them videos)' if videos else ''}{other}")
 
 
 def _report(made: Embedded, output: Path, elapsed: float, used: dict[str, Any], console: Console) -> int:

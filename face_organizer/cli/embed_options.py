@@ -39,6 +39,7 @@ def settings_of(options: dict[str, Any]) -> ExtractOptions:
         max_side=options["max_side"],
         enhance=options["enhance"],
         headers=options["headers"],
+        fps=options["fps"],
     )
 
 
@@ -147,6 +148,13 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         default=20,
         show_default=True,
         help="Smallest face, in pixels of the picture.",
+    ),
+    click.option(
+        "--fps",
+        type=Finite(0.01, 240),
+        default=1,
+        show_default=True,
+        help="Frames that are looked at of each second of a video.",
     ),
     click.option(
         "--det-size",

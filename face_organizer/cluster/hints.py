@@ -93,8 +93,9 @@ def hints_of(
 ) -> Hints:
     """What the pictures of `table` know.
 
-    `photos`: two faces of one photo, or of one frame that FaceSwap crops were cut from, are two people.
-    `frames`: FaceSwap faces of one number on neighbouring frames are one.
+    `photos`: two faces of one photo, or of one frame of a video or that FaceSwap crops were cut from, are two
+    people. `frames`: FaceSwap faces of one number on neighbouring frames are one, and so are faces of one
+    track of a video.
     """
     conflicts = _on_one_photo(table) if photos else _no_pairs()
     return Hints(conflicts, _on_next_frames(table) if frames else _no_pairs(), named)
@@ -103,8 +104,9 @@ def hints_of(
 def _on_one_photo(table: FaceTable) -> Int64:
     faces, paths = table.faces, table.files.path
     by_photo: dict[object, list[int]] = defaultdict(list)
+    seconds = np.nan_to_num(faces.time, nan=-1).tolist()
     for i, (file, frame) in enumerate(zip(faces.file_index.tolist(), faces.source_filename, strict=True)):
-        by_photo[(os.path.dirname(paths[file]), frame) if frame else file].append(i)
+        by_photo[(os.path.dirname(paths[file]), frame) if frame else (file, seconds[i])].append(i)
     pairs = [
         (a, b)
         for rows in by_photo.values()
@@ -136,6 +138,9 @@ def _on_next_frames(table: FaceTable) -> Int64:
         pairs += [
             (rows[k][1], rows[k + 1][1]) for k in np.flatnonzero((steps <= 2 * usual) & (steps > 0)).tolist()
         ]
+    # Rows of one track of a video stand next to each other.
+    same = (np.diff(faces.file_index) == 0) & (np.diff(faces.track) == 0) & (faces.track[1:] >= 0)
+    pairs += [(k, k + 1) for k in np.flatnonzero(same).tolist()]
     return np.array(pairs, np.int64).reshape(-1, 2)
 
 
