@@ -110,6 +110,13 @@ _DEFAULT_RATE = 2e-6  # search.finding.FALSE_MATCHES, which `--help` need not lo
     show_default=True,
     help="Faces shown in the workbook.",
 )
+@click.option(
+    "--frames",
+    type=click.IntRange(0, 1000),
+    default=0,
+    show_default=True,
+    help="Of videos: write so many frames that show each person best, as JPEG.",
+)
 @place_options
 @json_option
 def search(
@@ -267,7 +274,7 @@ def _show(
     searched: FaceTable, found: Sequence[Found], settings: dict[str, Any], top: int, console: Console
 ) -> int:
     """The nearest faces of each person, as a table."""
-    from face_organizer.search import report
+    from face_organizer.search import appearances, report
 
     result = report.Result(searched, found, settings, {})
     faces = []
@@ -280,7 +287,8 @@ def _show(
             shown = [("similarity", "confidence", "verdict", "agree", "photo")]
             for line in lines[:top]:
                 words = (line["confidence"], line["verdict"], line["references_agree"])
-                shown.append((f"{line['similarity']:.3f}", *words, printable(line["source"])))
+                at = f" at {appearances.clock(line['time'])}" if line["time"] is not None else ""
+                shown.append((f"{line['similarity']:.3f}", *words, printable(line["source"]) + at))
             console.say(table_of(shown))
         if len(lines) > top:
             console.say(f"… and {len(lines) - top:,} more; --top shows more, --output writes all")
@@ -288,11 +296,32 @@ def _show(
     return EXIT_DONE
 
 
+def _write_frames(
+    frames: Sequence[tuple[int, str]], searched: FaceTable, placed: Placed, output: Path, console: Console
+) -> None:
+    from face_organizer.search import appearances
+
+    now = {move.source: os.fspath(output / move.target) for move in placed.moves}
+    failed = []
+    for row, name in frames:
+        source = searched.files.path[searched.faces.file_index[row]]
+        if not appearances.write_frame(output / name, searched, row, now.get(source, source)):
+            failed.append((name, "the video cannot be read there"))
+    console.files(f"{len(failed):,} frames could not be written:", failed)
+
+
 def _summary(person: dict[str, Any]) -> str:
+    from face_organizer.search.appearances import clock
+
+    videos = "".join(
+        f"\n  {printable(video['source'])}: "
+        + ", ".join(f"{clock(start)} to {clock(end)}" for start, end in video["seconds"])
+        for video in person["videos"]
+    )
     return (
         f"{printable(person['name'])}: {person['photos']:,} photos"
         f" (similarity ≥ {person['match_threshold']:.3f}), {person['photos_for_review']:,} for review"
-        f" (≥ {person['review_threshold']:.3f}); {person['references_used']:,} references"
+        f" (≥ {person['review_threshold']:.3f}); {person['references_used']:,} references{videos}"
     )
 
 
@@ -305,10 +334,12 @@ def _write(
     started: float,
     console: Console,
 ) -> int:
-    from face_organizer.search import profiles, report, workbook
+    from face_organizer.search import appearances, profiles, report, workbook
 
     names = [f"{one.profile.name}{profiles.ENDING}" for one in found]
+    frames = [frame for one in found for frame in appearances.best_frames(searched, one, options["frames"])]
     results = [report.CSV, report.JSON, report.XLSX, *report.sheet_names(found), *names]
+    results += [name for _, name in frames]
     placed = place(
         report.entries(searched, found),
         output,
@@ -327,6 +358,7 @@ def _write(
         with console.progress(len(report.sheet_names(found)), "sheets") as bar:
             report.draw(output, result, on_sheet=bar.update)
         workbook.write(output / report.XLSX, result, pictures=options["thumbnails"])
+        _write_frames(frames, searched, placed, output, console)
     return _report(result, placed, output, time.perf_counter() - started, console)
 
 

@@ -17,6 +17,7 @@ from face_organizer import sheets
 from face_organizer.assignments import plain_cell
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import atomic_write, printable
+from face_organizer.search import appearances
 from face_organizer.search.finding import CONFIDENCE, Found, photos
 from face_organizer.thumbnails import Tile, thumbnails
 from face_organizer.types import FaceTable
@@ -34,6 +35,9 @@ COLUMNS = (
     "reason",
     "source",
     "face_index",
+    "time",
+    "seen_from",
+    "seen_to",
     "placed",
 )
 _SHOWN = 48  # faces of a person on its contact sheet, matches and reviews each
@@ -88,9 +92,16 @@ def rows(result: Result, found: Found) -> Iterator[tuple[int, dict[str, Any]]]:
                 "reason": found.reasons[at],
                 "source": source,
                 "face_index": int(result.table.faces.face_index[row]),
+                **{name: _seconds(result.table, name, row) for name in ("time", "seen_from", "seen_to")},
                 "placed": result.placed.get((source, folder), ""),
             },
         )
+
+
+def _seconds(table: FaceTable, column: str, row: int) -> float | None:
+    """Of a face in a video; None for one in a picture."""
+    value = float(getattr(table.faces, column)[row])
+    return None if np.isnan(value) else round(value, 2)
 
 
 def persons(result: Result) -> list[dict[str, Any]]:
@@ -116,6 +127,10 @@ def persons(result: Result) -> list[dict[str, Any]]:
                     for r in one.profile.references
                 ],
                 "doubts": list(one.profile.doubts),
+                "videos": [
+                    {"source": path, "seconds": [[round(a, 2), round(b, 2)] for a, b in spans]}
+                    for path, spans in appearances.ranges(result.table, one).items()
+                ],
             }
         )
     return told
@@ -219,5 +234,8 @@ def tile(result: Result, found: Found, at: int, folder: Path) -> Tile:
     placed = next((p for name in names if (p := result.placed.get((source, name)))), None)
     caption = f"{found.similarity[at]:.2f}  {os.path.basename(source)}"
     return Tile(
-        str(folder / placed) if placed else source, np.asarray(result.table.faces.landmarks[row]), caption
+        str(folder / placed) if placed else source,
+        np.asarray(result.table.faces.landmarks[row]),
+        caption,
+        float(result.table.faces.time[row]),
     )
