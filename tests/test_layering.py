@@ -20,7 +20,8 @@ FLOORS = (
     " table_folder unpack video",
     "cluster crops detect embed metrics quality thumbnails tracks",
     "clips engine extract picture rows",
-    "assignments dividing doctor embedding evaluation gallery gender jobs organize overview search"
+    "assignments backends diagnosis dividing doctor embedding evaluation gallery gender"
+    " jobs organize overview search"
     " sheets stability worker",
     "cli",
     "__main__ demo",

@@ -40,6 +40,14 @@ COMMANDS = {
         "face_organizer.cli.gender:gender",
         "Pick the pictures of women, or of men, into a folder.",
     ),
+    "benchmark": (
+        "face_organizer.cli.benchmark:benchmark",
+        "Compare face detectors on your own pictures, ours and DeepFace's.",
+    ),
+    "diagnose": (
+        "face_organizer.cli.diagnose:diagnose",
+        "Find out why a face is not found, and what setting finds it.",
+    ),
     "undo": ("face_organizer.cli.undo:undo", "Remove the copies that cluster made."),
     "convert": ("face_organizer.cli.convert:convert", "Turn a table from a pickle into a folder and back."),
     "doctor": ("face_organizer.cli.doctor:doctor", "Look over this installation, and say what mends it."),

@@ -1,0 +1,106 @@
+"""The options that `benchmark` and `diagnose` share, and running their back ends one after another."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from face_organizer.cli.console import Console
+from face_organizer.cli.options import Finite
+
+if TYPE_CHECKING:
+    from face_organizer.backends import Spec
+    from face_organizer.backends.runner import Trial
+    from face_organizer.runtime import Device
+
+_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+    click.option(
+        "--backends",
+        multiple=True,
+        metavar="NAME...",
+        help="DeepFace's (opencv, ssd, mtcnn, retinaface, mediapipe, centerface, dlib, yolo, deepface:yunet, "
+        "…), ours (yunet, scrfd, ours:scrfd@FOLDER, faceswap), or the groups ours, deepface, all."
+        "  [default: ours and DeepFace's usual ones]",
+    ),
+    click.option(
+        "--seed", type=int, default=0, show_default=True, help="Another number takes other pictures."
+    ),
+    click.option(
+        "--time-limit",
+        type=Finite(1),
+        default=120,
+        show_default=True,
+        metavar="SECONDS",
+        help="For each back end, loading included.",
+    ),
+    click.option(
+        "--device",
+        metavar="auto|cpu|N",
+        help="The first GPU there is, the CPU, or the number of a GPU.  [default: $GPU_ID, else auto]",
+    ),
+    click.option(
+        "--allow-downloads",
+        is_flag=True,
+        help="Let DeepFace fetch weights that are missing; without it nothing uses the network.",
+    ),
+    click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
+    click.option("--exclude", multiple=True, metavar="PATTERN...", help="Leave out names that match."),
+)
+
+
+def backend_options(command: Any) -> Any:
+    """Put the shared options on a command, in the order of its help."""
+    for option in reversed(_OPTIONS):
+        command = option(command)
+    return command
+
+
+def device_of(option: str | None) -> Device:
+    """The one device of `--device`. UsageError for several; they would be measured one by one anyway."""
+    from face_organizer.engine import choose_devices
+    from face_organizer.errors import UsageError
+
+    devices, _ = choose_devices(option, os.environ)
+    if len(devices) > 1 and option and "," in option:
+        raise UsageError("--device: one device at a time; run it again for another")
+    return devices[0]
+
+
+def try_all(
+    specs: Sequence[Spec],
+    paths: Sequence[str],
+    console: Console,
+    device: Device,
+    options: dict[str, Any],
+    *,
+    every_face: bool = False,
+    variants: bool = False,
+) -> list[Trial]:
+    """Each back end in turn, one alone at a time, with progress by picture."""
+    from face_organizer.backends import runner
+
+    trials = []
+    with console.progress(len(specs) * len(paths), "pictures") as progress:
+        for spec in specs:
+            progress.set_postfix_str(spec.name)
+            trial = runner.run(
+                spec,
+                paths,
+                device=device,
+                limit=options["time_limit"],
+                downloads=options["allow_downloads"],
+                every_face=every_face,
+                variants=variants,
+                on_picture=progress.update,
+            )
+            progress.update(len(paths) - len(trial.pictures))
+            trials.append(trial)
+    return trials
+
+
+def stands_out(trials: Sequence[Trial], names: Sequence[str]) -> bool:
+    """Whether a back end did not do what was asked: one that is not installed counts only if it was named."""
+    return any(trial.state != "ran" and (bool(names) or trial.state != "missing") for trial in trials)
