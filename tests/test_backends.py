@@ -14,6 +14,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image as Pillow
+from running import command_of, wait_for
 from shell import here, python
 
 from face_organizer import backends
@@ -252,6 +253,30 @@ def test_benchmark_goes_on_past_crash_and_hang(
     assert json.loads(compared.out)["backends"][3]["ratio"] == 1
     assert json.loads(compared.out)["backends"][3]["agreeing"] == 4
     assert here("benchmark", "--compare", tmp_path / "t.csv", tmp_path / "a.json").code == 2
+
+
+def test_a_killed_benchmark_leaves_nothing_behind(pictures: list[str]) -> None:
+    code = (
+        "import sys; from face_organizer.backends import Spec, runner; from face_organizer.runtime import CPU;"
+        "runner.run(Spec('h', 'backend_standins:open_known', 'hang'), sys.argv[1:], device=CPU, limit=500)"
+    )
+    parent = subprocess.Popen([sys.executable, "-c", code, *pictures])
+    children = Path(f"/proc/{parent.pid}/task/{parent.pid}/children")
+    try:
+        wait_for(
+            lambda: b"backends.trial" in command_of(int((children.read_text().split() or ["0"])[0])), "child"
+        )
+        child = int(children.read_text().split()[0])
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: not command_of(child), "its end")
+
+
+def test_a_card_that_is_not_there(pictures: list[str]) -> None:
+    done = here("benchmark", "-i", *pictures, "--backends", "yunet", "--device", "77")
+    assert done.code == 4
+    assert "device 77 was asked for" in done.err
 
 
 def test_benchmark_against_true_boxes(dev_faces: Path) -> None:

@@ -7,9 +7,11 @@ Prints one JSON object a line as it goes, so that what was done before a crash o
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import json
 import os
+import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -23,9 +25,13 @@ from face_organizer.errors import FaceOrganizerError, ImageError
 from face_organizer.images import open_source
 from face_organizer.runtime import Device
 
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+
 
 def main() -> int:
     """Run the job on standard input; 0 when the back end ran to its end."""
+    # A parent that is killed takes this process with it: a hung back end would stay for ever.
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     job = json.load(sys.stdin)
     # What libraries print must not stand between our lines.
     said = os.fdopen(os.dup(1), "w", buffering=1)

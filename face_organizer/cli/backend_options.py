@@ -59,13 +59,19 @@ def backend_options(command: Any) -> Any:
 
 
 def device_of(option: str | None) -> Device:
-    """The one device of `--device`. UsageError for several; they would be measured one by one anyway."""
+    """The one device of `--device`. UsageError for several, DeviceError for a card that is not there."""
     from face_organizer.engine import choose_devices
-    from face_organizer.errors import UsageError
+    from face_organizer.errors import DeviceError, UsageError
+    from face_organizer.runtime import cuda_devices
 
     devices, _ = choose_devices(option, os.environ)
     if len(devices) > 1 and option and "," in option:
         raise UsageError("--device: one device at a time; run it again for another")
+    if devices[0].kind == "cuda" and devices[0].index >= cuda_devices():
+        raise DeviceError(
+            f"device {devices[0]} was asked for, but there are {cuda_devices()} CUDA cards; see "
+            "`face-organizer doctor`, or say --device cpu"
+        )
     return devices[0]
 
 
