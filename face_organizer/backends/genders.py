@@ -1,9 +1,7 @@
-"""The gender of the faces that back ends found, by the gender networks where this installation has them."""
+"""The gender of the faces that back ends found, by the gender networks."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -11,6 +9,7 @@ import numpy as np
 
 from face_organizer.backends import Face
 from face_organizer.errors import ImageError, PackError
+from face_organizer.gender import open_model
 from face_organizer.images import open_source
 from face_organizer.runtime import Device
 from face_organizer.types import Faces
@@ -24,11 +23,8 @@ class Judge:
     def __init__(self, device: Device) -> None:
         self._model: Any = None
         self.name = self.why_not = ""
-        if importlib.util.find_spec("face_organizer.gender") is None:
-            self.why_not = "this version has no gender models"
-            return
         try:
-            self._model, _ = importlib.import_module("face_organizer.gender").open_model("auto", device)
+            self._model, _ = open_model("auto", device)
         except PackError as error:
             self.why_not = str(error)
         else:
