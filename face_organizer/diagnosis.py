@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer import align, images, quality
-from face_organizer.backends import Face
+from face_organizer.backends import HEADERS, Face
 from face_organizer.backends.genders import Judge
 from face_organizer.backends.runner import Trial
 from face_organizer.backends.variants import VARIANTS
@@ -43,24 +43,29 @@ class Diagnosis:
     findings: dict[str, dict[str, Any]]
 
     @property
+    def looked(self) -> dict[str, int]:
+        """Faces that each back end found; reading headers is no looking where there is no header."""
+        counts = {name: len(f["faces"]) for name, f in self.findings.items() if "faces" in f}
+        return {name: count for name, count in counts.items() if count or name != HEADERS}
+
+    @property
     def missed_by(self) -> list[str]:
-        """Back ends that ran and found nothing."""
-        return [n for n, f in self.findings.items() if "faces" in f and not f["faces"]]
+        """Back ends that looked and found nothing."""
+        return [name for name, count in self.looked.items() if not count]
 
     @property
     def verdict(self) -> str:
         """One line: who missed it, why, what helps."""
         if self.unreadable:
             return f"cannot be read: {self.unreadable}"
-        told = [f for f in self.findings.values() if "faces" in f]
         missed = self.missed_by
-        if not told:
+        if not self.looked:
             return "no back end could look at it"
         if not missed:
             return "found by all"
         helps = [f"{name}: {h}" for name in missed for h in self.findings[name]["helps"][:1]]
         why = ", ".join(self.causes) or "no cause seen: it may hold no face"
-        who = "all" if len(missed) == len(told) else ", ".join(missed)
+        who = "all" if len(missed) == len(self.looked) else ", ".join(missed)
         return f"missed by {who}; {why}" + (
             f"; found with {'; '.join(helps)}" if helps else "; no change helped"
         )

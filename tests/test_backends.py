@@ -257,7 +257,8 @@ def test_benchmark_goes_on_past_crash_and_hang(
 
 def test_a_killed_benchmark_leaves_nothing_behind(pictures: list[str]) -> None:
     code = (
-        "import sys; from face_organizer.backends import Spec, runner; from face_organizer.runtime import CPU;"
+        "import sys; from face_organizer.backends import Spec, runner\n"
+        "from face_organizer.runtime import CPU\n"
         "runner.run(Spec('h', 'backend_standins:open_known', 'hang'), sys.argv[1:], device=CPU, limit=500)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, *pictures])

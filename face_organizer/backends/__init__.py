@@ -164,6 +164,10 @@ ALIASES = {"yolo": "deepface:yolov8n", "yunet": "ours:yunet", "faceswap": "ours:
 _OURS = "face_organizer.backends.ours"
 
 
+HEADERS = "ours:faceswap"
+"""The back end that reads FaceSwap's headers."""
+
+
 def ours() -> list[Spec]:
     """Our back ends: the detector of each installed pack, and the headers of FaceSwap crops."""
     found = [
@@ -174,7 +178,7 @@ def ours() -> list[Spec]:
         )
         for pack in packs.installed()
     ]
-    return [*found, Spec("ours:faceswap", f"{_OURS}:open_headers")]
+    return [*found, Spec(HEADERS, f"{_OURS}:open_headers")]
 
 
 EXTRA: dict[str, Spec] = {}
