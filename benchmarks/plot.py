@@ -1,4 +1,5 @@
-"""Draw results.png from results.jsonl: each figure over its bar. `python benchmarks/plot.py`"""
+"""Draw results.png from results.jsonl, each figure over its bar, and rivals.png from rivals.jsonl, ways to
+cluster by their threshold. `python benchmarks/plot.py`"""
 
 from __future__ import annotations
 
@@ -65,5 +66,27 @@ def main() -> None:
     figure.savefig(HERE / "results.png", dpi=110)
 
 
+def rivals() -> None:
+    """BCubed F of each method by threshold; the line is the threshold that ours finds by itself."""
+    rows = [json.loads(line) for line in (HERE / "rivals.jsonl").read_text().splitlines()]
+    embedders = sorted({row["embedder"] for row in rows})
+    figure, panels = plt.subplots(1, len(embedders), figsize=(11, 4.5), layout="constrained", sharey=True)
+    for panel, embedder in zip(panels, embedders, strict=True):
+        mine = [row for row in rows if row["embedder"] == embedder and "threshold" in row]
+        for method in sorted({row["method"] for row in mine}, key=lambda m: m != "ours"):
+            points = sorted((row["threshold"], row["bcubed_f"]) for row in mine if row["method"] == method)
+            width = 3 if method == "ours" else 1.2
+            panel.plot(*zip(*points, strict=True), marker="o", markersize=4, linewidth=width, label=method)
+        # The sweep's second threshold is the found one: it goes from 0.05 below it to 0.1 above.
+        panel.axvline(sorted({row["threshold"] for row in mine})[1], color="#888888", linewidth=1)
+        panel.set(title=embedder, xlabel="threshold (cosine)", ylim=(0.9, 1.0))
+        panel.spines[["top", "right"]].set_visible(False)
+    panels[0].set_ylabel("BCubed F")
+    panels[-1].legend(frameon=False, fontsize=8)
+    figure.savefig(HERE / "rivals.png", dpi=110)
+
+
 if __name__ == "__main__":
-    main()
+    if (HERE / "results.jsonl").exists():
+        main()
+    rivals()
