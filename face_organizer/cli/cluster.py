@@ -15,6 +15,7 @@ from face_organizer.cli.options import (
     NumberOrAuto,
     check_place,
     json_option,
+    tables_option,
 )
 from face_organizer.cli.placing import place_options
 from face_organizer.cli.sorting import sheets_option, sort_into_folders
@@ -23,15 +24,7 @@ from face_organizer.files import printable
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
-@click.option(
-    "-e",
-    "--embeddings",
-    multiple=True,
-    required=True,
-    type=FOLDER_OR_FILE,
-    metavar="TABLE...",
-    help="Tables of embed; several after one flag are merged.",
-)
+@tables_option
 @click.option(
     "-o", "--output", required=True, type=FOLDER_OR_FILE, help="Folder for person_A, person_B and so on."
 )

@@ -8,7 +8,14 @@ from pathlib import Path
 import click
 
 from face_organizer.cli.console import Console
-from face_organizer.cli.options import FOLDER_OR_FILE, HELP, ManyValues, check_place, json_option
+from face_organizer.cli.options import (
+    FOLDER_OR_FILE,
+    HELP,
+    ManyValues,
+    check_place,
+    json_option,
+    tables_option,
+)
 from face_organizer.cli.placing import place, place_options
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
 from face_organizer.files import printable
@@ -17,15 +24,7 @@ NOBODY, NO_FACE = "nobody", "no_face"
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
-@click.option(
-    "-e",
-    "--embeddings",
-    multiple=True,
-    required=True,
-    type=FOLDER_OR_FILE,
-    metavar="TABLE...",
-    help="The tables that were searched.",
-)
+@tables_option
 @click.option(
     "--found",
     required=True,

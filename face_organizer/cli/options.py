@@ -51,6 +51,19 @@ def _repeat_flags(args: Sequence[str], flags: set[str]) -> list[str]:
     return spread
 
 
+def tables_option(command: Any) -> Any:
+    """`--embeddings`: the tables that a command works on."""
+    return click.option(
+        "-e",
+        "--embeddings",
+        multiple=True,
+        required=True,
+        type=FOLDER_OR_FILE,
+        metavar="TABLE...",
+        help="Tables of embed; several after one flag are merged.",
+    )(command)
+
+
 def json_option(command: Any) -> Any:
     """`--json` and `-q`, as every command has them."""
     command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")(

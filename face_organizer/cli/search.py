@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from face_organizer.cli.console import Console, quiet_libraries, table_of
-from face_organizer.cli.options import FOLDER_OR_FILE, HELP, Finite, ManyValues, check_place, json_option
+from face_organizer.cli.options import (
+    FOLDER_OR_FILE,
+    HELP,
+    Finite,
+    ManyValues,
+    check_place,
+    json_option,
+    tables_option,
+)
 from face_organizer.cli.placing import Placed, place, place_options
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError, UsageError
 from face_organizer.files import printable
@@ -26,15 +34,7 @@ _DEFAULT_RATE = 2e-6  # search.finding.FALSE_MATCHES, which `--help` need not lo
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
-@click.option(
-    "-e",
-    "--embeddings",
-    multiple=True,
-    required=True,
-    type=FOLDER_OR_FILE,
-    metavar="TABLE...",
-    help="Tables of embed to search; several after one flag are merged.",
-)
+@tables_option
 @click.option(
     "-r",
     "--reference",
