@@ -133,7 +133,7 @@ def _advice(advice: Advice) -> list[str]:
         why = f"the faces look like {suggested} {'person' if suggested == 1 else 'people'}"
     else:
         more = suggested - asked
-        why = f"{more} more {'person has' if more == 1 else 'people have'} as many faces"
+        why = f"{more} more {'person has' if more == 1 else 'people have'} at least half as many faces"
     return [
         f"{asked} clusters may be the wrong number: {why} (alike from {advice.threshold:.3f} on{of}: "
         f"{shown} faces); "

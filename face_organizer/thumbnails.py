@@ -44,18 +44,12 @@ def thumbnails(tiles: Sequence[Tile], *, side: int = SIDE) -> Iterator[Image]:
 def thumbnail(tile: Tile, side: int = SIDE) -> Image:
     """One face, upright, with its hair and chin."""
     try:
-        source = _source(tile)
+        source = video.picture(tile.path, tile.time)
         if align.usable(tile.landmarks[None])[0]:
             return _upright(source, tile.landmarks, side)
         return _whole(source, side)
     except ImageError:
         return np.full((side, side, 3), _GREY, np.uint8)
-
-
-def _source(tile: Tile) -> images.Shrinkable:
-    if video.is_video(tile.path):
-        return images.Decoded(video.frame(tile.path, 0.0 if math.isnan(tile.time) else tile.time))
-    return images.open_source(tile.path)
 
 
 def _upright(source: images.Shrinkable, landmarks: Float32, side: int) -> Image:

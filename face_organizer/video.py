@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 
 from face_organizer.errors import ImageError
-from face_organizer.images import DEFAULT_MAX_PIXELS, ending, opened
+from face_organizer.images import DEFAULT_MAX_PIXELS, Decoded, Shrinkable, ending, open_source, opened
 from face_organizer.types import Image, Outcome
 
 ENDINGS = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm"})
@@ -180,6 +180,14 @@ class Video:
         if not self.width:
             self.height, self.width = turned.shape[:2]
         return np.ascontiguousarray(turned, np.uint8)
+
+
+def picture(path: str, time: float) -> Shrinkable:
+    """What a face is on: the frame at `time` seconds of a video (the first where that is NaN), else the
+    picture file. Raises `ImageError`."""
+    if is_video(path):
+        return Decoded(frame(path, 0.0 if math.isnan(time) else time))
+    return open_source(path)
 
 
 def frame(path: str, time: float) -> Image:

@@ -360,3 +360,19 @@ def test_deepface_asks_no_network_unasked(tmp_path: Path, monkeypatch: pytest.Mo
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )
     assert "weights missing" in done.stderr
+
+
+def test_a_picture_that_is_cut_off_fails_alone(dev_faces: Path, tmp_path: Path) -> None:
+    """Small looks still see it; the whole one, in a batch, does not."""
+    folder = tmp_path / "mixed"
+    folder.mkdir()
+    for photo in sorted((dev_faces / "identities" / "Tim_Henman").iterdir())[:4]:
+        (folder / photo.name).write_bytes(photo.read_bytes())
+    (folder / "cut.jpg").write_bytes((dev_faces / "broken" / "truncated_jpeg.jpg").read_bytes())
+    done = here(
+        "benchmark", "--input", folder, "--backends", "yunet", "--json", "--raw", tmp_path / "raw.json"
+    )
+    assert done.code in (0, 3), done.err
+    (row,) = json.loads(done.out)["backends"]
+    assert (row["state"], row["pictures"], row["failed"]) == ("ran", 5, 1)
+    assert row["batched"] is not None

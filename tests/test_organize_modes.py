@@ -318,3 +318,27 @@ def table_of_photos(tmp_path: Path) -> tuple[Path, list[Path]]:
     photos = [Path(p) for p in pictures(tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")]
     table.write(table_of({str(p): 1 for p in photos}), tmp_path / "faces.pkl")
     return tmp_path / "faces.pkl", photos
+
+
+def test_a_copy_that_was_only_touched_is_still_the_copy(tmp_path: Path, out: Path) -> None:
+    a, b = pictures(tmp_path / "in", "a.jpg", "b.jpg")
+    sort([(a, "p"), (b, "p")], out, "copy")
+    os.utime(out / "p" / "a.jpg")
+    assert sort([(a, "p"), (b, "p")], out, "copy") == organize.Applied([], [])
+    assert sorted(files(out)) == ["p/a.jpg", "p/b.jpg"]
+    assert organize.undo(out) == organize.Undone(2, [])
+
+
+def test_a_rerun_of_cluster_keeps_the_names_of_renamed_folders(
+    table_of_photos: tuple[Path, list[Path]], tmp_path: Path
+) -> None:
+    table, _ = table_of_photos
+    out = tmp_path / "people"
+    words = ["cluster", "-e", table, "-o", out, "-k", "1", "--keep-strangers"]
+    assert here(*words).code == 0
+    (out / "person_A").rename(out / "Alice")
+    again = here(*words)
+    assert again.code == 0
+    assert "Persons keep the names that their folders have now" in again.out
+    assert [p.name for p in out.iterdir() if p.is_dir() and not p.name.startswith(".")] == ["Alice"]
+    assert "3 pictures = 3 sorted" in again.out

@@ -135,10 +135,21 @@ def _batched(backend: Backend, paths: Sequence[str], look: Look) -> dict[str, An
                 shots[-1].picture.pixels(320)
             except ImageError:
                 continue
+        count += _found(backend, shots, look)
+    return {"event": "batched", "pictures": count, "seconds": time.perf_counter() - start}
+
+
+def _found(backend: Backend, shots: Sequence[Shot], look: Look) -> int:
+    """Pictures of `shots` that could be looked at: one that is damaged further in than the first pixels fails
+    alone."""
+    try:
         if shots:
             backend.find(shots, look)
-        count += len(shots)
-    return {"event": "batched", "pictures": count, "seconds": time.perf_counter() - start}
+        return len(shots)
+    except ImageError:
+        if len(shots) == 1:
+            return 0
+        return sum(_found(backend, [shot], look) for shot in shots)
 
 
 def _peak_mb() -> float | None:

@@ -127,7 +127,7 @@ def cluster(
     face-organizer cluster --embeddings faces.pkl --output people --clusters 2
     face-organizer cluster --embeddings faces.pkl --output people --clusters auto
     """
-    from face_organizer import assignments, table
+    from face_organizer import assignments, organize, table
     from face_organizer.cluster.device import choose
     from face_organizer.dividing import Options, divide
 
@@ -137,6 +137,9 @@ def cluster(
     if not len(merged):
         raise FaceOrganizerError(f"no faces among {merged.total_files:,} pictures: nothing to sort")
     console.say(f"{len(merged):,} faces of {merged.total_files:,} pictures ({table.describe(merged)})")
+    if previous is None and (output / assignments.PICKLE).is_file() and organize.renamed(output):
+        previous = output
+        console.say(f"Persons keep the names that their folders have now in {printable(output)}")
     gpu, where = choose(device)
     console.say(where)
     divided = divide(

@@ -43,7 +43,7 @@ def list_(as_json: bool, quiet: bool) -> None:
 @click.argument("name")
 @json_option
 def pull(name: str, as_json: bool, quiet: bool) -> None:
-    """Download the InsightFace pack NAME: the only command that uses the network.
+    """Download the InsightFace pack NAME; nothing else downloads unless --allow-downloads is given.
 
     A download that was cut off goes on where it stopped. Weights: non-commercial research only.
     """

@@ -45,7 +45,10 @@ def sort_into_folders(
 
     pictures = gallery.names(sorting, sheets)
     results = [*assignments.FILES, *pictures]
-    entries = zip(sorting.table.face_paths(), sorting.folders(), strict=True)
+    everywhere = set(zip(sorting.table.face_paths(), sorting.folders(), strict=True))
+    of_persons = {path for path, folder in everywhere if folder != assignments.UNASSIGNED}
+    # A photo of a person stays out of `unassigned`, whoever else is on it.
+    entries = [e for e in everywhere if e[1] != assignments.UNASSIGNED or e[0] not in of_persons]
     placed = place(entries, output, mode=mode, dry_run=dry_run, results=results, console=console)
     if not dry_run:
         where = {(move.source, move.folder): move.target for move in placed.moves}
@@ -60,6 +63,8 @@ def _report(
     sorting: Sorting, placed: Placed, output: Path, sheets: int, console: Console, facts: Mapping[str, Any]
 ) -> int:
     """Print folders and counts; every input picture is in exactly one of the last line's counts."""
+    from face_organizer.assignments import UNASSIGNED
+
     table, folders, gone = sorting.table, placed.folders, {m.source for m in placed.missing}
     if not placed.dry_run:
         console.say("Clustering complete!")
@@ -68,7 +73,10 @@ def _report(
         if sheets:
             console.say(f"Look at it: {printable(output / 'index.html')}")
     outcomes = {label: n for label, n in table.outcome_counts().items() if label != Outcome.FACES.label and n}
-    parts = [f"{len(placed.sources):,} sorted", *(f"{len(gone):,} missing" for _ in [0] if gone)]
+    known = {move.source for move in placed.moves if move.folder != UNASSIGNED}
+    nobody = placed.sources - known
+    parts = [f"{len(known):,} sorted"]
+    parts += [f"{len(them):,} {word}" for them, word in ((nobody, UNASSIGNED), (gone, "missing")) if them]
     parts += [f"{n:,} {label.replace('_', ' ')}" for label, n in outcomes.items()]
     console.say(f"{table.total_files:,} pictures = {' + '.join(parts)}")
     console.result(
@@ -76,7 +84,8 @@ def _report(
             "output": os.fspath(output),
             "inputs": table.total_files,
             "faces": len(table),
-            "sorted": len(placed.sources),
+            "sorted": len(known),
+            "unassigned": len(nobody),
             "missing": len(gone),
             "outcomes": table.outcome_counts(),
             "persons": dict(folders),

@@ -19,7 +19,7 @@ from face_organizer.runtime import Device
 from face_organizer.types import Faces, Float32, Image
 
 if TYPE_CHECKING:
-    from face_organizer.images import Source
+    from face_organizer.images import Shrinkable
 
 GENDERS = ("Woman", "Man")
 """DeepFace's words, which the original's `--gender` takes."""
@@ -54,7 +54,7 @@ class GenderModel(Protocol):
     min_confidence: float
     """Confidence below which its answer is better not believed."""
 
-    def crop(self, source: Source, faces: Faces) -> Image:
+    def crop(self, source: Shrinkable, faces: Faces) -> Image:
         """(n, s, s, 3) RGB uint8, the n `faces` of one picture cut as the network wants them.
 
         Raises `ImageError` for a picture that cannot be decoded.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from face_organizer import align
-from face_organizer.images import Source
+from face_organizer.images import Shrinkable
 from face_organizer.types import Faces, Float32, Image
 
 DLIB_PADDING = 0.2
@@ -66,7 +66,7 @@ def _around(boxes: Float32, scale: Float32, clockwise: Float32, size: int) -> Fl
     return matrix
 
 
-def cut(source: Source, matrices: Float32, size: int) -> Image:
+def cut(source: Shrinkable, matrices: Float32, size: int) -> Image:
     """(n, size, size, 3) RGB uint8 crops of one picture under (n, 2, 3) `matrices`.
 
     The picture is decoded once, as large as the smallest face needs it. Raises `ImageError`.

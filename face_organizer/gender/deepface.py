@@ -15,7 +15,7 @@ from face_organizer.gender import Judged, ModelMissingError, chips
 from face_organizer.gender.deepface_child import BATCH, Setup
 from face_organizer.gender.deepface_process import Process, engine, weights_folder
 from face_organizer.graph_cache import sha256_file
-from face_organizer.images import Source
+from face_organizer.images import Shrinkable
 from face_organizer.runtime import Device
 from face_organizer.types import Faces, Image
 
@@ -57,7 +57,7 @@ class DeepFace:
         self.identity = f"{hashes} box, eyes level, {SIZE}"
         self.process = Process(Setup(chosen, str(device), tuple(names)))
 
-    def crop(self, source: Source, faces: Faces) -> Image:
+    def crop(self, source: Shrinkable, faces: Faces) -> Image:
         """See `GenderModel.crop`. What lies outside the box is black, as DeepFace's letterbox has it."""
         crops = chips.cut(source, chips.deepface(faces, SIZE), SIZE)
         sides = faces.box[:, 2:] - faces.box[:, :2]

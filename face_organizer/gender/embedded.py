@@ -15,7 +15,7 @@ import numpy as np
 from face_organizer.errors import PackError
 from face_organizer.gender import Judged, ModelMissingError, chips
 from face_organizer.graph_cache import prepared, sha256_file
-from face_organizer.images import Source
+from face_organizer.images import Shrinkable
 from face_organizer.runtime import Device, Session, open_session
 from face_organizer.types import Faces, Float32, Image
 
@@ -51,7 +51,7 @@ class Embedded:
         self._gender = _open(folder, "gender-v1.onnx", device)
         self._age = _open(folder, "age-v1.onnx", device) if attributes else None
 
-    def crop(self, source: Source, faces: Faces) -> Image:
+    def crop(self, source: Shrinkable, faces: Faces) -> Image:
         """See `GenderModel.crop`."""
         return chips.cut(source, chips.dlib(faces.landmarks, SIZE), SIZE)
 

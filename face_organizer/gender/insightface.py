@@ -12,7 +12,7 @@ from face_organizer.errors import PackError
 from face_organizer.gender import Judged, ModelMissingError, chips
 from face_organizer.graph_cache import sha256_file
 from face_organizer.graphs import load_model
-from face_organizer.images import Source
+from face_organizer.images import Shrinkable
 from face_organizer.runtime import Device, open_session, planes
 from face_organizer.types import Faces, Image
 
@@ -48,7 +48,7 @@ class InsightFace:
             )
         self._at_once = _BATCH if not isinstance(shape[0], int) else shape[0]
 
-    def crop(self, source: Source, faces: Faces) -> Image:
+    def crop(self, source: Shrinkable, faces: Faces) -> Image:
         """See `GenderModel.crop`."""
         return chips.cut(source, chips.insightface(faces, SIZE), SIZE)
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from face_organizer import align, images
+from face_organizer import align, images, video
 from face_organizer.errors import ImageError
 from face_organizer.extract import in_order
 from face_organizer.gender import GenderModel, Judged
 from face_organizer.gender.journal import Journal, key_of
-from face_organizer.types import FaceTable, Int64, Outcome
+from face_organizer.types import Faces, FaceTable, Image, Int64, Outcome
 
 WHY_UNTOLD = "the table does not tell where the face is; embed the picture again"
 
@@ -94,8 +94,7 @@ def _judge(part: _Part, table: FaceTable, model: GenderModel) -> _Part:
             faces = table.faces.take(rows)
             if not (np.isfinite(faces.box).all() and align.usable(faces.landmarks).all()):
                 raise ImageError(Outcome.UNREADABLE, WHY_UNTOLD)
-            source = images.open_source(table.files.path[file])
-            cut = model.crop(source, faces)
+            cut = _crops(model, table.files.path[file], faces)
         except ImageError as error:
             reason = error.reason
         crops.append(cut)
@@ -108,6 +107,18 @@ def _judge(part: _Part, table: FaceTable, model: GenderModel) -> _Part:
         part.answers.append(None if cut is None else judged.take(np.arange(start, start + count)))
         start += count
     return part
+
+
+def _crops(model: GenderModel, path: str, faces: Faces) -> Image:
+    """The crops of one file's faces; those of a video are on frames of their own."""
+    if not video.is_video(path):
+        return model.crop(images.open_source(path), faces)
+    return np.concatenate(
+        [
+            model.crop(video.picture(path, float(time)), faces.take(np.array([row])))
+            for row, time in enumerate(faces.time)
+        ]
+    )
 
 
 def _placed(found: Sequence[tuple[Int64, Judged]], faces: int) -> Judged:

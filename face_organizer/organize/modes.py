@@ -25,8 +25,9 @@ def is_made(move: Move, output: Path) -> bool:
         return _link_of(target) == move.source
     if move.mode == "hardlink":
         return _is_one(move.source, target)
-    made = is_same(target, move.bytes, move.mtime_ns)
-    return made and (move.mode == "copy" or not os.path.lexists(move.source))
+    if move.mode == "copy":
+        return _is_copy(move, target, move.source)
+    return is_same(target, move.bytes, move.mtime_ns) and not os.path.lexists(move.source)
 
 
 def make(move: Move, output: Path) -> None:
@@ -56,9 +57,11 @@ def may_go(move: Move, output: Path, original: str) -> bool:
         return _link_of(target) == move.source
     if move.mode == "hardlink":
         return _is_one(move.source, target)
-    if not is_same(target, move.bytes, move.mtime_ns):
+    if move.mode == "copy" and not _is_copy(move, target, original):
         return False
     if move.mode == "move":
+        if not is_same(target, move.bytes, move.mtime_ns):
+            return False
         return not os.path.lexists(move.source) or _is_twin(move.source, target)
     try:
         there = os.stat(original)
@@ -105,6 +108,18 @@ def relocate(source: str, target: Path, move: Move) -> None:
     except OSError as error:
         target.unlink()
         raise SourceError(f"cannot be taken from its folder: {error.strerror}") from error
+
+
+def _is_copy(move: Move, target: Path, original: str) -> bool:
+    """Whether the copy is what was made: by size and time, or by its bytes where only the time differs."""
+    if is_same(target, move.bytes, move.mtime_ns):
+        return True
+    try:
+        status = os.lstat(target)
+    except OSError:
+        return False
+    alike = stat.S_ISREG(status.st_mode) and status.st_size == move.bytes
+    return alike and is_same(original, move.bytes, move.mtime_ns) and same_bytes(original, target)
 
 
 def _finish_move(source: str, target: Path, move: Move) -> bool:
