@@ -374,5 +374,5 @@ def test_a_picture_that_is_cut_off_fails_alone(dev_faces: Path, tmp_path: Path) 
     )
     assert done.code in (0, 3), done.err
     (row,) = json.loads(done.out)["backends"]
-    assert (row["state"], row["pictures"], row["failed"]) == ("ran", 5, 1)
+    assert (row["state"], row["pictures"], row["unreadable"], row["failed"]) == ("ran", 4, 1, 1)
     assert row["batched"] is not None
