@@ -22,11 +22,10 @@ _TITLES = ("Most typical", "Least certain", "Across the pictures")
 
 @dataclass(frozen=True, slots=True)
 class Person:
-    """A folder and the rows of the table that are shown for it, under three headings."""
+    """A folder and its rows of the table."""
 
     name: str
     rows: Int64
-    shown: tuple[Int64, Int64, Int64]
 
 
 def names(sorting: Sorting, most: int) -> list[str]:
@@ -49,10 +48,11 @@ def write(
     pages = []
     people = _people(sorting)
     for person in people[:most]:
-        rows = np.concatenate(person.shown)
+        shown = _shown(sorting, person.rows)
+        rows = np.concatenate(shown)
         tiles = [_tile(sorting, int(row), person.name, folder, placed) for row in rows]
         pictures = list(thumbnails(tiles))
-        sections = _sections(person, pictures, [tile.caption for tile in tiles])
+        sections = _sections(shown, pictures, [tile.caption for tile in tiles])
         subtitle = overview.facts(sorting, person.rows)
         sheets.contact_sheet(folder / f"{person.name}.jpg", person.name, subtitle, sections)
         typical, unsure = sections[0].pictures, sections[1].pictures
@@ -68,7 +68,7 @@ def _people(sorting: Sorting) -> list[Person]:
     order = np.argsort(labels, kind="stable")
     starts = np.searchsorted(labels[order], np.arange(-1, len(sorting.names) + 1))
     people = [
-        Person(name, rows, _shown(sorting, rows))
+        Person(name, rows)
         for name, rows in zip([UNASSIGNED, *sorting.names], np.split(order, starts[1:-1]), strict=True)
         if len(rows)
     ]
@@ -106,9 +106,11 @@ def _tile(sorting: Sorting, row: int, name: str, folder: Path, placed: Mapping[t
     return Tile(str(folder / path) if path else source, faces.landmarks[row], caption, time)
 
 
-def _sections(person: Person, pictures: Sequence[Image], captions: Sequence[str]) -> list[sheets.Section]:
+def _sections(
+    shown: Sequence[Int64], pictures: Sequence[Image], captions: Sequence[str]
+) -> list[sheets.Section]:
     sections, start = [], 0
-    for title, rows in zip(_TITLES, person.shown, strict=True):
+    for title, rows in zip(_TITLES, shown, strict=True):
         part = slice(start, start + len(rows))
         sections.append(sheets.Section(title if len(rows) else "", pictures[part], captions[part]))
         start += len(rows)

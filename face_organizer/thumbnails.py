@@ -63,8 +63,7 @@ def _upright(source: images.Shrinkable, landmarks: Float32, side: int) -> Image:
     half = min(side / scale, shorter) / 2
     middle = np.clip(middle, half, np.array([source.width, source.height]) - half)
     placed = np.column_stack([linear, side / 2 - linear @ middle]).astype(np.float32)
-    pixels, reduction = source.pixels(max(source.width, source.height) * scale)
-    return align.warp(pixels, align.for_reduced(placed, reduction), side)
+    return align.cut(source, placed, side)
 
 
 def _whole(source: images.Shrinkable, side: int) -> Image:

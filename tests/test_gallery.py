@@ -70,7 +70,7 @@ def test_fewer_sheets_than_persons_still_names_all(people: tuple[Path, assignmen
 def test_typical_faces_come_from_every_folder_and_unsure_ones_by_margin() -> None:
     table = table_of({f"/{'ab'[i >= 60]}/{i:03d}.jpg": 1 for i in range(80)})
     sorting = sorting_of(table, [0] * 80, ["A"])
-    typical, unsure, spread = gallery._people(sorting)[0].shown
+    typical, unsure, spread = gallery._shown(sorting, gallery._people(sorting)[0].rows)
     assert set(typical) == {*range(8), *range(60, 68)}, "the most similar of /a and of /b in turn"
     assert unsure.tolist() == list(range(79, 71, -1)), "the smallest margins"
     assert len(spread) == 16
