@@ -20,12 +20,12 @@ import numpy as np
 from PIL import Image as Pillow
 
 from face_organizer import crops, extract
+from face_organizer.device import CPU
 from face_organizer.engine import open_engine, stamp_of
 from face_organizer.listing import listing
 from face_organizer.packs import resolve
 from face_organizer.picture import ExtractOptions, Run
 from face_organizer.resources import available_cores
-from face_organizer.runtime import CPU
 from face_organizer.types import FaceTable, Image
 
 SHARED = Path(os.environ.get("FACE_ORGANIZER_SHARED", Path(__file__).resolve().parents[2] / "shared"))

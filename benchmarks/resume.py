@@ -21,10 +21,10 @@ import numpy as np
 from common import CORES, DATA, pictures, row, say, small_pack, temporary
 
 from face_organizer import extract, table
+from face_organizer.device import CPU
 from face_organizer.embedding import Again, embed
 from face_organizer.engine import stamp_of
 from face_organizer.packs import resolve
-from face_organizer.runtime import CPU
 from face_organizer.types import Faces, FaceTable, Files, Outcome
 
 PACK = "opencv"

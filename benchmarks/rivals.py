@@ -27,10 +27,10 @@ import numpy as np
 from common import CORES
 
 from face_organizer import crops, extract, runtime, shards, worker
+from face_organizer.device import CPU
 from face_organizer.engine import open_engine, stamp_of
 from face_organizer.packs import find, resolve
 from face_organizer.picture import ExtractOptions
-from face_organizer.runtime import CPU
 
 READERS = 8
 DET_SIZE = 640

@@ -18,10 +18,10 @@ from common import CORES, DATA, row, temporary
 
 from face_organizer import video
 from face_organizer.clips import extract_clip
+from face_organizer.device import CPU
 from face_organizer.engine import open_engine, stamp_of
 from face_organizer.packs import resolve
 from face_organizer.picture import ExtractOptions
-from face_organizer.runtime import CPU
 
 CLIP = DATA / "dev-faces/video/short_hamilton_clip.mp4"
 SEEN = (0.84, 7.85)

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from face_organizer import align, images
-from face_organizer.detect import Detector, finder
+from face_organizer.detect import Detector, finder, looking
 from face_organizer.errors import ImageError
 from face_organizer.faceswap import (
     SAMPLE,
@@ -63,7 +63,7 @@ class Crop:
 class Crops:
     """Reads headers and judges folders, each once; may be called from several threads at once."""
 
-    def __init__(self, detector: Detector, look: finder.Look, samples: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, detector: Detector, look: looking.Look, samples: Mapping[str, Sequence[str]]) -> None:
         self._detector = detector
         self._look = look
         self._samples = samples

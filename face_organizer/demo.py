@@ -17,10 +17,10 @@ import numpy as np
 
 from face_organizer import images, quality
 from face_organizer.cli import load, run
-from face_organizer.detect import finder, open_detector
+from face_organizer.detect import finder, looking, open_detector
+from face_organizer.device import CPU
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.packs import EMBEDDED, find
-from face_organizer.runtime import CPU
 from face_organizer.types import Image
 
 PEOPLE = (
@@ -86,7 +86,7 @@ def _portraits() -> Iterator[Image]:
     for name in PEOPLE:
         picture = images.read(str(_sample(name)))
         source = images.open_source(str(_sample(name)))
-        found = finder.find([source], detector, finder.Look(0.8, SMALLEST, every_face=True))[0].faces
+        found = finder.find([source], detector, looking.Look(0.8, SMALLEST, every_face=True))[0].faces
         for x1, y1, x2, y2 in found.boxes[quality.size(found.boxes) >= SMALLEST].tolist():
             margin = max(x2 - x1, y2 - y1) * 0.6
             left, top = max(0, int(x1 - margin)), max(0, int(y1 - margin))

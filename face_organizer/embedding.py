@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 
 from face_organizer import crops, shards
+from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.engine import is_half, stamp_of
 from face_organizer.jobs import Jobs, Report
 from face_organizer.packs import Pack
 from face_organizer.picture import ExtractOptions
 from face_organizer.resources import Workers, available_cores, available_memory, choose_workers
-from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import FaceTable
 from face_organizer.worker import Progress, Setup
 

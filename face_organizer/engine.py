@@ -7,12 +7,12 @@ from dataclasses import asdict
 
 from face_organizer import __version__, align
 from face_organizer.detect import open_detector
+from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device, auto_devices
 from face_organizer.embed import open_embedder
 from face_organizer.errors import UsageError
 from face_organizer.extract import Engine
 from face_organizer.packs import Pack
 from face_organizer.picture import ExtractOptions
-from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device, auto_devices
 from face_organizer.types import Stamp
 
 DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"

@@ -10,19 +10,19 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
+from itertools import islice, pairwise
 from typing import TypeVar
 
 import numpy as np
 
 from face_organizer import align, images, quality
 from face_organizer.crops import Crops
-from face_organizer.detect import Detector, finder
+from face_organizer.detect import Detector, finder, looking, main_face
 from face_organizer.embed import Embedder
 from face_organizer.errors import ImageError
 from face_organizer.picture import ExtractOptions, Picture, Run, read
 from face_organizer.rows import Chunk, chunk_of, table_of
-from face_organizer.types import FaceTable, Float32, Image, Outcome, Stamp
+from face_organizer.types import Detections, FaceTable, Float32, Image, Outcome, Stamp
 
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
@@ -101,8 +101,9 @@ def look(
     chips: list[Image] = []
     for part in parts:
         with run.stage("detect"):
-            unknown = [p for p in part if p.source and not (crops and by_header(p, crops, options))]
+            unknown = [p for p in part if p.source and not (crops and by_header(p, crops))]
             detect(unknown, engine.detector, options, run)
+            choose(part, options)
         with run.stage("align"):
             chips += aligned(part)
         for picture in part:
@@ -133,23 +134,21 @@ def _read_in_parts(paths: Sequence[str], options: ExtractOptions, run: Run) -> I
         yield part
 
 
-def by_header(picture: Picture, crops: Crops, options: ExtractOptions) -> bool:
+def by_header(picture: Picture, crops: Crops) -> bool:
     """Take the face from the picture's FaceSwap header; False where it has none that can be believed."""
     assert isinstance(picture.source, images.Source)
     crop = crops.read(picture.path, picture.source)
     picture.header, picture.reason = crop.header, crop.reason
     if crop.found is None:
         return False
-    choose(picture, finder.Found(crop.found), options)
-    picture.reason = picture.reason or "aligned by its FaceSwap header"
+    picture.seen, picture.reason = looking.Found(crop.found), "aligned by its FaceSwap header"
     return True
 
 
 def detect(pictures: Sequence[Picture], detector: Detector, options: ExtractOptions, run: Run) -> None:
-    """Find the faces of `pictures` and settle each one's outcome."""
-    sources = [p.source for p in pictures if p.source]
+    """Find the faces of each of `pictures`. One that turns out to be damaged fails."""
     try:
-        found = finder.find(sources, detector, options.look)
+        found = finder.find([p.source for p in pictures if p.source], detector, options.look)
     except ImageError as error:
         # A file that can be decoded small but not whole (it is damaged far in) fails alone.
         if len(pictures) == 1:
@@ -158,30 +157,32 @@ def detect(pictures: Sequence[Picture], detector: Detector, options: ExtractOpti
             for picture in pictures:
                 detect([picture], detector, options, run)
         return
-    for picture, one in zip(pictures, found, strict=True):
-        choose(picture, one, options)
-        run.counts["looked again"] += one.looks > 1
-        run.counts["turned"] += 45 <= one.turn <= 315
-        run.counts["straightened"] += 0 < one.turn < 45 or one.turn > 315
+    for picture, picture.seen in zip(pictures, found, strict=True):
+        run.counts["looked again"] += picture.seen.looks > 1
+        run.counts["turned"] += 45 <= picture.seen.turn <= 315
+        run.counts["straightened"] += 0 < picture.seen.turn < 45 or picture.seen.turn > 315
 
 
-def choose(picture: Picture, found: finder.Found, options: ExtractOptions) -> None:
-    """Keep of `found` what the options ask for, the main face first, and set the picture's outcome."""
-    if not len(found.faces):
-        return
-    faces = found.faces.take(align.usable(found.faces.landmarks))
-    if not len(faces):
-        return
+def choose(pictures: Sequence[Picture], options: ExtractOptions) -> None:
+    """Keep of the faces seen on each picture what the options ask for, the main face first, and settle the
+    picture's outcome."""
+    faces = Detections.concatenate([p.seen.faces for p in pictures])
+    owner = np.repeat(np.arange(len(pictures)), [len(p.seen.faces) for p in pictures])
+    widths, heights = (np.array([getattr(p, side) for p in pictures])[owner] for side in ("width", "height"))
     size = quality.size(faces.boxes)
-    prominence = finder.prominence(faces.boxes, picture.width, picture.height)
-    order = np.lexsort((faces.boxes[:, 0], -faces.scores, -prominence))
-    order = order[size[order] >= options.min_face_size]
-    if not len(order):
-        picture.outcome = Outcome.TOO_SMALL
-        picture.reason = f"largest face {size.max():.0f} px, the least is {options.min_face_size:g}"
-        return
-    picture.outcome, picture.turn = Outcome.FACES, found.turn
-    picture.found = faces.take(order[:1] if options.faces == "largest" else order)
+    prominence = main_face.prominence(faces.boxes, widths, heights)
+    order = np.lexsort((faces.boxes[:, 0], -faces.scores, -prominence, owner))
+    order = order[align.usable(faces.landmarks)[order]]
+    ends = np.searchsorted(owner[order], np.arange(len(pictures) + 1)).tolist()
+    for picture, (start, stop) in zip(pictures, pairwise(ends), strict=True):
+        rows = order[start:stop]
+        large = rows[size[rows] >= options.min_face_size]
+        if len(large):
+            picture.outcome, picture.turn = Outcome.FACES, picture.seen.turn
+            picture.found = faces.take(large[:1] if options.faces == "largest" else large)
+        elif len(rows):
+            picture.outcome = Outcome.TOO_SMALL
+            picture.reason = f"largest face {size[rows].max():.0f} px, the least is {options.min_face_size:g}"
 
 
 def aligned(pictures: Sequence[Picture]) -> list[Image]:

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from face_organizer import images
-from face_organizer.detect import finder
+from face_organizer.detect import looking
 from face_organizer.errors import ImageError
 from face_organizer.faceswap import Header
 from face_organizer.types import Detections, Outcome
@@ -38,9 +38,9 @@ class ExtractOptions:
     fps: float = 1.0
 
     @property
-    def look(self) -> finder.Look:
+    def look(self) -> looking.Look:
         """The part of the options that the finder needs."""
-        return finder.Look(
+        return looking.Look(
             self.min_confidence, self.min_face_size, self.faces == "all", self.det_size, self.turns
         )
 
@@ -87,12 +87,15 @@ class Picture:
     retry: bool = False
     turn: int = 0
     header: Header | None = None
+    seen: looking.Found = field(default_factory=looking.Found)
+    """Every face on it."""
     found: Detections = field(default_factory=Detections.empty)
+    """The faces that become rows of the table, the main one first."""
 
     def fails(self, error: ImageError) -> None:
         """Settle the outcome of a picture that cannot be used."""
         self.outcome, self.reason, self.retry = error.outcome, error.reason, error.passing
-        self.source, self.found = None, Detections.empty()
+        self.source, self.seen, self.found = None, looking.Found(), Detections.empty()
 
 
 def read(path: str, options: ExtractOptions) -> Picture:
@@ -111,7 +114,7 @@ def read(path: str, options: ExtractOptions) -> Picture:
         )
         picture.source, picture.content = source, source.content
         picture.width, picture.height = source.width, source.height
-        source.pixels(finder.LARGEST_LOOK if options.faces == "all" else finder.FIRST_LOOK)
+        source.pixels(looking.LARGEST_LOOK if options.faces == "all" else looking.FIRST_LOOK)
     except ImageError as error:
         picture.fails(error)
     return picture

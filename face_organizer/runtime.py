@@ -10,22 +10,17 @@ import hashlib
 import importlib
 import os
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError, UsageError
+from face_organizer.device import CUDA_DEFAULTS, CUDA_PROVIDER, CudaOptions, Device
+from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError
 from face_organizer.graph_cache import cache_dir, sha256_file
 from face_organizer.types import Float32, Image
-
-CPU_PROVIDER = "CPUExecutionProvider"
-CUDA_PROVIDER = "CUDAExecutionProvider"
-
-TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 
 _MODEL_FAULTS = (
     "InvalidProtobuf",
@@ -38,82 +33,6 @@ _MODEL_FAULTS = (
 
 SessionFactory = Callable[[str | bytes, Any, list[Any]], Any]
 """Makes what `onnxruntime.InferenceSession` makes, of: path or bytes, SessionOptions, providers."""
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """Where a network runs: the CPU, or the CUDA card `index` counted from 0."""
-
-    kind: Literal["cpu", "cuda"]
-    index: int = 0
-
-    @classmethod
-    def parse(cls, text: str) -> Device:
-        """`cpu`, or the number of a CUDA card such as `0`. UsageError for anything else."""
-        word = text.strip().lower()
-        if word == "cpu":
-            return cls("cpu")
-        if word.isascii() and word.isdigit():
-            return cls("cuda", int(word))
-        raise UsageError(f"{text!r} is no device: say auto, cpu, or the number of a CUDA card (0, 1, …)")
-
-    def __str__(self) -> str:
-        return "cpu" if self.kind == "cpu" else str(self.index)
-
-
-CPU = Device("cpu")
-
-ConvSearch = Literal["heuristic", "exhaustive", "default"]
-
-
-@dataclass(frozen=True, slots=True)
-class CudaOptions:
-    """How networks run on CUDA cards; a CPU knows nothing of it.
-
-    `memory_limit` is the most that one network may take, in bytes; `conv_search` how cuDNN chooses among its
-    algorithms; `half` computes in float16; `tensorrt` runs through TensorRT instead of cuDNN.
-    """
-
-    memory_limit: int | None = None
-    # Batches differ in size: the exhaustive search times every algorithm anew for each shape that it meets.
-    conv_search: ConvSearch = "heuristic"
-    half: bool = False
-    tensorrt: bool = False
-
-    def halves(self, device: Device) -> bool:
-        """Whether a network runs on `device` as a float16 graph; TensorRT rounds a float32 graph itself."""
-        return self.half and not self.tensorrt and device.kind == "cuda"
-
-    def providers(self, device: Device, engines: Path) -> list[Any]:
-        """What ONNX Runtime is asked for on `device`, first choice first; TensorRT keeps what it builds in
-        `engines`."""
-        if device.kind == "cpu":
-            return [CPU_PROVIDER]
-        cuda = {
-            "device_id": str(device.index),
-            "cudnn_conv_algo_search": self.conv_search.upper(),
-            # Grow by what is needed: two processes may share a card.
-            "arena_extend_strategy": "kSameAsRequested",
-            # TF32 rounds to 10 bits: an Ampere would give a face another embedding than a Pascal or a CPU.
-            "use_tf32": "0",
-        }
-        tensorrt = {
-            "device_id": str(device.index),
-            "trt_fp16_enable": str(self.half),
-            # An engine takes minutes to build, and anew for each shape outside those it was built for.
-            "trt_engine_cache_enable": "True",
-            "trt_engine_cache_path": str(engines),
-            "trt_timing_cache_enable": "True",
-            "trt_timing_cache_path": str(engines),
-        }
-        if self.memory_limit is not None:
-            cuda["gpu_mem_limit"] = tensorrt["trt_max_workspace_size"] = str(self.memory_limit)
-        first = [(TENSORRT_PROVIDER, tensorrt)] if self.tensorrt else []
-        return [*first, (CUDA_PROVIDER, cuda), CPU_PROVIDER]
-
-
-CUDA_DEFAULTS = CudaOptions()
-
 
 _MEMORY_WORDS = (
     "failed to allocate",
@@ -154,18 +73,22 @@ class Session:
             raise FaceOrganizerError(why) from error
         return results
 
-    def run_batches(self, blob: Float32, at_once: int) -> list[list[np.ndarray[Any, Any]]]:
-        """The outputs for each batch of `blob` (N, …), at most `at_once` rows a batch (0: all).
+    def run_batches(
+        self, pictures: Image, at_once: int, prepare: Callable[[Image], Float32]
+    ) -> list[list[np.ndarray[Any, Any]]]:
+        """The outputs for each batch of `pictures` (N, …), at most `at_once` a batch (0: all).
+
+        `prepare` makes of a batch what the network reads, just before it runs: still in the cache then.
 
         Where the device's memory does not do for a batch, it is halved, from then on, and said once in
         `notes`. OutOfMemoryError where it does not do for one row.
         """
         results: list[list[np.ndarray[Any, Any]]] = []
         start = 0
-        while start < len(blob):
-            step = min(at_once or len(blob), self._most, len(blob) - start)
+        while start < len(pictures):
+            step = min(at_once or len(pictures), self._most, len(pictures) - start)
             try:
-                results.append(self.run({self.inputs[0]: blob[start : start + step]}))
+                results.append(self.run({self.inputs[0]: prepare(pictures[start : start + step])}))
             except OutOfMemoryError:
                 if step == 1:
                     raise
@@ -288,61 +211,12 @@ def _session_options(threads: int) -> Any:
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    # Numbers below 1e-38 cost Intel processors a hundred cycles each, and trained weights hold thousands of
+    # them: MobileFaceNet takes 5 ms a face with them taken for 0, 56 without, and gives the same bits. The
+    # first session of a process decides for its thread and those that start from it.
+    options.add_session_config_entry("session.set_denormal_as_zero", "1")
     options.log_severity_level = 3  # errors; warnings about fall-backs become DeviceError above
     return options
-
-
-def cuda_devices(environ: Mapping[str, str] | None = None) -> int:
-    """CUDA cards that the driver shows, 0 without one. Makes no CUDA context, so it is safe before a fork.
-
-    Counts with NVML, else by device files; `CUDA_VISIBLE_DEVICES` in `environ` lowers the number.
-    """
-    count = _nvml_count()
-    if count is None:
-        count = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    visible = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        names = visible.split(",")
-        # CUDA reads the list up to the first entry that is no device.
-        stop = next((i for i, name in enumerate(names) if name.strip() in ("", "-1")), len(names))
-        count = min(count, stop)
-    return count
-
-
-def _nvml_count() -> int | None:
-    import ctypes
-
-    try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        if nvml.nvmlInit_v2() != 0:
-            return None
-        number = ctypes.c_uint(0)
-        found = nvml.nvmlDeviceGetCount_v2(ctypes.byref(number))
-        nvml.nvmlShutdown()
-    except (OSError, AttributeError):
-        return None
-    return int(number.value) if found == 0 else None
-
-
-def auto_devices(
-    providers: Sequence[str] | None = None, cards: int | None = None
-) -> tuple[list[Device], str]:
-    """The devices of `--device auto` and why: every CUDA card where there is one, else the CPU.
-
-    `providers` (as ONNX Runtime lists them) and `cards` (number of CUDA cards) are looked up when not given.
-    """
-    if cards is None:
-        cards = cuda_devices()
-    if not cards:
-        return [CPU], "no CUDA device found"
-    if providers is None:
-        import onnxruntime as ort
-
-        providers = ort.get_available_providers()
-    found = f"{cards} CUDA device{'s' if cards > 1 else ''} found"
-    if CUDA_PROVIDER in providers:
-        return [Device("cuda", index) for index in range(cards)], found
-    return [CPU], f"{found}, but this onnxruntime has no CUDA in it"
 
 
 def planes(pictures: Image, *, mean: float = 0.0, std: float = 1.0, bgr: bool = False) -> Float32:

@@ -17,11 +17,11 @@ from typing import Any
 
 from face_organizer import clips, extract, packs, table, video
 from face_organizer.crops import Crops
+from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.engine import open_engine
 from face_organizer.errors import DeviceError, FaceOrganizerError
 from face_organizer.picture import ExtractOptions
 from face_organizer.rows import Chunk
-from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Outcome, Stamp
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)

@@ -9,8 +9,8 @@ import time
 from collections.abc import Sequence
 
 from face_organizer.backends import Face, Shot
-from face_organizer.detect.finder import Look
-from face_organizer.runtime import Device
+from face_organizer.detect.looking import Look
+from face_organizer.device import Device
 
 
 class Known:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from face_organizer import runtime
+from face_organizer import device, runtime
 
 
 class _OnTheCpu:
@@ -39,8 +39,8 @@ class FakedCards:
 
     def _session(self, model: Any, options: Any, providers: list[Any]) -> Any:
         names = [p if isinstance(p, str) else p[0] for p in providers]
-        raw = self._open(model, options, [runtime.CPU_PROVIDER])
-        if names[0] == runtime.CPU_PROVIDER:
+        raw = self._open(model, options, [device.CPU_PROVIDER])
+        if names[0] == device.CPU_PROVIDER:
             return raw
         self.models.append(model)
         self.asked.append(providers)

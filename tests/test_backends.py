@@ -22,10 +22,10 @@ from face_organizer.backends import Spec, runner, variants
 from face_organizer.backends.benchmark import Row, recommend, sample
 from face_organizer.backends.deepface import face_of
 from face_organizer.backends.truth import TrueFaces, iou, matches, read_boxes, read_labels
-from face_organizer.detect.finder import Look
+from face_organizer.detect.looking import Look
+from face_organizer.device import CPU
 from face_organizer.diagnosis import causes_of
 from face_organizer.errors import UsageError
-from face_organizer.runtime import CPU
 
 TESTS = Path(__file__).parent
 
@@ -258,7 +258,7 @@ def test_benchmark_goes_on_past_crash_and_hang(
 def test_a_killed_benchmark_leaves_nothing_behind(pictures: list[str]) -> None:
     code = (
         "import sys; from face_organizer.backends import Spec, runner\n"
-        "from face_organizer.runtime import CPU\n"
+        "from face_organizer.device import CPU\n"
         "runner.run(Spec('h', 'backend_standins:open_known', 'hang'), sys.argv[1:], device=CPU, limit=500)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, *pictures])

@@ -12,13 +12,13 @@ import pytest
 from conftest import read_rgb
 
 from face_organizer import crops, extract, packs
-from face_organizer.detect import Detector, finder
+from face_organizer.detect import Detector, looking
+from face_organizer.device import CPU
 from face_organizer.engine import open_engine, stamp_of
 from face_organizer.extract import Engine
 from face_organizer.faceswap.geometry import Centering
 from face_organizer.listing import listing
 from face_organizer.picture import ExtractOptions, Run
-from face_organizer.runtime import CPU
 from face_organizer.types import Detections, FaceTable, Image, Outcome
 
 COUNT = 10
@@ -248,5 +248,5 @@ def test_a_damaged_crop_in_the_sample_is_left_out(
 
 
 def test_the_finder_is_not_asked_for_sizes_of_no_pictures(engine: Engine) -> None:
-    judge = crops.Crops(engine.detector, finder.Look(), {})
+    judge = crops.Crops(engine.detector, looking.Look(), {})
     assert judge._judge("/nowhere", False).centering is None

@@ -14,11 +14,11 @@ from running import some_photos
 from shell import here
 
 from face_organizer import embedding, packs, shards, table
+from face_organizer.device import CPU, CudaOptions, Device
 from face_organizer.engine import check_cuda, is_half, open_engine, stamp_of
 from face_organizer.errors import UsageError
 from face_organizer.extract import ExtractOptions
 from face_organizer.jobs import Report
-from face_organizer.runtime import CPU, CudaOptions, Device
 from face_organizer.types import Faces, FaceTable, Files
 from face_organizer.worker import Setup
 

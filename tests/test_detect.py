@@ -17,9 +17,9 @@ from face_organizer.detect import DETECTORS, Detector, open_detector
 from face_organizer.detect import network as network_module
 from face_organizer.detect.nms import nms
 from face_organizer.detect.scrfd import Scrfd
+from face_organizer.device import CPU
 from face_organizer.errors import PackError
 from face_organizer.roles import Role
-from face_organizer.runtime import CPU
 from face_organizer.types import Detections
 
 NAMES = ["yunet", "scrfd_2.5g_bnkps_dynamic.onnx", "scrfd_500m_bnkps.onnx"]

@@ -15,13 +15,13 @@ from conftest import read_rgb
 from making_tables import content
 
 from face_organizer import align, extract, images, packs, quality
+from face_organizer.device import CPU
 from face_organizer.engine import open_engine, stamp_of
 from face_organizer.errors import ImageError
 from face_organizer.extract import Engine
 from face_organizer.listing import listing
 from face_organizer.picture import ExtractOptions, Run
 from face_organizer.rows import Chunk
-from face_organizer.runtime import CPU
 from face_organizer.types import FaceTable, Image, Outcome
 
 PACK = packs.find("opencv")
@@ -270,7 +270,7 @@ def test_all_faces_of_a_group(engine: Engine, dev_faces: Path) -> None:
     assert len(largest) == 1
     assert every.faces.face_index.tolist() == list(range(len(every)))
     picture = read_rgb(path)
-    from face_organizer.detect.finder import prominence
+    from face_organizer.detect.main_face import prominence
 
     order = prominence(every.faces.box, picture.shape[1], picture.shape[0])
     assert (np.diff(order) <= 0).all()

@@ -21,9 +21,9 @@ from numpy.typing import NDArray
 
 from face_organizer import align, faceswap, packs
 from face_organizer.detect import Detector, open_detector
+from face_organizer.device import CPU
 from face_organizer.embed import open_embedder
 from face_organizer.faceswap import Centering, Header, HeaderError, header, read_header
-from face_organizer.runtime import CPU
 from face_organizer.types import Detections
 
 LANDMARKS = writer.mean_68() * 200 + np.array([300.0, 150.0])

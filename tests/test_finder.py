@@ -15,12 +15,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from face_organizer import align, packs
-from face_organizer.detect import canvas, finder
+from face_organizer.detect import canvas, finder, looking
 from face_organizer.detect.finder import Found, Look
+from face_organizer.detect.main_face import main_face
+from face_organizer.device import CPU
 from face_organizer.engine import open_engine
 from face_organizer.extract import Engine
 from face_organizer.images import Source
-from face_organizer.runtime import CPU
 from face_organizer.types import Detections, Image
 
 PHOTOS = 24
@@ -64,7 +65,7 @@ def embedded(engine: Engine, pictures: Sequence[Image], found: Sequence[Found]) 
     """(n, d) unit embeddings of the main faces."""
     chips = []
     for picture, one in zip(pictures, found, strict=True):
-        row = finder.main_face(one.faces.boxes, picture.shape[1], picture.shape[0])
+        row = main_face(one.faces.boxes, picture.shape[1], picture.shape[0])
         chips.append(align.warp(picture, align.estimate(one.faces.landmarks[row : row + 1])[0]))
     raw = engine.embedder.embed(np.stack(chips))
     return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True))
@@ -124,7 +125,7 @@ def test_tight_crops(engine: Engine, dev_faces: Path) -> None:
     assert sum(bool(len(f.faces)) for f in found) == 60
     # … and it is the face that fills the crop, not something small in it
     for crop, one in zip(crops, found, strict=True):
-        row = finder.main_face(one.faces.boxes, crop.width, crop.height)
+        row = main_face(one.faces.boxes, crop.width, crop.height)
         box = one.faces.boxes[row]
         assert np.sqrt((box[2] - box[0]) * (box[3] - box[1])) > 0.3 * crop.width
 
@@ -162,7 +163,7 @@ def test_all_faces_of_a_group(engine: Engine, dev_faces: Path) -> None:
 
 
 def test_a_wanted_size_is_the_size_of_the_first_canvas(engine: Engine, photos: list[Image]) -> None:
-    place = finder.first(Whole(photos[0]), engine.detector, Look(canvas=640))
+    place = looking.first(Whole(photos[0]), engine.detector, Look(canvas=640))
     assert max(place.width, place.height) == 640
     assert place.scale == pytest.approx(640 / max(photos[0].shape))
     found = look(engine, [Whole(photos[0])], canvas=640)
@@ -189,7 +190,7 @@ def test_a_detector_of_one_size_is_shown_that_size_alone() -> None:
     sizes = [(100, 100), (50, 900), (2000, 1500), (1, 1)]
     found = finder.find([Whole(np.zeros((*s, 3), np.uint8)) for s in sizes], detector, Look())
     assert set(detector.sizes) == {(640, 640)}
-    assert len(detector.sizes) == len(sizes) * (1 + 1 + len(finder.TURNS))
+    assert len(detector.sizes) == len(sizes) * (1 + 1 + len(looking.TURNS))
     assert all(f.looks == 5 for f in found)
 
 
@@ -200,22 +201,22 @@ def test_canvases_have_sane_sizes(width: int, height: int, least: float, every: 
             self.width, self.height = width, height
 
     options = Look(min_face_size=least, every_face=every)
-    for turn in (0, *finder.TURNS):
-        first = finder.first(Sized(), Recorder(), options, turn)  # type: ignore[arg-type]
-        second = finder.second(Sized(), Recorder(), options)  # type: ignore[arg-type]
+    for turn in (0, *looking.TURNS):
+        first = looking.first(Sized(), Recorder(), options, turn)  # type: ignore[arg-type]
+        second = looking.second(Sized(), Recorder(), options)  # type: ignore[arg-type]
         for place in (first, second):
             assert place.width % 32 == place.height % 32 == 0
             assert min(place.width, place.height) >= 32
-            assert max(place.width, place.height) <= finder.LARGEST_LOOK * 1.5
+            assert max(place.width, place.height) <= looking.LARGEST_LOOK * 1.5
             corners = np.array([[0, 0], [width - 1, height - 1]], float)
             seen = corners @ place.matrix()[:, :2].T + place.matrix()[:, 2]
             assert (seen > -1.5).all(), "the whole picture is on the canvas"
             assert (seen < [place.width + 0.5, place.height + 0.5]).all()
-    looks = (finder.first(Sized(), Recorder(), options), second)  # type: ignore[arg-type]
+    looks = (looking.first(Sized(), Recorder(), options), second)  # type: ignore[arg-type]
     largest = max(looks, key=lambda place: place.scale)
     assert (
-        least * largest.scale >= finder.SMALLEST_FOUND * 0.99
-        or max(largest.width, largest.height) >= finder.LARGEST_LOOK
+        least * largest.scale >= looking.SMALLEST_FOUND * 0.99
+        or max(largest.width, largest.height) >= looking.LARGEST_LOOK
     )
 
 
@@ -320,8 +321,8 @@ def test_around_a_box() -> None:
 
 def test_the_main_face_is_large_and_central() -> None:
     boxes = np.array([[0, 0, 60, 60], [90, 90, 130, 130], [100, 100, 110, 110]], np.float32)
-    assert finder.main_face(boxes, 220, 220) == 1
-    assert finder.main_face(np.array([[-500, 0, 40, 400], [180, 180, 230, 230]], np.float32), 400, 400) == 1
+    assert main_face(boxes, 220, 220) == 1
+    assert main_face(np.array([[-500, 0, 40, 400], [180, 180, 230, 230]], np.float32), 400, 400) == 1
 
 
 def test_a_source_is_read_no_larger_than_needed(

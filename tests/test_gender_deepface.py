@@ -24,12 +24,12 @@ from shell import environment, here
 
 from face_organizer import images, table
 from face_organizer.align import roll, usable
+from face_organizer.device import CPU
 from face_organizer.errors import FaceOrganizerError, PackError
 from face_organizer.gender import ModelMissingError, chips, deepface_child, open_model
 from face_organizer.gender.deepface import SIZE, DeepFace
 from face_organizer.gender.deepface_child import BATCH, Area, Setup, answers
 from face_organizer.gender.detecting import five_points
-from face_organizer.runtime import CPU
 from face_organizer.types import Faces, FaceTable, Image
 
 TENSORFLOW = pytest.mark.tensorflow
@@ -334,7 +334,7 @@ BOTH = """
     import numpy as np
     def onnx():
         from face_organizer.gender.embedded import Embedded
-        from face_organizer.runtime import CPU
+        from face_organizer.device import CPU
         return Embedded(CPU)
     def tensorflow():
         from deepface.modules import modeling

@@ -16,8 +16,8 @@ from conftest import letterbox, read_rgb
 from face_organizer import packs
 from face_organizer.align import estimate, warp
 from face_organizer.detect import open_detector
+from face_organizer.device import CPU
 from face_organizer.embed import open_embedder
-from face_organizer.runtime import CPU
 
 SIZE = 640
 COSINE = 0.9995

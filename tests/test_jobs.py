@@ -12,9 +12,9 @@ from making_tables import content
 from running import Running, run, some_photos
 
 from face_organizer import table
+from face_organizer.device import Device
 from face_organizer.engine import choose_devices
 from face_organizer.errors import UsageError
-from face_organizer.runtime import Device
 from face_organizer.types import FaceTable, Outcome
 
 COUNT = 40

@@ -15,7 +15,7 @@ PACKAGE = "face_organizer"
 
 FLOORS = (
     "__init__ columns errors types",
-    "align faceswap files download graph_cache graphs half_precision images listing packs"
+    "align device faceswap files download graph_cache graphs half_precision images listing packs"
     " pickle_machine pickled_arrays png resources roles runtime safe_pickle shards table table_document"
     " table_folder unpack video",
     "cluster crops detect embed metrics quality thumbnails tracks",

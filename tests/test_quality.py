@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from face_organizer import align, packs, quality
 from face_organizer.detect import Detector, open_detector
-from face_organizer.runtime import CPU
+from face_organizer.device import CPU
 
 SOLID = quality._solid()
 

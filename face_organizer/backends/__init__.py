@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from face_organizer import packs
-from face_organizer.detect.finder import Look, Pixels
+from face_organizer.detect.looking import Look, Pixels
 from face_organizer.errors import UsageError
 
 Face = dict[str, Any]

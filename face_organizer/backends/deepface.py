@@ -13,9 +13,10 @@ import numpy as np
 
 from face_organizer.align import TEMPLATE
 from face_organizer.backends import Face, Shot, weights_folder
-from face_organizer.detect.finder import Look, prominence
+from face_organizer.detect.looking import Look
+from face_organizer.detect.main_face import prominence
+from face_organizer.device import Device
 from face_organizer.errors import PackError
-from face_organizer.runtime import Device
 from face_organizer.types import Float32
 
 DOWNLOADS = "FACE_ORGANIZER_DEEPFACE_DOWNLOADS"

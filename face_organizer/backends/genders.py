@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from face_organizer.backends import Face
+from face_organizer.device import Device
 from face_organizer.errors import ImageError, PackError
 from face_organizer.gender import open_model
 from face_organizer.images import open_source
-from face_organizer.runtime import Device
 from face_organizer.types import Faces
 
 UNSURE = "unsure"

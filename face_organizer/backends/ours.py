@@ -13,10 +13,11 @@ from face_organizer import packs
 from face_organizer.backends import Face, Shot
 from face_organizer.crops import Crops, samples
 from face_organizer.detect import Detector, finder, open_detector
-from face_organizer.detect.finder import Look
+from face_organizer.detect.looking import Look
+from face_organizer.detect.main_face import prominence
+from face_organizer.device import Device
 from face_organizer.images import Source
 from face_organizer.resources import available_cores
-from face_organizer.runtime import Device
 from face_organizer.types import Detections
 
 CHUNK = 16
@@ -100,7 +101,7 @@ def _found(shots: Sequence[Shot], detector: Detector, look: Look) -> list[list[F
 
 def faces_of(found: Detections, turn: int, shot: Shot) -> list[Face]:
     """`found` as they cross processes, the main face first."""
-    order = np.argsort(-finder.prominence(found.boxes, shot.picture.width, shot.picture.height))
+    order = np.argsort(-prominence(found.boxes, shot.picture.width, shot.picture.height))
     return [
         {
             "box": _rounded(found.boxes[i]),

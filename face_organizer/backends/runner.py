@@ -16,8 +16,8 @@ from typing import IO, Any
 
 from face_organizer.backends import Spec
 from face_organizer.backends.deepface import DOWNLOADS
+from face_organizer.device import Device
 from face_organizer.files import printable
-from face_organizer.runtime import Device
 
 STATES = ("ran", "partial", "missing", "failed", "crashed", "timeout")
 """What may become of a back end; only the first two have figures."""

@@ -20,10 +20,10 @@ from typing import Any, TextIO
 
 from face_organizer.backends import Backend, Shot
 from face_organizer.backends.variants import VARIANTS, Variant
-from face_organizer.detect.finder import Look
+from face_organizer.detect.looking import Look
+from face_organizer.device import Device
 from face_organizer.errors import FaceOrganizerError, ImageError
 from face_organizer.images import open_source
-from face_organizer.runtime import Device
 
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer.backends import Face
-from face_organizer.detect.finder import Look, Pixels
+from face_organizer.detect.looking import Look, Pixels
 from face_organizer.types import Image
 
 LARGEST = 2400
@@ -18,14 +18,14 @@ LOW_SCORE = 0.3
 
 
 class Drawn:
-    """A changed picture, whole: it is small enough to be held so. A `finder.Pixels`."""
+    """A changed picture, whole: it is small enough to be held so. A `looking.Pixels`."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
         self.height, self.width = image.shape[:2]
 
     def pixels(self, longer_side: float) -> tuple[Image, float]:
-        """See `finder.Pixels.pixels`."""
+        """See `looking.Pixels.pixels`."""
         return self._image, 1.0
 
 

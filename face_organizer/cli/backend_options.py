@@ -14,7 +14,7 @@ from face_organizer.cli.options import Finite
 if TYPE_CHECKING:
     from face_organizer.backends import Spec
     from face_organizer.backends.runner import Trial
-    from face_organizer.runtime import Device
+    from face_organizer.device import Device
 
 _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     click.option(
@@ -60,9 +60,9 @@ def backend_options(command: Any) -> Any:
 
 def device_of(option: str | None) -> Device:
     """The one device of `--device`. UsageError for several, DeviceError for a card that is not there."""
+    from face_organizer.device import cuda_devices
     from face_organizer.engine import choose_devices
     from face_organizer.errors import DeviceError, UsageError
-    from face_organizer.runtime import cuda_devices
 
     devices, _ = choose_devices(option, os.environ)
     if len(devices) > 1 and option and "," in option:

@@ -11,8 +11,8 @@ from face_organizer.cli.options import FOLDER_OR_FILE, Finite
 from face_organizer.images import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
+    from face_organizer.device import CudaOptions
     from face_organizer.picture import ExtractOptions
-    from face_organizer.runtime import CudaOptions
 
 
 def _shard(value: str | None) -> tuple[int, int] | None:
@@ -44,7 +44,7 @@ def settings_of(options: dict[str, Any]) -> ExtractOptions:
 
 
 def cuda_of(options: dict[str, Any]) -> CudaOptions:
-    from face_organizer.runtime import CudaOptions
+    from face_organizer.device import CudaOptions
 
     return CudaOptions(
         memory_limit=options["gpu_memory"] and options["gpu_memory"] * 1_000_000,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Protocol, cast
 
+from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.errors import PackError
-from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Detections, Image
 
 if TYPE_CHECKING:

@@ -38,13 +38,35 @@ class Placement:
 
         Whole numbers are the centers of pixels, so a shrunk picture's pixel p lies at r·p + (r − 1)/2.
         """
-        angle = math.radians(self.turn)
-        linear = self.scale * np.array(
-            [[math.cos(angle), math.sin(angle)], [-math.sin(angle), math.cos(angle)]]
+        along, across = self._linear
+        # Both the middle of the canvas and (x, y) are centers of pixels.
+        right = (self.width - 1) / 2 - along * (self.x - (reduction - 1) / 2)
+        right -= across * (self.y - (reduction - 1) / 2)
+        down = (self.height - 1) / 2 + across * (self.x - (reduction - 1) / 2)
+        down -= along * (self.y - (reduction - 1) / 2)
+        return np.array(
+            [
+                [along * reduction, across * reduction, right],
+                [-across * reduction, along * reduction, down],
+            ]
         )
-        middle = np.array([(self.width - 1) / 2, (self.height - 1) / 2])
-        shift = middle - linear @ np.array([self.x, self.y]) + linear @ np.full(2, (reduction - 1) / 2)
-        return np.column_stack([linear * reduction, shift])
+
+    def inverse(self) -> NDArray[np.float64]:
+        """(2, 3) from pixels of the canvas to those of the picture."""
+        along, across = (part / self.scale**2 for part in self._linear)
+        right, down = (self.width - 1) / 2, (self.height - 1) / 2
+        return np.array(
+            [
+                [along, -across, self.x - along * right + across * down],
+                [across, along, self.y - across * right - along * down],
+            ]
+        )
+
+    @property
+    def _linear(self) -> tuple[float, float]:
+        """Canvas pixels right for a picture pixel right, and for one down; the turn makes of it the rest."""
+        angle = math.radians(self.turn)
+        return self.scale * math.cos(angle), self.scale * math.sin(angle)
 
 
 def whole(width: int, height: int, longer_side: int, border: float = 0.0, turn: int = 0) -> Placement:
@@ -74,24 +96,25 @@ def _multiple(pixels: float) -> int:
     return max(STRIDE, math.ceil((pixels - 1e-6) / STRIDE) * STRIDE)
 
 
-def draw(image: Image, reduction: float, placement: Placement) -> Image:
+def draw(image: Image, reduction: float, placement: Placement, canvas: Image | None = None) -> Image:
     """The canvas, (height, width, 3) uint8, with `image`, the picture shrunk by `reduction`, on it; black
-    around.
+    around. Drawn over `canvas`, where that is given.
 
     Bilinear: shrinking to less than half belongs to who gives `image` (see `images.Source.pixels`).
     """
     import cv2
 
-    canvas = cv2.warpAffine(
-        image, placement.matrix(reduction), (placement.width, placement.height), flags=cv2.INTER_LINEAR
-    )
-    return np.asarray(canvas, np.uint8)
+    size = placement.width, placement.height
+    drawn = cv2.warpAffine(image, placement.matrix(reduction), size, dst=canvas, flags=cv2.INTER_LINEAR)
+    return np.asarray(drawn, np.uint8)
 
 
 def to_picture(found: Detections, placement: Placement) -> Detections:
     """What was found on the canvas, in pixels of the picture. Boxes stay upright: those of a turned canvas
     are turned back where that leaves their sides upright, else (45°) keep their size and move."""
-    inverse = np.linalg.inv(np.vstack([placement.matrix(), [0, 0, 1]]))[:2]
+    if not len(found):
+        return found
+    inverse = placement.inverse()
     corners = found.boxes.reshape(-1, 2, 2) @ inverse[:, :2].T + inverse[:, 2]
     if placement.turn % 90:
         middle = corners.mean(axis=1)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
+from face_organizer.device import CudaOptions, Device
 from face_organizer.errors import PackError
 from face_organizer.graph_cache import runnable
-from face_organizer.runtime import CudaOptions, Device, open_session
+from face_organizer.runtime import open_session
 from face_organizer.types import Float32, Image
 
 STRIDES = (8, 16, 32)
@@ -47,9 +49,10 @@ class Network:
                 f"this detector takes {self.fixed_size}×{self.fixed_size} only, not {width}×{height}"
             )
 
-    def run(self, blob: Float32) -> dict[str, Float32]:
-        """Outputs by name, each (N, rows, k), for a (N, 3, H, W) float32 `blob`."""
-        runs = self.session.run_batches(blob, self._at_once)
+    def run(self, canvases: Image, prepare: Callable[[Image], Float32]) -> dict[str, Float32]:
+        """Outputs by name, each (N, rows, k), for (N, H, W, 3) `canvases`, of which `prepare` makes what the
+        network reads, (n, 3, H, W) float32."""
+        runs = self.session.run_batches(canvases, self._at_once, prepare)
         outputs = {}
         for index, name in enumerate(self.session.outputs):
             parts = [

@@ -2,10 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.types import Float32, Int64
+from face_organizer.types import Detections, Float32, Int64
+
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """What one level of a detector finds on a batch of canvases, n rows in order of their canvas.
+
+    `canvas` is the number of each one's canvas; `compared` the boxes to suppress by, where not `boxes`.
+    """
+
+    canvas: NDArray[np.intp]
+    boxes: Float32
+    scores: Float32
+    landmarks: Float32
+    compared: Float32 | None = None
+
+
+def best_of_each(
+    count: int, levels: Sequence[Candidates], iou: float, extra: float = 0.0
+) -> list[Detections]:
+    """The faces on each of `count` canvases, doubles suppressed, best score first; see `nms`."""
+    canvas = np.concatenate([level.canvas for level in levels])
+    order = np.argsort(canvas, kind="stable")
+    boxes, scores, landmarks, compared = (
+        np.concatenate(parts)[order]
+        for parts in zip(
+            *(
+                (v.boxes, v.scores, v.landmarks, v.boxes if v.compared is None else v.compared)
+                for v in levels
+            ),
+            strict=True,
+        )
+    )
+    ends = np.searchsorted(canvas[order], np.arange(count + 1)).tolist()
+    found = []
+    for start, stop in pairwise(ends):
+        keep = start + nms(compared[start:stop], scores[start:stop], iou, extra)
+        found.append(Detections(boxes[keep], scores[keep], landmarks[keep]))
+    return found
 
 
 def nms(boxes: NDArray[np.floating], scores: Float32, iou: float, extra: float = 0.0) -> Int64:

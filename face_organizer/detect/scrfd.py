@@ -3,13 +3,16 @@ Efficient Face Detection", 2021). Decoding as in `insightface/model_zoo/scrfd.py
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from face_organizer.detect.network import STRIDES, Network, grid
-from face_organizer.detect.nms import nms
+from face_organizer.detect.nms import Candidates, best_of_each
+from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.errors import PackError
 from face_organizer.roles import Role
-from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device, planes
+from face_organizer.runtime import planes
 from face_organizer.types import Detections, Float32, Image
 
 MEAN, STD = 127.5, 128.0
@@ -46,8 +49,16 @@ class Scrfd:
         if not len(canvases):
             return []
         height, width = canvases.shape[1:3]
-        levels = self._levels(self._network.run(planes(canvases, mean=MEAN, std=STD)))
-        return [self._decode(levels, i, height, width, min_score) for i in range(len(canvases))]
+        levels = self._levels(self._network.run(canvases, partial(planes, mean=MEAN, std=STD)))
+        found = []
+        for stride, (scores, distances, offsets) in zip(STRIDES, levels, strict=True):
+            at = np.nonzero(scores[..., 0] >= min_score)
+            centre = grid(height, width, stride, ANCHORS)[at[1]]
+            reach = distances[at] * np.float32(stride)
+            boxes = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
+            points = centre[:, None] + offsets[at].reshape(-1, 5, 2) * np.float32(stride)
+            found.append(Candidates(at[0], boxes, scores[..., 0][at], points))
+        return best_of_each(len(canvases), found, IOU, extra=1.0)
 
     def _levels(self, outputs: dict[str, Float32]) -> list[tuple[Float32, Float32, Float32]]:
         """Scores (N, rows, 1), distances (N, rows, 4) and landmarks (N, rows, 10) of each stride in turn."""
@@ -61,23 +72,3 @@ class Scrfd:
         # The finest grid has most rows: names and order of outputs differ from export to export.
         columns = [sorted(by_width[k], key=lambda output: -output.shape[1]) for k in (1, 4, 10)]
         return list(zip(*columns, strict=True))
-
-    def _decode(
-        self,
-        levels: list[tuple[Float32, Float32, Float32]],
-        i: int,
-        height: int,
-        width: int,
-        min_score: float,
-    ) -> Detections:
-        all_boxes, all_scores, all_points = [], [], []
-        for stride, (scores, distances, offsets) in zip(STRIDES, levels, strict=True):
-            rows = np.flatnonzero(scores[i, :, 0] >= min_score)
-            centre = grid(height, width, stride, ANCHORS)[rows]
-            reach = distances[i, rows] * np.float32(stride)
-            all_boxes.append(np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1))
-            all_points.append(centre[:, None] + offsets[i, rows].reshape(-1, 5, 2) * np.float32(stride))
-            all_scores.append(scores[i, rows, 0])
-        boxes, scores_, points = map(np.concatenate, (all_boxes, all_scores, all_points))
-        keep = nms(boxes, scores_, IOU, extra=1.0)
-        return Detections(boxes=boxes[keep], scores=scores_[keep], landmarks=points[keep])

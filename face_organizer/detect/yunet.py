@@ -4,15 +4,17 @@ Detector", 2023). Decoding as in OpenCV's `modules/objdetect/src/face_detect.cpp
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 
 from face_organizer.detect.network import STRIDES, Network, grid
-from face_organizer.detect.nms import nms
+from face_organizer.detect.nms import Candidates, best_of_each
+from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.errors import PackError
 from face_organizer.roles import Role
-from face_organizer.runtime import CUDA_DEFAULTS, CudaOptions, Device, planes
-from face_organizer.types import Detections, Float32, Image
+from face_organizer.runtime import planes
+from face_organizer.types import Detections, Image
 
 IOU = 0.3
 """OpenCV's default."""
@@ -55,27 +57,19 @@ class YuNet:
         if not len(canvases):
             return []
         height, width = canvases.shape[1:3]
-        outputs = self._network.run(planes(canvases, bgr=True))
-        return [_decode(outputs, i, height, width, min_score) for i in range(len(canvases))]
-
-
-def _decode(outputs: dict[str, Float32], i: int, height: int, width: int, min_score: float) -> Detections:
-    all_corners, all_sizes, all_scores, all_points = [], [], [], []
-    for stride in STRIDES:
-        kind, thing = (outputs[f"{part}_{stride}"][i, :, 0].clip(0, 1) for part in ("cls", "obj"))
-        scores = np.sqrt(kind * thing)
-        rows = np.flatnonzero(scores >= min_score)
-        place = grid(height, width, stride, 1)[rows]
-        box = outputs[f"bbox_{stride}"][i, rows]
-        size = np.exp(box[:, 2:]) * np.float32(stride)
-        all_corners.append(place + box[:, :2] * np.float32(stride) - size / 2)
-        all_sizes.append(size)
-        points = outputs[f"kps_{stride}"][i, rows].reshape(-1, 5, 2)
-        all_points.append(place[:, None] + points * np.float32(stride))
-        all_scores.append(scores[rows])
-    corners, sizes, scores, points = map(np.concatenate, (all_corners, all_sizes, all_scores, all_points))
-    # OpenCV suppresses on boxes cut to whole pixels (Rect2i of corner and size).
-    whole = np.trunc(np.concatenate([corners, np.trunc(corners) + np.trunc(sizes)], axis=1))
-    keep = nms(whole, scores, IOU)
-    boxes = np.concatenate([corners, corners + sizes], axis=1)
-    return Detections(boxes=boxes[keep], scores=scores[keep], landmarks=points[keep])
+        outputs = self._network.run(canvases, partial(planes, bgr=True))
+        found = []
+        for stride in STRIDES:
+            kind, thing = (outputs[f"{part}_{stride}"][..., 0].clip(0, 1) for part in ("cls", "obj"))
+            scores = np.sqrt(kind * thing)
+            at = np.nonzero(scores >= min_score)
+            place = grid(height, width, stride, 1)[at[1]]
+            box = outputs[f"bbox_{stride}"][at]
+            size = np.exp(box[:, 2:]) * np.float32(stride)
+            corner = place + box[:, :2] * np.float32(stride) - size / 2
+            points = place[:, None] + outputs[f"kps_{stride}"][at].reshape(-1, 5, 2) * np.float32(stride)
+            boxes = np.concatenate([corner, corner + size], axis=1)
+            # OpenCV suppresses on boxes cut to whole pixels (Rect2i of corner and size).
+            whole = np.trunc(np.concatenate([corner, np.trunc(corner) + np.trunc(size)], axis=1))
+            found.append(Candidates(at[0], boxes, scores[at], points, whole))
+        return best_of_each(len(canvases), found, IOU)

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
+from face_organizer.device import Device
 from face_organizer.doctor import devices, environment, host, nvidia, probes
 from face_organizer.doctor.report import Check, Report, State
 from face_organizer.errors import DeviceError, FaceOrganizerError
 from face_organizer.graph_cache import cache_dir
 from face_organizer.resources import Cores, Memory, available_cores, available_memory
-from face_organizer.runtime import Device
 
 __all__ = ["Check", "Report", "Sources", "State", "asked_devices", "error_of", "examine", "this_machine"]
 

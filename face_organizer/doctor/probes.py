@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from face_organizer.runtime import Device
+from face_organizer.device import Device
 
 _ROOT = str(Path(__file__).resolve().parent.parent.parent)
 _CODE = (

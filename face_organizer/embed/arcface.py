@@ -3,13 +3,16 @@ Loss for Deep Face Recognition", 2019): 112×112 RGB, (x − mean) / std, one ve
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 
 from face_organizer.align import SIZE
+from face_organizer.device import CPU, CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.errors import PackError
 from face_organizer.graph_cache import runnable
 from face_organizer.roles import Role
-from face_organizer.runtime import CPU, CUDA_DEFAULTS, CudaOptions, Device, open_session, planes
+from face_organizer.runtime import open_session, planes
 from face_organizer.types import Float32, Image
 
 CPU_BATCH = 4
@@ -60,8 +63,8 @@ class ArcFace:
             raise ValueError(f"chips must be (N, {SIZE}, {SIZE}, 3) uint8, not {chips.shape} {chips.dtype}")
         if not len(chips):
             return np.empty((0, self.dim), np.float32)
-        blob = planes(chips, mean=self._role.mean, std=self._role.std)
-        vectors = np.concatenate([run[0] for run in self._session.run_batches(blob, self._at_once)])
+        prepare = partial(planes, mean=self._role.mean, std=self._role.std)
+        vectors = np.concatenate([run[0] for run in self._session.run_batches(chips, self._at_once, prepare)])
         if vectors.shape != (len(chips), self.dim):
             raise PackError(
                 f"{self._role.path} gave {vectors.shape} for {len(chips)} faces of {self.dim} dimensions"

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from face_organizer.columns import Columns, column, text
+from face_organizer.device import Device
 from face_organizer.errors import PackError, UsageError
-from face_organizer.runtime import Device
 from face_organizer.types import Faces, Float32, Image
 
 if TYPE_CHECKING:

@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 
+from face_organizer.device import Device
 from face_organizer.gender import Judged, ModelMissingError, chips
 from face_organizer.gender.deepface_child import BATCH, Setup
 from face_organizer.gender.deepface_process import Process, engine, weights_folder
 from face_organizer.graph_cache import sha256_file
 from face_organizer.images import Shrinkable
-from face_organizer.runtime import Device
 from face_organizer.types import Faces, Image
 
 SIZE = 224

@@ -17,12 +17,12 @@ from pathlib import Path
 import numpy as np
 
 from face_organizer import align, images, quality, table
-from face_organizer.detect.finder import prominence
+from face_organizer.detect.main_face import prominence
+from face_organizer.device import Device
 from face_organizer.errors import ImageError
 from face_organizer.gender.deepface_child import Area, Setup
 from face_organizer.gender.deepface_process import Process, engine
 from face_organizer.picture import Picture
-from face_organizer.runtime import Device
 from face_organizer.types import Faces, FaceTable, Files, Float32, Outcome
 
 BLOCK = 256

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from face_organizer.device import Device
 from face_organizer.errors import PackError
 from face_organizer.gender import Judged, ModelMissingError, chips
 from face_organizer.graph_cache import prepared, sha256_file
 from face_organizer.images import Shrinkable
-from face_organizer.runtime import Device, Session, open_session
+from face_organizer.runtime import Session, open_session
 from face_organizer.types import Faces, Float32, Image
 
 FILES = {
@@ -101,6 +102,9 @@ def _with_mirrored(session: Session, crops: Image, size: int) -> Float32:
     """(2, n, k) outputs of a network for `crops` and for their mirror images."""
     small = chips.shrunk(crops, crops.shape[1] // size)
     pixels = np.concatenate([small, small[:, :, ::-1]])
-    blob = np.ascontiguousarray(((pixels - _MEAN) / np.float32(256)).transpose(0, 3, 1, 2))
-    outputs = np.concatenate([run[0] for run in session.run_batches(blob, _BATCH)])
+
+    def blob(part: Image) -> Float32:
+        return np.ascontiguousarray(((part - _MEAN) / np.float32(256)).transpose(0, 3, 1, 2))
+
+    outputs = np.concatenate([run[0] for run in session.run_batches(pixels, _BATCH, blob)])
     return outputs.reshape(2, len(crops), -1)

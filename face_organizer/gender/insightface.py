@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from face_organizer import packs
+from face_organizer.device import Device
 from face_organizer.errors import PackError
 from face_organizer.gender import Judged, ModelMissingError, chips
 from face_organizer.graph_cache import sha256_file
 from face_organizer.graphs import load_model
 from face_organizer.images import Shrinkable
-from face_organizer.runtime import Device, open_session, planes
+from face_organizer.runtime import open_session, planes
 from face_organizer.types import Faces, Image
 
 FILE = "genderage.onnx"
@@ -56,8 +58,8 @@ class InsightFace:
         """See `GenderModel.judge`."""
         if not len(crops):
             return Judged.empty()
-        blob = planes(crops, mean=self._mean, std=self._std)
-        outputs = np.concatenate([run[0] for run in self._session.run_batches(blob, self._at_once)])
+        prepare = partial(planes, mean=self._mean, std=self._std)
+        outputs = np.concatenate([run[0] for run in self._session.run_batches(crops, self._at_once, prepare)])
         if outputs.shape != (len(crops), 3):
             raise PackError(f"{self._path} gave {outputs.shape} for {len(crops)} faces, not 3 numbers each")
         woman = 1 / (1 + np.exp(outputs[:, 1] - outputs[:, 0]))

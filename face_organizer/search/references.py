@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from face_organizer import assignments, crops, extract, packs, table
+from face_organizer.device import Device
 from face_organizer.engine import open_engine, stamp_of
 from face_organizer.errors import FaceOrganizerError, SpaceMismatchError, TableError, UsageError
 from face_organizer.files import printable
 from face_organizer.listing import listing
 from face_organizer.picture import ExtractOptions
-from face_organizer.runtime import Device
 from face_organizer.search.profiles import Profile, Reference
 from face_organizer.types import FaceTable, Float32, Outcome
 

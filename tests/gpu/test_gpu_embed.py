@@ -8,10 +8,7 @@ import numpy as np
 import pytest
 
 from face_organizer import packs
-from face_organizer.engine import open_engine, stamp_of
-from face_organizer.errors import DeviceError, OutOfMemoryError
-from face_organizer.extract import ExtractOptions, Run, extract
-from face_organizer.runtime import (
+from face_organizer.device import (
     CPU,
     CUDA_DEFAULTS,
     CUDA_PROVIDER,
@@ -20,6 +17,9 @@ from face_organizer.runtime import (
     Device,
     cuda_devices,
 )
+from face_organizer.engine import open_engine, stamp_of
+from face_organizer.errors import DeviceError, OutOfMemoryError
+from face_organizer.extract import ExtractOptions, Run, extract
 from face_organizer.types import FaceTable
 
 pytestmark = pytest.mark.gpu
