@@ -14,12 +14,11 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from functools import cache
 from typing import Any
 
 import numpy as np
 
-from face_organizer import png
+from face_organizer import jpeg, pillow_picture, png
 from face_organizer.errors import ImageError
 from face_organizer.types import Image, Outcome
 
@@ -36,9 +35,11 @@ UNSUPPORTED_ENDINGS = frozenset(
 DEFAULT_MAX_PIXELS = 256_000_000
 """Largest picture that is decoded, in pixels (a 200-megapixel phone photo passes): 768 MB as RGB."""
 
+WORTH_DECODING = 800
+"""Longer side, in pixels, below which a JPEG is not decoded: undoing its Huffman codes takes half of the time
+at any size, and most faces are cut from pixels as large as this."""
+
 _MAX_BYTES = 2**31 - 1
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
 def ending(path: str) -> str:
@@ -83,31 +84,10 @@ def content_of_file(path: str) -> int:
     return int.from_bytes(digest.digest(), "big")
 
 
-@cache
-def _pillow() -> Any:
-    """Pillow's module `Image`, its own pixel limit off: `decode` applies ours first."""
-    import PIL.Image
-
-    PIL.Image.MAX_IMAGE_PIXELS = None
-    return PIL.Image
-
-
-def _open(data: bytes) -> Any:
-    """The picture in `data`, its header read. Formats are named: one of Pillow's starts another program."""
-    try:
-        return _pillow().open(io.BytesIO(data), formats=_FORMATS)
-    except MemoryError:
-        raise
-    except Exception as error:  # Pillow's plugins raise almost anything on hostile files; all means one thing
-        if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
-            raise ImageError(Outcome.UNSUPPORTED, "HEIC under another name; convert it to JPEG") from error
-        raise ImageError(Outcome.UNREADABLE, "not a picture, or damaged at its start") from error
-
-
 class Shrinkable(ABC):
-    """A picture of `width` x `height` pixels that gives them as small as will do, and keeps the largest
-    given. `max_side` shrinks it until its longer side is below twice that; `enhance` lights it evenly, for
-    dark pictures."""
+    """A picture of `width` x `height` pixels that gives them as small as will do, and keeps what it gave.
+    `max_side` shrinks it until its longer side is below twice that; `enhance` lights it evenly, for dark
+    pictures."""
 
     def __init__(
         self, width: int, height: int, *, max_side: int | None = None, enhance: bool = False
@@ -115,8 +95,7 @@ class Shrinkable(ABC):
         self.width, self.height = width, height
         self._largest = math.inf if max_side is None else float(max_side)
         self._enhance = enhance
-        self._pixels: Image | None = None
-        self._reduction = 0
+        self._shrunk: dict[int, Image] = {}
 
     def pixels(self, longer_side: float = math.inf) -> tuple[Image, float]:
         """(h, w, 3) RGB uint8 with a longer side of at least `longer_side` or the whole, and the reduction r.
@@ -124,12 +103,23 @@ class Shrinkable(ABC):
         r is 1, 2, 4 or 8: how much the picture is shrunk. Raises `ImageError` (`unreadable`) for one that is
         cut off or damaged: half a picture is never passed on as a whole one.
         """
-        reduction = _reduction(max(self.width, self.height), min(longer_side, self._largest))
-        if self._pixels is None or reduction < self._reduction:
+        reduction = self._reduction(longer_side)
+        if reduction not in self._shrunk:
             with _told(self.width, self.height):
-                pixels = self._decode(reduction)
-                self._pixels, self._reduction = _evenly_lit(pixels) if self._enhance else pixels, reduction
-        return self._pixels, float(self._reduction)
+                nearest = max((r for r in self._shrunk if r < reduction), default=0)
+                if not nearest:
+                    nearest = min(reduction, self._decoded_at())
+                    pixels = self._decode(nearest)
+                    self._shrunk[nearest] = _evenly_lit(pixels) if self._enhance else pixels
+                self._shrunk[reduction] = shrunk(self._shrunk[nearest], reduction // nearest)
+        return self._shrunk[reduction], float(reduction)
+
+    def _reduction(self, longer_side: float) -> int:
+        return _reduction(max(self.width, self.height), min(longer_side, self._largest))
+
+    def _decoded_at(self) -> int:
+        """The reduction to decode at, where no larger pixels are asked for."""
+        return 1
 
     @abstractmethod
     def _decode(self, reduction: int) -> Image:
@@ -143,8 +133,8 @@ class Source(Shrinkable):
     `ImageError` when made: `unsupported` for a picture over `max_pixels`, of which nothing is decoded;
     `unreadable` for what is no picture.
 
-    JPEGs are shrunk while they are decoded, which saves most of the time; others are averaged after. Grey
-    becomes three equal channels, 16 bits become 8, alpha is dropped, the first frame of an animation is
+    JPEGs are shrunk while they are decoded, which saves up to half of the time; others are averaged after.
+    Grey becomes three equal channels, 16 bits become 8, alpha is dropped, the first frame of an animation is
     taken.
     """
 
@@ -160,31 +150,38 @@ class Source(Shrinkable):
         self.content = content_of(data)
         self._png = png.plain(data)
         self._picture: Any = None
-        if self._png:
-            width, height, kind = self._png.width, self._png.height, ""
+        plain = (self._png.width, self._png.height) if self._png else jpeg.plain_size(data)
+        if plain:
+            (width, height), kind = plain, ""
         else:
-            self._picture = _open(data)
+            self._picture = pillow_picture.open_picture(data)
             (width, height), kind = self._picture.size, self._picture.format
         if width * height > max_pixels:
             limit = f"the limit is {max_pixels / 1e6:.0f} (--max-megapixels)"
             megapixels = f"{width * height / 1e6:.0f} megapixels, {limit}"
             raise ImageError(Outcome.UNSUPPORTED, f"{width} x {height}: {megapixels}")
         if kind == "PNG":
-            # EXIF may stand behind the pixels: `getexif` loads them, and hides damage
+            # EXIF may stand behind the pixels: reading it loads them, and hides damage
             with _told(width, height):
                 self._picture.load()
         # Pillow gives a TIFF's size as it will be turned, every other picture's as it lies.
-        turned = kind not in ("", "TIFF") and _orientation(self._picture) >= 5
+        turned = kind not in ("", "TIFF") and pillow_picture.orientation(self._picture) >= 5
         size = (height, width) if turned else (width, height)
         super().__init__(*size, max_side=max_side, enhance=enhance)
-        self._jpeg = kind in ("JPEG", "MPO") and self._picture.mode in ("L", "RGB")
+        if plain:
+            self._jpeg = not self._png
+        else:
+            self._jpeg = kind in ("JPEG", "MPO") and self._picture.mode in ("L", "RGB")
+
+    def _decoded_at(self) -> int:
+        return self._reduction(WORTH_DECODING) if self._jpeg else 1
 
     def _decode(self, reduction: int) -> Image:
-        pixels = _decode_jpeg(self.data, reduction) if self._jpeg else None
+        pixels = jpeg.decode(self.data, reduction) if self._jpeg else None
         if pixels is None:
             whole = self._png.pixels() if self._png else None
             if whole is None:
-                whole = _decode_pillow(self._picture or _open(self.data))
+                whole = pillow_picture.decode(self._picture or pillow_picture.open_picture(self.data))
             pixels = shrunk(whole, reduction)
         return pixels
 
@@ -219,14 +216,6 @@ def _reduction(longer: int, wanted: float) -> int:
     return next((r for r in (8, 4, 2) if longer / r >= wanted), 1)
 
 
-def _orientation(picture: Any) -> int:
-    """The EXIF orientation, 1 to 8; 1 where a damaged EXIF block does not tell: the pixels may be whole."""
-    try:
-        return int(picture.getexif().get(0x0112, 1))
-    except Exception:
-        return 1
-
-
 def _evenly_lit(pixels: Image) -> Image:
     """Contrast-limited adaptive equalisation of lightness (Zuiderveld 1994): 8 x 8 tiles, limit 2."""
     import cv2
@@ -244,33 +233,6 @@ def shrunk(pixels: Image, reduction: int) -> Image:
 
     height, width = (-(-side // reduction) for side in pixels.shape[:2])
     return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-
-
-def _decode_jpeg(data: bytes, reduction: int) -> Image | None:
-    """What OpenCV makes of a JPEG, the same pixels as Pillow in half the time; None for a damaged one."""
-    import cv2
-
-    flags = {
-        1: cv2.IMREAD_COLOR_RGB,
-        2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,  # the greyscale flag is the bare reduction
-        4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
-        8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
-    }
-    try:
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags[reduction])
-    except cv2.error:
-        return None
-    return None if pixels is None else np.asarray(pixels, np.uint8)
-
-
-def _decode_pillow(picture: Any) -> Image:
-    from PIL import ImageOps
-
-    if picture.mode in ("I", "F"):
-        raise ImageError(Outcome.UNSUPPORTED, "32 bits a pixel; convert it to 8 or 16")
-    if picture.mode.startswith("I;16"):  # `convert` would cut off at 255, not scale
-        picture = _pillow().fromarray((np.asarray(ImageOps.exif_transpose(picture)) >> 8).astype(np.uint8))
-    return np.array(ImageOps.exif_transpose(picture).convert("RGB"), np.uint8)
 
 
 def open_source(

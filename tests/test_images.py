@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import os
 import resource
@@ -13,11 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from shell import CANNOT_DROP, ROOT, apart, python
 
-from face_organizer import images, png
+from face_organizer import images, jpeg, png
 from face_organizer.errors import ImageError, UsageError
 from face_organizer.files import printable
 from face_organizer.images import Source, read
@@ -535,3 +538,47 @@ def test_a_damaged_plain_png_is_unreadable() -> None:
     cut_off = data[: len(data) // 2]
     with pytest.raises(ImageError):
         images.Source(cut_off).pixels()
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize(
+    "options", [{}, {"progressive": True}, {"subsampling": 0}, {"restart_marker_rows": 1}]
+)
+def test_the_size_of_a_plain_jpeg(mode: str, options: dict[str, Any]) -> None:
+    data = encoded(Image.fromarray(gradient(70, 50)).convert(mode), "JPEG", **options)
+    assert jpeg.plain_size(data) == ((70, 50) if mode != "CMYK" else None)
+    assert difference(Source(data).pixels()[0], pillow_rgb(data)) <= TOLERANCE
+
+
+def test_a_jpeg_that_may_be_turned_is_left_to_pillow() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    data = encoded(Image.fromarray(gradient(70, 50)), "JPEG", exif=exif)
+    assert jpeg.plain_size(data) is None
+    assert (Source(data).width, Source(data).height) == (50, 70)
+    assert difference(Source(data).pixels()[0], pillow_rgb(data)) <= TOLERANCE
+
+
+@given(st.integers(0, 400), st.binary(min_size=1, max_size=8), st.integers(0, 600))
+def test_any_damage_to_a_jpegs_header_is_an_image_error(at: int, junk: bytes, stop: int) -> None:
+    whole = encoded(Image.fromarray(gradient()), "JPEG")
+    for data in (whole[:at] + junk + whole[at + len(junk) :], whole[:stop]):
+        size = jpeg.plain_size(data)
+        assert size is None or min(size) > 0
+        with contextlib.suppress(ImageError):
+            pixels = Source(data, max_pixels=10_000_000).pixels()[0]
+            assert pixels.dtype == np.uint8
+            assert pixels.ndim == 3
+
+
+def test_a_jpeg_is_decoded_once_for_the_sizes_that_most_faces_need(monkeypatch: pytest.MonkeyPatch) -> None:
+    data = encoded(Image.fromarray(gradient(1600, 1200)), "JPEG", quality=95)
+    decoded: list[int] = []
+    real = jpeg.decode
+    monkeypatch.setattr(jpeg, "decode", lambda d, r: decoded.append(r) or real(d, r))
+    source = Source(data)
+    sizes = [source.pixels(side)[0].shape[1] for side in (320, 700, 320, 1600, 300)]
+    assert sizes == [400, 800, 400, 1600, 400]  # the small ones stay small: a canvas is drawn from them
+    assert decoded == [2, 1]
+    small = np.asarray(Image.fromarray(gradient(1600, 1200)).reduce(4))
+    assert difference(source.pixels(320)[0], small) <= 4
