@@ -69,10 +69,11 @@ class Ours(_Process):
     def __init__(self, pack_name: str, paths: Sequence[str], folder: Path, **options: Any) -> None:
         pack = resolve(pack_name)
         settings = ExtractOptions(**options)
-        setup = worker.Setup(pack.location, settings, stamp_of(pack, settings), CPU, CORES)
-        samples = crops.samples(paths)
+        setup = worker.Setup(
+            pack.location, settings, stamp_of(pack, settings), CPU, CORES, samples=crops.samples(paths)
+        )
         parts = shards._parts(paths)
-        self._tasks = [worker.Task(part, folder / f"{i}.pkl", samples) for i, part in enumerate(parts)]
+        self._tasks = [worker.Task(part, folder / f"{i}.pkl") for i, part in enumerate(parts)]
         super().__init__(worker.serve, setup)
         self._hear(worker.Ready)
         self.faces = self.found = 0
@@ -83,8 +84,9 @@ class Ours(_Process):
         start = time.perf_counter()
         self.faces, self.stages = 0, Counter()
         with self._counted():
-            for task in self._tasks:
+            for task in self._tasks:  # it takes them in at once, as from `jobs`, and begins with them in turn
                 self._pipe.send(task)
+            for _ in self._tasks:
                 self.stages.update(self._hear(worker.Finished).seconds)
         return time.perf_counter() - start
 

@@ -87,7 +87,10 @@ def embed(
         on_plan(todo)
         report = Report()
         if todo.shards:
-            setups = [Setup(pack.location, options, stamp, device, lanes, cuda) for device in devices]
-            report = Jobs(setups, crops.samples(paths), on_progress, warn).run(todo.shards)
+            samples = crops.samples(paths)
+            setups = [
+                Setup(pack.location, options, stamp, device, lanes, cuda, samples) for device in devices
+            ]
+            report = Jobs(setups, on_progress, warn).run(todo.shards)
         table = workplace.finish(todo, paths, stamp)
     return Embedded(table, report, todo.pictures, todo.backup)

@@ -58,15 +58,45 @@ def extract(
     """
     if crops is None and options.headers:
         crops = Crops(engine.detector, options.look, samples or {})
-    chunks = [paths[i : i + CHUNK_FILES] for i in range(0, len(paths), CHUNK_FILES)]
+    each = extract_each([paths], engine, options, stamp=stamp, lanes=lanes, crops=crops, on_chunk=on_chunk)
+    ((table, run),) = each
+    return table, run
+
+
+def extract_each(
+    shards: Iterable[Sequence[str]],
+    engine: Engine,
+    options: ExtractOptions,
+    *,
+    stamp: Stamp,
+    lanes: int,
+    crops: Crops | None,
+    on_chunk: Callable[[Chunk], None] = lambda chunk: None,
+) -> Iterator[tuple[FaceTable, Run]]:
+    """The face table of each of `shards` in turn, see `extract`.
+
+    Lanes that find no more to do in one begin with the next, which `shards` is asked for just then.
+    """
     done: list[Chunk] = []
-    run = Run()
-    for chunk in in_order(chunks, lambda c: extract_chunk(c, engine, options, crops), lanes):
+    for chunk, last in in_order(
+        _chunks(shards), lambda item: (extract_chunk(item[0], engine, options, crops), item[1]), lanes
+    ):
         done.append(chunk)
-        run.add(chunk.run)
         on_chunk(chunk)
-    run.notes += [*engine.detector.notes, *engine.embedder.notes, *(crops.notes() if crops else [])]
-    return table_of(done, stamp), run
+        if last:
+            run = Run()
+            for one in done:
+                run.add(one.run)
+            run.notes += [*engine.detector.notes, *engine.embedder.notes, *(crops.notes() if crops else [])]
+            yield table_of(done, stamp), run
+            done = []
+
+
+def _chunks(shards: Iterable[Sequence[str]]) -> Iterator[tuple[Sequence[str], bool]]:
+    """The chunks of each shard, and whether it is its last."""
+    for paths in shards:
+        for start in range(0, max(len(paths), 1), CHUNK_FILES):
+            yield paths[start : start + CHUNK_FILES], start + CHUNK_FILES >= len(paths)
 
 
 def in_order(items: Iterable[_In], work: Callable[[_In], _Out], lanes: int) -> Iterator[_Out]:

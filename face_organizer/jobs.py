@@ -3,10 +3,9 @@ here."""
 
 from __future__ import annotations
 
-import os
 import signal
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context, resource_tracker
@@ -15,17 +14,13 @@ from multiprocessing.process import BaseProcess
 from types import FrameType
 from typing import Any
 
-import numpy as np
-
 from face_organizer import table
 from face_organizer.errors import DeviceError, FaceOrganizerError
+from face_organizer.extract import CHUNK_FILES
+from face_organizer.pieces import Piece, how, unreadable
 from face_organizer.shards import Shard
-from face_organizer.types import Faces, FaceTable, Files, Outcome
 from face_organizer.worker import SIGNALS, Failed, Finished, Progress, Ready, Setup, Task, serve
 
-_CHUNK = (
-    16  # pieces of a shard are cut here, so that they hold the same chunks as the whole (extract.CHUNK_FILES)
-)
 _EARLY_DEATHS = 3
 
 
@@ -49,38 +44,19 @@ class Report:
 
 
 @dataclass(slots=True)
-class _Piece:
-    """A shard, or part of one whose worker died: rows `start` to `stop` of the shard's paths."""
-
-    shard: Shard
-    start: int
-    stop: int
-
-    @property
-    def whole(self) -> bool:
-        return self.stop - self.start == len(self.shard.paths)
-
-    def task(self, samples: Mapping[str, Sequence[str]]) -> Task:
-        target = self.shard.target
-        if not self.whole:
-            target = target.with_name(f"{target.stem}.{self.start:05d}-{self.stop:05d}.pkl")
-        return Task(self.shard.paths[self.start : self.stop], target, samples)
-
-    def halves(self) -> list[_Piece]:
-        middle = self.start + (self.stop - self.start) // 2
-        if self.stop - self.start > _CHUNK:
-            middle = self.start + -(-(middle - self.start) // _CHUNK) * _CHUNK
-        return [_Piece(self.shard, self.start, middle), _Piece(self.shard, middle, self.stop)]
-
-
-@dataclass(slots=True)
 class _Worker:
     setup: Setup
     process: BaseProcess
     pipe: Connection
-    piece: _Piece | None = None
     ready: bool = False
-    task: Task | None = None
+    in_hand: deque[tuple[Piece, Task]] = field(default_factory=deque)
+    left: int = 0
+    """Pictures that it was given and has said nothing of yet."""
+
+    @property
+    def wants(self) -> int:
+        """Pictures that keep its lanes busy: what `extract` holds at a time, and some for the way here."""
+        return (2 * self.setup.lanes + 4) * CHUNK_FILES
 
 
 class Jobs:
@@ -89,15 +65,13 @@ class Jobs:
     def __init__(
         self,
         setups: Sequence[Setup],
-        samples: Mapping[str, Sequence[str]],
         on_progress: Callable[[Progress], None],
         warn: Callable[[str], None],
     ) -> None:
         self._setups = setups
-        self._samples = samples
         self._on_progress = on_progress
         self._warn = warn
-        self._waiting: deque[_Piece] = deque()
+        self._waiting: deque[Piece] = deque()
         self._pieces: dict[int, list[Task]] = {}
         self._workers: list[_Worker] = []
         self._early_deaths = 0
@@ -108,7 +82,7 @@ class Jobs:
         """Have every shard's table made. Raises `DeviceError` for a device that does not run, `Interrupted`
         after Ctrl-C with all finished shards on disk, `FaceOrganizerError` where workers cannot be
         started."""
-        self._waiting.extend(_Piece(shard, 0, len(shard.paths)) for shard in shards)
+        self._waiting.extend(map(Piece.of, shards))
         with self._signals():
             try:
                 for setup in self._setups[: len(shards)]:
@@ -122,13 +96,13 @@ class Jobs:
         return self.report
 
     def _done(self) -> bool:
-        busy = any(w.piece for w in self._workers)
+        busy = any(w.in_hand for w in self._workers)
         return not busy and (bool(self._stopping) or not self._waiting)
 
     def _turn(self) -> None:
         """Hand out what waits, then take in what one or more workers say."""
         for worker in self._workers:
-            if worker.ready and worker.piece is None and self._waiting and not self._stopping:
+            while self._is_next(worker):
                 self._hand_out(worker)
         pipes = {w.pipe: w for w in self._workers}
         for pipe in wait(list(pipes), timeout=0.5):
@@ -140,13 +114,27 @@ class Jobs:
             else:
                 self._heard(worker, message)
 
+    def _is_next(self, worker: _Worker) -> bool:
+        """Whether `worker` gets the next piece: it has none, or so little left that lanes would wait for it.
+
+        The last pieces go to whoever is free, so that a slow device keeps nobody waiting at the end.
+        """
+        if not worker.ready or not self._waiting or self._stopping:
+            return False
+        if not worker.in_hand:
+            return True
+        alone = self._waiting[0].alone or any(piece.alone for piece, _ in worker.in_hand)
+        return not alone and worker.left < worker.wants and len(self._waiting) >= len(self._workers)
+
     def _hand_out(self, worker: _Worker) -> None:
-        worker.piece = self._waiting.popleft()
-        worker.task = worker.piece.task(self._samples)
+        piece = self._waiting.popleft()
+        task = piece.task()
+        worker.in_hand.append((piece, task))
+        worker.left += len(piece)
         with suppress(
             BrokenPipeError, ConnectionResetError
         ):  # it just died: its pipe says so in the next turn
-            worker.pipe.send(worker.task)
+            worker.pipe.send(task)
 
     def _heard(self, worker: _Worker, message: Any) -> None:
         match message:
@@ -154,6 +142,7 @@ class Jobs:
                 worker.ready = True
                 self._early_deaths = 0
             case Progress():
+                worker.left -= message.pictures
                 self._on_progress(message)
             case Finished():
                 self.report.add(message)
@@ -162,12 +151,11 @@ class Jobs:
                 raise DeviceError(text) if device else FaceOrganizerError(text)
 
     def _complete(self, worker: _Worker) -> None:
-        piece, task = worker.piece, worker.task
-        worker.piece = worker.task = None
-        assert piece is not None
-        assert task is not None
+        piece, task = worker.in_hand.popleft()
         if not piece.whole:
             self._keep_piece(piece.shard, task)
+        if self._stopping:
+            worker.in_hand.clear()  # what it began beside is left for the next call
 
     def _keep_piece(self, shard: Shard, task: Task) -> None:
         """Remember a piece of a shard; with the last one, write the shard's table."""
@@ -180,25 +168,29 @@ class Jobs:
                 t.target.unlink()
 
     def _died(self, worker: _Worker) -> None:
-        """A worker is gone: try its shard again in halves, down to the file that kills it."""
+        """A worker is gone: try its shard again in halves, down to the file that kills it; where it had
+        several in hand, each of them apart first."""
         worker.process.join()
-        how = _how(worker.process.exitcode)
+        why = how(worker.process.exitcode)
         self._workers.remove(worker)
-        piece = worker.piece
-        if piece is None:
+        pieces = [piece for piece, _ in worker.in_hand]
+        count = sum(map(len, pieces))
+        if not pieces:
             self._early_deaths += 1
             if self._early_deaths >= _EARLY_DEATHS:
                 raise FaceOrganizerError(
-                    f"workers on device {worker.setup.device} end before they begin: {how}"
+                    f"workers on device {worker.setup.device} end before they begin: {why}"
                 )
-        elif piece.stop - piece.start > 1:
-            self._warn(
-                f"a worker ended ({how}); its {piece.stop - piece.start} pictures are tried again in parts"
-            )
-            self._waiting.extendleft(reversed(piece.halves()))
+        elif count > 1:
+            self._warn(f"a worker ended ({why}); its {count} pictures are tried again in parts")
+            if len(pieces) == 1:
+                pieces = pieces[0].halves()
+            for piece in reversed(pieces):
+                piece.alone = True
+                self._waiting.appendleft(piece)
         else:
-            task = piece.task(self._samples)
-            table.write(_unreadable(task.paths[0], how, worker.setup), task.target)
+            ((piece, task),) = worker.in_hand
+            table.write(unreadable(task.paths[0], why, worker.setup.stamp), task.target)
             self._on_progress(Progress(1, 0, 1))
             if not piece.whole:
                 self._keep_piece(piece.shard, task)
@@ -229,7 +221,7 @@ class Jobs:
         for worker in self._workers:
             worker.pipe.close()
         for worker in self._workers:
-            worker.process.join(timeout=0.0 if worker.piece else 5.0)
+            worker.process.join(timeout=0.0 if worker.left else 5.0)
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
@@ -251,27 +243,3 @@ class Jobs:
         finally:
             for number, old in before.items():
                 signal.signal(number, old)
-
-
-def _how(exitcode: int | None) -> str:
-    if exitcode is not None and exitcode < 0:
-        name = signal.Signals(-exitcode).name
-        return f"killed by {name}" + (", likely out of memory" if name == "SIGKILL" else "")
-    return f"exit code {exitcode}"
-
-
-def _unreadable(path: str, how: str, setup: Setup) -> FaceTable:
-    """The table of the one file that ends every worker that opens it."""
-    size = mtime = -1
-    with suppress(OSError):  # it may be gone by now
-        status = os.stat(path)
-        size, mtime = status.st_size, status.st_mtime_ns
-    files = Files.empty(
-        1,
-        path=[path],
-        outcome=np.array([Outcome.UNREADABLE], np.uint8),
-        reason=[f"ended the process that read it: {how}"],
-        bytes=np.array([size], np.int64),
-        mtime_ns=np.array([mtime], np.int64),
-    )
-    return FaceTable(np.empty((0, setup.stamp.dim), np.float32), Faces.empty(), files, setup.stamp)

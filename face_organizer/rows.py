@@ -23,7 +23,7 @@ class Chunk:
 
 
 def chunk_of(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, run: Run) -> Chunk:
-    counts = [len(p.found) for p in pictures]
+    counts = np.array([len(p.found) for p in pictures], np.int64)
     found = Detections.concatenate([p.found for p in pictures])
     norm = np.linalg.norm(raw, axis=1)
     with_face = [p for p in pictures for _ in range(len(p.found))]
@@ -37,7 +37,7 @@ def chunk_of(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, 
     faces = Faces.empty(
         len(found),
         file_index=np.repeat(np.arange(len(pictures), dtype=np.int64), counts),
-        face_index=np.concatenate([np.arange(c, dtype=np.int32) for c in counts]),
+        face_index=(np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.int32),
         box=found.boxes,
         landmarks=found.landmarks,
         score=found.scores,

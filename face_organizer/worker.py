@@ -9,20 +9,22 @@ import contextlib
 import signal
 import traceback
 import warnings
-from collections.abc import Mapping, Sequence
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
 from pathlib import Path
-from typing import Any
+from queue import Queue
+from threading import Thread
 
 from face_organizer import clips, extract, packs, table, video
 from face_organizer.crops import Crops
 from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.engine import open_engine
 from face_organizer.errors import DeviceError, FaceOrganizerError
-from face_organizer.picture import ExtractOptions
+from face_organizer.picture import ExtractOptions, Run
 from face_organizer.rows import Chunk
-from face_organizer.types import Outcome, Stamp
+from face_organizer.types import FaceTable, Files, Outcome, Stamp
 
 SIGNALS = (signal.SIGINT, signal.SIGTERM)
 """The parent decides what they mean; workers start with them blocked."""
@@ -30,7 +32,8 @@ SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """All that a worker has to know before its first shard."""
+    """All that a worker has to know before its first shard. `samples` are pictures by which each folder's
+    FaceSwap headers are judged (see `crops.samples`)."""
 
     pack: str
     options: ExtractOptions
@@ -38,16 +41,15 @@ class Setup:
     device: Device
     lanes: int
     cuda: CudaOptions = CUDA_DEFAULTS
+    samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """Pictures to look at, and the file for their table. `samples` are pictures by which each folder's
-    FaceSwap headers are judged."""
+    """Pictures to look at, or one video, and the file for their table."""
 
     paths: Sequence[str]
     target: Path
-    samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,12 +101,15 @@ def serve(pipe: Connection, setup: Setup) -> None:
         engine = open_engine(packs.find(setup.pack), setup.device, setup.cuda)
         pipe.send(Ready())
         crops: Crops | None = None
-        while True:
-            task: Any = pipe.recv()
-            if crops is None and setup.options.headers:
-                # Kept from shard to shard: the samples are the whole run's, and judging costs eight looks.
-                crops = Crops(engine.detector, setup.options.look, task.samples)
-            pipe.send(_work(task, engine, crops, setup, pipe))
+        if setup.options.headers:
+            crops = Crops(engine.detector, setup.options.look, setup.samples)
+        inbox: _Inbox = Queue()
+        Thread(target=_receive, args=(pipe, inbox), name="inbox", daemon=True).start()
+        while task := inbox.get():
+            if video.is_video(task.paths[0]):  # alone in its shard
+                _watch(task, engine, setup, pipe)
+            else:
+                _extract(task, inbox, engine, crops, setup, pipe)
     except (EOFError, BrokenPipeError, ConnectionResetError):
         return
     except FaceOrganizerError as error:
@@ -114,39 +119,78 @@ def serve(pipe: Connection, setup: Setup) -> None:
         _tell(pipe, Failed(f"a worker failed; please report this:\n{traceback.format_exc()}", False))
 
 
+_Inbox = Queue["Task | None"]
+
+
+def _receive(pipe: Connection, inbox: _Inbox) -> None:
+    """Take in what the parent sends, at once: it waits for nobody. None when it is gone."""
+    try:
+        while True:
+            inbox.put(pipe.recv())
+    except (EOFError, OSError):
+        inbox.put(None)
+
+
 def _tell(pipe: Connection, failed: Failed) -> None:
     with contextlib.suppress(OSError):  # another worker failed first, and nobody listens any more
         pipe.send(failed)
 
 
-def _work(
-    task: Task, engine: extract.Engine, crops: Crops | None, setup: Setup, pipe: Connection
-) -> Finished:
-    def on_chunk(chunk: Chunk) -> None:
-        unusable = int((chunk.files.outcome == Outcome.UNREADABLE).sum())
-        pipe.send(Progress(len(chunk.files), len(chunk.faces), unusable))
+def _extract(
+    first: Task,
+    inbox: _Inbox,
+    engine: extract.Engine,
+    crops: Crops | None,
+    setup: Setup,
+    pipe: Connection,
+) -> None:
+    """Do `first` and the tasks that wait behind it, so that no lane waits at the end of a shard."""
+    begun: deque[Task] = deque()
 
-    if video.is_video(task.paths[0]):  # alone in its shard
-        made, run = clips.extract_clip(
-            task.paths[0],
-            engine,
-            setup.options,
-            stamp=setup.stamp,
-            lanes=setup.lanes,
-            on_frames=lambda frames: pipe.send(Progress(0, 0, 0, frames)),
-        )
-        unusable = int((made.files.outcome == Outcome.UNREADABLE).sum())
-        pipe.send(Progress(1, len(made), unusable))
-        table.write(made, task.target)
-        return Finished(run.seconds, run.counts, run.notes)
-    made, run = extract.extract(
-        task.paths,
+    def waiting() -> Iterator[Sequence[str]]:
+        begun.append(first)
+        yield first.paths
+        while not inbox.empty():
+            task = inbox.get()
+            if task is None:
+                raise EOFError
+            begun.append(task)  # no video: `jobs` gives none beside others
+            yield task.paths
+
+    def on_chunk(chunk: Chunk) -> None:
+        pipe.send(Progress(len(chunk.files), len(chunk.faces), _unusable(chunk.files)))
+
+    for made, run in extract.extract_each(
+        waiting(),
         engine,
         setup.options,
         stamp=setup.stamp,
         lanes=setup.lanes,
         crops=crops,
         on_chunk=on_chunk,
+    ):
+        _finish(begun.popleft(), made, run, pipe)
+
+
+def _watch(task: Task, engine: extract.Engine, setup: Setup, pipe: Connection) -> None:
+    """Do a task that is a video."""
+    made, run = clips.extract_clip(
+        task.paths[0],
+        engine,
+        setup.options,
+        stamp=setup.stamp,
+        lanes=setup.lanes,
+        on_frames=lambda frames: pipe.send(Progress(0, 0, 0, frames)),
     )
-    table.write(made, task.target)
-    return Finished(run.seconds, run.counts, run.notes)
+    pipe.send(Progress(1, len(made), _unusable(made.files)))
+    _finish(task, made, run, pipe)
+
+
+def _unusable(files: Files) -> int:
+    return int((files.outcome == Outcome.UNREADABLE).sum())
+
+
+def _finish(task: Task, made: FaceTable, run: Run, pipe: Connection) -> None:
+    with run.stage("write"):
+        table.write(made, task.target)
+    pipe.send(Finished(run.seconds, run.counts, run.notes))

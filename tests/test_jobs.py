@@ -15,6 +15,7 @@ from face_organizer import table
 from face_organizer.device import Device
 from face_organizer.engine import choose_devices
 from face_organizer.errors import UsageError
+from face_organizer.pieces import how
 from face_organizer.types import FaceTable, Outcome
 
 COUNT = 40
@@ -198,8 +199,6 @@ def test_words_that_are_no_device(option: str | None, environ: dict[str, str]) -
 
 
 def test_how_an_end_is_told() -> None:
-    from face_organizer.jobs import _how
-
-    assert _how(-signal.SIGSEGV) == "killed by SIGSEGV"
-    assert _how(-signal.SIGKILL) == "killed by SIGKILL, likely out of memory"
-    assert _how(1) == "exit code 1"
+    assert how(-signal.SIGSEGV) == "killed by SIGSEGV"
+    assert how(-signal.SIGKILL) == "killed by SIGKILL, likely out of memory"
+    assert how(1) == "exit code 1"

@@ -118,12 +118,12 @@ def test_a_signal_finishes_what_is_in_hand(
     photos: Path, undisturbed: bytes, tmp_path: Path, number: signal.Signals
 ) -> None:
     running = held(photos, tmp_path, "016.jpg")
-    assert running.shards() == 1
+    running.reach(shards=1)
     os.killpg(running.process.pid, number)  # as a terminal does it: workers get it too
     wait_for(lambda: "the shards in hand are finished and saved first" in running.said, "the first signal")
     (tmp_path / "go").touch()
     assert running.end() == 130
-    assert running.shards() == 2
+    assert running.shards() >= 2
     assert not running.output.exists()
     assert "goes on from here" in running.said
     completes(photos, running.output, undisturbed)
@@ -131,6 +131,7 @@ def test_a_signal_finishes_what_is_in_hand(
 
 def test_a_second_signal_stops_at_once(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
     running = held(photos, tmp_path, "016.jpg")
+    running.reach(shards=1)
     workers = running.workers()
     os.killpg(running.process.pid, signal.SIGINT)
     wait_for(lambda: "once more stops at once" in running.said, "the first signal")

@@ -21,7 +21,7 @@ FLOORS = (
     "cluster crops detect embed metrics quality thumbnails tracks",
     "clips engine extract picture rows",
     "assignments backends diagnosis dividing doctor embedding evaluation gallery gender"
-    " jobs organize overview search"
+    " jobs organize overview pieces search"
     " sheets stability worker",
     "cli",
     "__main__ demo",
