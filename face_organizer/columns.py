@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterator, Sequence
 from dataclasses import field
+from functools import cache
 from itertools import pairwise
 from typing import Any, Self, overload
 
@@ -129,7 +130,7 @@ class Columns:
     @classmethod
     def specs(cls) -> tuple[dataclasses.Field[Any], ...]:
         """The declared columns, in order."""
-        return dataclasses.fields(cls)  # type: ignore[arg-type]
+        return _specs(cls)  # type: ignore[arg-type]
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The same columns for `rows`: an integer index or a boolean mask."""
@@ -170,3 +171,9 @@ class Columns:
             else:
                 values[s.name] = columns[0] if len(columns) == 1 else np.concatenate(columns)
         return cls(**values)
+
+
+@cache
+def _specs(columns: type[Any]) -> tuple[dataclasses.Field[Any], ...]:
+    """Looked up once a class: groups of a few rows are made by the dozen for each picture."""
+    return dataclasses.fields(columns)

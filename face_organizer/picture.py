@@ -13,7 +13,7 @@ from face_organizer import images
 from face_organizer.detect import looking
 from face_organizer.errors import ImageError
 from face_organizer.faceswap import Header
-from face_organizer.types import Detections, Outcome
+from face_organizer.types import NO_FACES, Detections, Outcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,13 +89,13 @@ class Picture:
     header: Header | None = None
     seen: looking.Found = field(default_factory=looking.Found)
     """Every face on it."""
-    found: Detections = field(default_factory=Detections.empty)
+    found: Detections = NO_FACES
     """The faces that become rows of the table, the main one first."""
 
     def fails(self, error: ImageError) -> None:
         """Settle the outcome of a picture that cannot be used."""
         self.outcome, self.reason, self.retry = error.outcome, error.reason, error.passing
-        self.source, self.seen, self.found = None, looking.Found(), Detections.empty()
+        self.source, self.seen, self.found = None, looking.Found(), NO_FACES
 
 
 def read(path: str, options: ExtractOptions) -> Picture:

@@ -52,6 +52,10 @@ class Detections(Columns):
     """Eyes, nose tip, mouth corners; pixels."""
 
 
+NO_FACES = Detections.empty()
+"""To begin with, for every picture and canvas."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces(Columns):
     """One row a face. Rows are sorted by file and face index."""

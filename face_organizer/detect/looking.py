@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 
 from face_organizer.detect import Detector, canvas
 from face_organizer.detect.canvas import Placement
-from face_organizer.types import Detections, Image
+from face_organizer.types import NO_FACES, Detections, Image
 
 SMALL_PICTURE = 512
 """Longer side, in pixels, up to which a picture is taken for a portrait or a crop: its face is large in
@@ -56,7 +56,7 @@ class Found:
     """The faces of one picture in its own pixels, how far it was turned (degrees, counter-clockwise), how
     often looked at."""
 
-    faces: Detections = field(default_factory=Detections.empty)
+    faces: Detections = NO_FACES
     turn: int = 0
     looks: int = 0
 
@@ -110,7 +110,7 @@ def detect(
     for i, placements in wanted.items():
         for n, placement in enumerate(placements):
             by_size[placement.height, placement.width].append((i, n, placement))
-    answers: dict[int, list[Detections]] = {i: [Detections.empty()] * len(p) for i, p in wanted.items()}
+    answers: dict[int, list[Detections]] = {i: [NO_FACES] * len(p) for i, p in wanted.items()}
     for (height, width), placed in by_size.items():
         canvases = np.empty((len(placed), height, width, 3), np.uint8)
         for drawn, (i, _, placement) in zip(canvases, placed, strict=True):

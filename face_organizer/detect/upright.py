@@ -15,7 +15,7 @@ from face_organizer.detect import Detector, canvas
 from face_organizer.detect.canvas import Placement
 from face_organizer.detect.looking import TURNS, Found, Look, Pixels, detect, first, keep_best
 from face_organizer.detect.main_face import main_face
-from face_organizer.types import Detections, Float32
+from face_organizer.types import NO_FACES, Detections, Float32
 
 SECOND_LOOK, SECOND_LOOK_FACE = 160, 60.0
 """Side of the canvas for a second look at one face, and the face's size on it, in pixels. On dev-faces,
@@ -99,7 +99,7 @@ def _main_faces(
         if len(one.faces)
     ]
     if not rows:
-        return [], Detections.empty(), np.empty(0, np.int64)
+        return [], NO_FACES, np.empty(0, np.int64)
     main = Detections(
         np.stack([found[i].faces.boxes[row] for i, row in rows]),
         np.stack([found[i].faces.scores[row] for i, row in rows]),
