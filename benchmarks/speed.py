@@ -127,7 +127,9 @@ def main() -> None:
             if "large" in wanted.sizes.split(","):
                 race("1600 px", pack, places[pack], large, wanted, folder)
             if "large-all" in wanted.sizes:
-                race("1600 px", pack, places[pack], large[::4], wanted, folder, faces="all")
+                race(
+                    "1600 px", pack, places[pack], large[::4], wanted, folder, faces="all", min_face_size=0.0
+                )
 
 
 if __name__ == "__main__":

@@ -1,7 +1,8 @@
 """Finding the faces of pictures of any size, in any quarter turn, with as few and as small canvases as will
 do.
 
-The first look is small: a picture's main face is large in it. What is not found gets one more look, larger
+The first look is small: a picture's main face is large in it. Where every face is wanted, it is a small and a
+large one, for faces that are large and small. What is not found gets one more look, larger
 and with room around it. A face found with a low score, or with landmarks that no upright face has, lies on
 its side or upside down more often than not: it is looked at again at four turns, and the best is kept.
 """
@@ -12,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from face_organizer.detect import Detector
-from face_organizer.detect.looking import TURNS, Found, Look, Pixels, first, keep_best, second
+from face_organizer.detect.looking import TURNS, Found, Look, Pixels, first, keep_best, keep_every, second
 from face_organizer.detect.upright import look_at_unsure, straighten
 
 STRAIGHTENINGS = 2
@@ -22,8 +23,11 @@ STRAIGHTENINGS = 2
 def find(pictures: Sequence[Pixels], detector: Detector, look: Look) -> list[Found]:
     """The faces of each picture. The answer for one does not depend on the others."""
     found = [Found() for _ in pictures]
-    once = {i: [first(picture, detector, look)] for i, picture in enumerate(pictures)}
-    keep_best(pictures, found, once, detector, look)
+    if look.every_face:
+        keep_every(pictures, found, detector, look)
+    else:
+        once = {i: [first(picture, detector, look)] for i, picture in enumerate(pictures)}
+        keep_best(pictures, found, once, detector, look)
     again = {i: [second(pictures[i], detector, look)] for i in _without(found)}
     keep_best(pictures, found, again, detector, look)
     if look.turns:

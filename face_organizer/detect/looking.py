@@ -11,6 +11,7 @@ import numpy as np
 
 from face_organizer.detect import Detector, canvas
 from face_organizer.detect.canvas import Placement
+from face_organizer.detect.nms import nms
 from face_organizer.types import NO_FACES, Detections, Image
 
 SMALL_PICTURE = 512
@@ -23,6 +24,8 @@ FIRST_LOOK = 320
 TURNS = (90, 180, 270)
 LARGEST_LOOK = 960
 """Larger canvases lose more large faces than they win small ones, and cost by their area."""
+SAME_FACE = 0.3
+"""Intersection over union from which boxes of two looks are one face's. 95 of 100 overlap by 0.6 and more."""
 SMALLEST_FOUND = 16.0
 """Pixels of a canvas: YuNet and SCRFD find few faces smaller than twice their first stride of 8."""
 
@@ -138,3 +141,18 @@ def keep_best(
         found[i].looks += len(answers)
         if len(best[0]):
             found[i].faces, found[i].turn = best[0], best[1].turn
+
+
+def keep_every(pictures: Sequence[Pixels], found: list[Found], detector: Detector, look: Look) -> None:
+    """Look at each picture large, and small too where that is smaller; keep the faces of both, doubles once.
+
+    Detectors miss faces that are large on their canvas: a portrait's own, and find the bystander behind.
+    """
+    wanted = {}
+    for i, picture in enumerate(pictures):
+        large, small = (place(picture, detector, look) for place in (first, second))
+        wanted[i] = [large, small] if large.scale > small.scale and not look.canvas else [large]
+    for i, answers in detect(pictures, wanted, detector, look.min_score).items():
+        faces = Detections.concatenate(answers)
+        found[i].faces = faces.take(nms(faces.boxes, faces.scores, SAME_FACE))
+        found[i].looks += len(answers)
