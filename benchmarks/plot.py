@@ -17,15 +17,15 @@ HERE = Path(__file__).parent
 Row = dict[str, Any]
 
 FIGURES: list[tuple[str, float, bool, Callable[[Row], bool], str]] = [
-    ("÷ original, 250 px", 3.5, True, lambda r: _speed(r, "250 px"), "to_original"),
+    ("÷ original, 250 px", 3.5, True, lambda r: _speed(r, "250 px"), "times_original"),
     ("÷ networks, 250 px", 0.90, True, lambda r: _speed(r, "250 px"), "to_networks"),
-    ("÷ original, 1,600 px", 1.5, True, lambda r: _speed(r, "1600 px"), "to_original"),
+    ("÷ original, 1,600 px", 1.5, True, lambda r: _speed(r, "1600 px"), "times_original"),
     ("÷ networks, 1,600 px", 0.85, True, lambda r: _speed(r, "1600 px"), "to_networks"),
     ("tight crops found", 0.995, True, lambda r: r["benchmark"] == "tight crops", "found"),
     ("turned: found", 0.99, True, lambda r: r["benchmark"] == "turned", "found"),
     ("turned: cosine", 0.90, True, lambda r: r["benchmark"] == "turned", "cosine"),
     ("price of turns, cpu", 0.05, False, lambda r: r["benchmark"] == "price of turns", "cpu"),
-    ("FaceSwap ÷ original", 10, True, lambda r: r["benchmark"] == "FaceSwap speed", "to_original"),
+    ("FaceSwap ÷ original", 10, True, lambda r: r["benchmark"] == "FaceSwap speed", "times_original"),
     ("FaceSwap: cosine", 0.95, True, lambda r: r["benchmark"] == "FaceSwap cosine", "cosine"),
     ("nothing to do ÷ first run", 0.02, False, lambda r: r["benchmark"] == "nothing to do", "share"),
     ("500,000 known: seconds", 10, False, lambda r: r["benchmark"] == "planning known files", "plan_seconds"),
@@ -48,6 +48,8 @@ def main() -> None:
     for line, (_, bar, more, which, key) in enumerate(FIGURES):
         for row in rows:
             value = row.get(key) if which(row) else None
+            if isinstance(value, dict):  # by rival; the fastest counts
+                value = min(value.values(), default=None)
             if value is None:
                 continue
             past = value / bar if more else bar / max(value, 1e-3)

@@ -113,10 +113,15 @@ class _Rival(_Process):
 
 
 class Original(_Rival):
-    """The loop of the original scripts; `answer` counts its faces and the pictures with one."""
+    """The loop of the original scripts; `answer` counts its faces and the pictures with one.
 
-    def __init__(self, pack_name: str, paths: Sequence[str], *, every_face: bool = False) -> None:
-        super().__init__(_original, str(find(pack_name).folder), list(paths), every_face)
+    `denormals`: as it was, numbers below 1e-38 and all; without, as ours takes them, for 0.
+    """
+
+    def __init__(
+        self, pack_name: str, paths: Sequence[str], *, every_face: bool = False, denormals: bool = True
+    ) -> None:
+        super().__init__(_original, str(find(pack_name).folder), list(paths), every_face, denormals)
 
 
 class Networks(_Rival):
@@ -127,7 +132,7 @@ class Networks(_Rival):
         self.runs: dict[str, int] = self.answer
 
 
-def _original(pipe: Connection, folder: str, paths: list[str], every_face: bool) -> None:
+def _original(pipe: Connection, folder: str, paths: list[str], every_face: bool, denormals: bool) -> None:
     import contextlib
     import io
     import warnings
@@ -136,6 +141,8 @@ def _original(pipe: Connection, folder: str, paths: list[str], every_face: bool)
     from insightface.app import FaceAnalysis
 
     warnings.filterwarnings("ignore", category=FutureWarning)
+    if not denormals:
+        _without_denormals()
     with contextlib.redirect_stdout(io.StringIO()):
         app = FaceAnalysis(name=folder, providers=["CPUExecutionProvider"])
         app.prepare(ctx_id=-1, det_size=(DET_SIZE, DET_SIZE), det_thresh=0.5)
@@ -156,6 +163,20 @@ def _original(pipe: Connection, folder: str, paths: list[str], every_face: bool)
         return faces, found
 
     _serve(pipe, run)
+
+
+def _without_denormals() -> None:
+    """Have InsightFace's sessions, and their threads, take numbers below 1e-38 for 0."""
+    import onnxruntime
+    from insightface.model_zoo.model_zoo import PickableInferenceSession
+
+    def init(self: Any, model_path: str, **words: Any) -> None:
+        options = onnxruntime.SessionOptions()
+        options.add_session_config_entry("session.set_denormal_as_zero", "1")
+        onnxruntime.InferenceSession.__init__(self, model_path, options, **words)
+        self.model_path = model_path
+
+    PickableInferenceSession.__init__ = init
 
 
 def _serve(pipe: Connection, run: Any) -> None:

@@ -78,6 +78,7 @@ def race(
     every = options.get("faces") == "all"
     if pack != "opencv" and not wanted.no_original:
         rivals["original"] = Original(where, paths, every_face=every)
+        rivals["original, no denormals"] = Original(where, paths, every_face=every, denormals=False)
     for rival in rivals.values():
         rival()  # a round to warm up
     seconds = interleaved(rivals, wanted.rounds)
@@ -94,7 +95,9 @@ def race(
         megabytes_each=round(megabytes(paths), 3),
         lanes=CORES,
         rate={n: round(len(paths) / float(np.median(s)), 1) for n, s in seconds.items()},
-        to_original=round(ratio(seconds["original"], seconds["ours"]), 3) if "original" in seconds else None,
+        times_original={
+            n: round(ratio(s, seconds["ours"]), 3) for n, s in seconds.items() if n.startswith("original")
+        },
         to_networks=round(ratio(seconds["networks"], seconds["ours"]), 4),
         cpu_to_networks=round(ratio(networks.cpu[1:], ours.cpu[1:]), 4),
         faces=faces,
