@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import resnet50
 from PIL import Image as Pillow
 
 from face_organizer import crops, extract
@@ -86,6 +87,15 @@ def small_pack(folder: Path) -> str:
 def packs(folder: Path) -> dict[str, str]:
     """Name for the rows → what `resolve` takes, of both packs that are measured."""
     return {"opencv": "opencv", "scrfd-mobilefacenet": small_pack(folder)}
+
+
+def large_pack(folder: Path) -> str:
+    """The path of a pack with an embedder of the size of InsightFace's, made in `folder`."""
+    pack = folder / "scrfd-resnet50"
+    pack.mkdir()
+    shutil.copyfile(MODELS / SMALL_PACK[0], pack / SMALL_PACK[0])
+    resnet50.write(pack / "resnet50_random.onnx")
+    return str(pack)
 
 
 def pictures(*folders: Path) -> list[str]:

@@ -72,7 +72,7 @@ class Ours(_Process):
         setup = worker.Setup(
             pack.location, settings, stamp_of(pack, settings), CPU, CORES, samples=crops.samples(paths)
         )
-        parts = shards._parts(paths)
+        parts = shards.parts(paths)
         self._tasks = [worker.Task(part, folder / f"{i}.pkl") for i, part in enumerate(parts)]
         super().__init__(worker.serve, setup)
         self._hear(worker.Ready)

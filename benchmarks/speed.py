@@ -13,7 +13,7 @@ from typing import Any
 
 import cv2
 import numpy as np
-from common import CORES, DATA, interleaved, packs, pictures, ratio, row, save, say, temporary
+from common import CORES, DATA, interleaved, large_pack, packs, pictures, ratio, row, save, say, temporary
 from rivals import Networks, Original, Ours, megabytes
 
 LARGE = 1600
@@ -124,6 +124,8 @@ def main() -> None:
         small = (small * math.ceil(wanted.pictures / len(small)))[: wanted.pictures]
         (folder / "large").mkdir()
         large = large_photos(folder / "large") if "large" in wanted.sizes else []
+        if "scrfd-resnet50" in wanted.packs:
+            places["scrfd-resnet50"] = large_pack(folder)
         for pack in wanted.packs.split(","):
             if "small" in wanted.sizes:
                 race("250 px", pack, places[pack], small, wanted, folder)

@@ -18,6 +18,7 @@ import numpy as np
 
 from face_organizer import organize, safe_pickle
 from face_organizer.cluster import person_name
+from face_organizer.cluster.device import faiss
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import atomic_write, printable
 from face_organizer.table import PICKLE_PROTOCOL
@@ -76,13 +77,10 @@ def margins(embeddings: Float32, clustering: Clustering) -> Float32:
     if len(centers) == 1:
         out[members] = clustering.similarity[members]
     elif len(centers):
-        import faiss
-
-        index: faiss.Index
         if len(centers) > _MANY:
-            index = faiss.IndexHNSWFlat(centers.shape[1], 32, faiss.METRIC_INNER_PRODUCT)
+            index = faiss().IndexHNSWFlat(centers.shape[1], 32, faiss().METRIC_INNER_PRODUCT)
         else:
-            index = faiss.IndexFlatIP(centers.shape[1])
+            index = faiss().IndexFlatIP(centers.shape[1])
         index.add(np.ascontiguousarray(centers))
         for at in range(0, len(members), _BLOCK):
             block = members[at : at + _BLOCK]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from face_organizer import crops, shards
+from face_organizer import crops, known
 from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.engine import is_half, stamp_of
 from face_organizer.jobs import Jobs, Report
@@ -19,6 +19,7 @@ from face_organizer.picture import ExtractOptions
 from face_organizer.resources import Workers, available_cores, available_memory, choose_workers
 from face_organizer.types import FaceTable
 from face_organizer.worker import Progress, Setup
+from face_organizer.workplace import Todo, Workplace
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +35,11 @@ class Again:
 
     def mask(self, made: FaceTable) -> Any:
         """(n,) files of `made` to look at again."""
-        mask = shards.passing(made)
+        mask = known.passing(made)
         if self.failed:
-            mask = mask | shards.failed(made)
+            mask = mask | known.failed(made)
         if self.contents:
-            mask = mask | shards.other_content(made)
+            mask = mask | known.other_content(made)
         return np.asarray(mask, bool)
 
 
@@ -74,14 +75,14 @@ def embed(
     again: Again,
     shard: str = "",
     cuda: CudaOptions = CUDA_DEFAULTS,
-    on_plan: Callable[[shards.Todo], None],
+    on_plan: Callable[[Todo], None],
     on_progress: Callable[[Progress], None],
     warn: Callable[[str], None],
 ) -> Embedded:
     """Make the table of `paths` (sorted) at `output`, looking only at what is new, changed or failed for a
     passing reason. Raises `Interrupted` after Ctrl-C, with all that was finished saved for the next call."""
     stamp = stamp_of(pack, options, shard, half=is_half(cuda, devices))
-    workplace = shards.Workplace(output)
+    workplace = Workplace(output)
     with workplace.locked():
         todo = workplace.plan(paths, stamp, again.mask, force=again.force, replace_table=again.replace)
         on_plan(todo)

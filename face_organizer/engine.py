@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 
+import numpy as np
+
 from face_organizer import __version__, align
 from face_organizer.detect import open_detector
 from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device, auto_devices
@@ -61,7 +63,13 @@ def check_cuda(cuda: CudaOptions, devices: Sequence[Device]) -> None:
 
 def open_engine(pack: Pack, device: Device, cuda: CudaOptions = CUDA_DEFAULTS) -> Engine:
     """The detector and the embedder of `pack` on `device`. Raises `PackError`, `DeviceError`."""
-    return Engine(open_detector(pack, device, cuda=cuda), open_embedder(pack, device, cuda=cuda))
+    engine = Engine(open_detector(pack, device, cuda=cuda), open_embedder(pack, device, cuda=cuda))
+    if device.kind == "cuda":
+        # A session opens on a card for which cuDNN holds no code, and fails when it runs: better now.
+        side = engine.detector.fixed_size or engine.detector.portrait
+        engine.detector.detect(np.zeros((1, side, side, 3), np.uint8), 0.5)
+        engine.embedder.embed(np.zeros((1, align.SIZE, align.SIZE, 3), np.uint8))
+    return engine
 
 
 def stamp_of(pack: Pack, options: ExtractOptions, shard: str = "", *, half: bool = False) -> Stamp:

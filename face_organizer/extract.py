@@ -72,30 +72,47 @@ def extract_each(
     lanes: int,
     crops: Crops | None,
     on_chunk: Callable[[Chunk], None] = lambda chunk: None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> Iterator[tuple[FaceTable, Run]]:
     """The face table of each of `shards` in turn, see `extract`.
 
-    Lanes that find no more to do in one begin with the next, which `shards` is asked for just then.
+    Lanes that find no more to do in one begin with the next, which `shards` is asked for just then. Once
+    `stopping` says so, no chunk is begun any more, and the last table may hold a part of its shard: whole
+    chunks from its start.
     """
+
+    def work(item: tuple[Sequence[str], bool]) -> tuple[Chunk, bool]:
+        return extract_chunk(item[0], engine, options, crops), item[1]
+
     done: list[Chunk] = []
-    for chunk, last in in_order(
-        _chunks(shards), lambda item: (extract_chunk(item[0], engine, options, crops), item[1]), lanes
-    ):
+    for chunk, last in in_order(_chunks(shards, stopping), work, lanes):
         done.append(chunk)
         on_chunk(chunk)
         if last:
-            run = Run()
-            for one in done:
-                run.add(one.run)
-            run.notes += [*engine.detector.notes, *engine.embedder.notes, *(crops.notes() if crops else [])]
-            yield table_of(done, stamp), run
+            yield _joined(done, engine, stamp, crops)
             done = []
+    if done:
+        yield _joined(done, engine, stamp, crops)
 
 
-def _chunks(shards: Iterable[Sequence[str]]) -> Iterator[tuple[Sequence[str], bool]]:
+def _joined(
+    chunks: Sequence[Chunk], engine: Engine, stamp: Stamp, crops: Crops | None
+) -> tuple[FaceTable, Run]:
+    run = Run()
+    for chunk in chunks:
+        run.add(chunk.run)
+    run.notes += [*engine.detector.notes, *engine.embedder.notes, *(crops.notes() if crops else [])]
+    return table_of(chunks, stamp), run
+
+
+def _chunks(
+    shards: Iterable[Sequence[str]], stopping: Callable[[], bool]
+) -> Iterator[tuple[Sequence[str], bool]]:
     """The chunks of each shard, and whether it is its last."""
     for paths in shards:
         for start in range(0, max(len(paths), 1), CHUNK_FILES):
+            if stopping():
+                return
             yield paths[start : start + CHUNK_FILES], start + CHUNK_FILES >= len(paths)
 
 
@@ -188,7 +205,7 @@ def detect(pictures: Sequence[Picture], detector: Detector, options: ExtractOpti
                 detect([picture], detector, options, run)
         return
     for picture, picture.seen in zip(pictures, found, strict=True):
-        run.counts["looked again"] += picture.seen.looks > 1
+        run.counts["looked again"] += picture.seen.again
         run.counts["turned"] += 45 <= picture.seen.turn <= 315
         run.counts["straightened"] += 0 < picture.seen.turn < 45 or picture.seen.turn > 315
 

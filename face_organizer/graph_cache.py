@@ -75,16 +75,17 @@ def prepared(path: Path, recipe: str, cache: Path | None = None) -> Path:
     return path if content is None else target
 
 
-def runnable(path: Path, place: str, *, half: bool = False) -> tuple[Path, bool]:
-    """The file to open for a network at its `place` (embed or detect), and whether it takes batches.
+def runnable(path: Path, place: str, *, half: bool = False) -> tuple[Path, str]:
+    """The file to open for a network at its `place` (embed or detect), and why it takes no batches, if so.
 
     `half` asks for float16. PackError as `prepared`, and where the network has no form in float16.
     """
     suffix = "-half" if half else ""
     try:
-        return prepared(path, place + suffix), True
-    except GraphError:
-        return prepared(path, "fold" + suffix), False
+        return prepared(path, place + suffix), ""
+    except GraphError as error:
+        why = f"{path} runs one picture at a time, which is slow on a card: {error}"
+        return prepared(path, "fold" + suffix), why
 
 
 def _rewritten(path: Path, recipe: str) -> bytes | None:

@@ -36,8 +36,8 @@ DEFAULT_MAX_PIXELS = 256_000_000
 """Largest picture that is decoded, in pixels (a 200-megapixel phone photo passes): 768 MB as RGB."""
 
 WORTH_DECODING = 800
-"""Longer side, in pixels, below which a JPEG is not decoded: undoing its Huffman codes takes half of the time
-at any size, and most faces are cut from pixels as large as this."""
+"""Longer side, in pixels, below which no picture is decoded: undoing a JPEG's Huffman codes takes half of the
+time at any size, and most faces are cut from pixels as large as this."""
 
 _MAX_BYTES = 2**31 - 1
 
@@ -105,21 +105,17 @@ class Shrinkable(ABC):
         """
         reduction = self._reduction(longer_side)
         if reduction not in self._shrunk:
-            with _told(self.width, self.height):
-                nearest = max((r for r in self._shrunk if r < reduction), default=0)
-                if not nearest:
-                    nearest = min(reduction, self._decoded_at())
-                    pixels = self._decode(nearest)
-                    self._shrunk[nearest] = _evenly_lit(pixels) if self._enhance else pixels
-                self._shrunk[reduction] = shrunk(self._shrunk[nearest], reduction // nearest)
+            # Always from the same pixels, in whatever order the sizes are asked for.
+            decoded = min(reduction, self._reduction(WORTH_DECODING))
+            if decoded not in self._shrunk:
+                with _told(self.width, self.height):
+                    pixels = self._decode(decoded)
+                    self._shrunk[decoded] = _evenly_lit(pixels) if self._enhance else pixels
+            self._shrunk[reduction] = shrunk(self._shrunk[decoded], reduction // decoded)
         return self._shrunk[reduction], float(reduction)
 
     def _reduction(self, longer_side: float) -> int:
         return _reduction(max(self.width, self.height), min(longer_side, self._largest))
-
-    def _decoded_at(self) -> int:
-        """The reduction to decode at, where no larger pixels are asked for."""
-        return 1
 
     @abstractmethod
     def _decode(self, reduction: int) -> Image:
@@ -173,9 +169,6 @@ class Source(Shrinkable):
         else:
             self._jpeg = kind in ("JPEG", "MPO") and self._picture.mode in ("L", "RGB")
 
-    def _decoded_at(self) -> int:
-        return self._reduction(WORTH_DECODING) if self._jpeg else 1
-
     def _decode(self, reduction: int) -> Image:
         pixels = jpeg.decode(self.data, reduction) if self._jpeg else None
         if pixels is None:
@@ -183,6 +176,8 @@ class Source(Shrinkable):
             if whole is None:
                 whole = pillow_picture.decode(self._picture or pillow_picture.open_picture(self.data))
             pixels = shrunk(whole, reduction)
+        if pixels.shape[:2] != (-(-self.height // reduction), -(-self.width // reduction)):
+            raise ImageError(Outcome.UNREADABLE, "damaged: its size is not what its header tells")
         return pixels
 
 
@@ -226,13 +221,17 @@ def _evenly_lit(pixels: Image) -> Image:
 
 
 def shrunk(pixels: Image, reduction: int) -> Image:
-    """(h, w, 3) `pixels` averaged over squares of `reduction` x `reduction`."""
+    """(h, w, 3) `pixels` averaged over squares of `reduction` x `reduction`, the last over what is there."""
     if reduction == 1:
         return pixels
     import cv2
 
-    height, width = (-(-side // reduction) for side in pixels.shape[:2])
-    return np.asarray(cv2.resize(pixels, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    height, width = pixels.shape[:2]
+    below, right = -height % reduction, -width % reduction
+    if below or right:
+        pixels = np.asarray(cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
+    size = pixels.shape[1] // reduction, pixels.shape[0] // reduction
+    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def open_source(

@@ -17,9 +17,10 @@ from typing import Any
 from face_organizer import table
 from face_organizer.errors import DeviceError, FaceOrganizerError
 from face_organizer.extract import CHUNK_FILES
+from face_organizer.files import printable
 from face_organizer.pieces import Piece, how, unreadable
 from face_organizer.shards import Shard
-from face_organizer.worker import SIGNALS, Failed, Finished, Progress, Ready, Setup, Task, serve
+from face_organizer.worker import SIGNALS, Failed, Finished, Progress, Ready, Setup, Stop, Task, serve
 
 _EARLY_DEATHS = 3
 
@@ -52,6 +53,8 @@ class _Worker:
     in_hand: deque[tuple[Piece, Task]] = field(default_factory=deque)
     left: int = 0
     """Pictures that it was given and has said nothing of yet."""
+    told: bool = False
+    """To stop."""
 
     @property
     def wants(self) -> int:
@@ -80,7 +83,7 @@ class Jobs:
 
     def run(self, shards: Sequence[Shard]) -> Report:
         """Have every shard's table made. Raises `DeviceError` for a device that does not run, `Interrupted`
-        after Ctrl-C with all finished shards on disk, `FaceOrganizerError` where workers cannot be
+        after Ctrl-C with all that is finished on disk, `FaceOrganizerError` where workers cannot be
         started."""
         self._waiting.extend(map(Piece.of, shards))
         with self._signals():
@@ -104,6 +107,9 @@ class Jobs:
         for worker in self._workers:
             while self._is_next(worker):
                 self._hand_out(worker)
+            if self._stopping and not worker.told:
+                worker.told = True
+                self._send(worker, Stop())
         pipes = {w.pipe: w for w in self._workers}
         for pipe in wait(list(pipes), timeout=0.5):
             worker = pipes[pipe]  # type: ignore[index]
@@ -131,10 +137,12 @@ class Jobs:
         task = piece.task()
         worker.in_hand.append((piece, task))
         worker.left += len(piece)
-        with suppress(
-            BrokenPipeError, ConnectionResetError
-        ):  # it just died: its pipe says so in the next turn
-            worker.pipe.send(task)
+        self._send(worker, task)
+
+    def _send(self, worker: _Worker, message: Task | Stop) -> None:
+        # Where it just died, its pipe says so in the next turn.
+        with suppress(BrokenPipeError, ConnectionResetError):
+            worker.pipe.send(message)
 
     def _heard(self, worker: _Worker, message: Any) -> None:
         match message:
@@ -146,16 +154,14 @@ class Jobs:
                 self._on_progress(message)
             case Finished():
                 self.report.add(message)
-                self._complete(worker)
+                self._complete(worker, message.pictures)
             case Failed(text, device):
                 raise DeviceError(text) if device else FaceOrganizerError(text)
 
-    def _complete(self, worker: _Worker) -> None:
+    def _complete(self, worker: _Worker, pictures: int) -> None:
         piece, task = worker.in_hand.popleft()
-        if not piece.whole:
+        if not piece.whole and pictures == len(piece):
             self._keep_piece(piece.shard, task)
-        if self._stopping:
-            worker.in_hand.clear()  # what it began beside is left for the next call
 
     def _keep_piece(self, shard: Shard, task: Task) -> None:
         """Remember a piece of a shard; with the last one, write the shard's table."""
@@ -168,19 +174,22 @@ class Jobs:
                 t.target.unlink()
 
     def _died(self, worker: _Worker) -> None:
-        """A worker is gone: try its shard again in halves, down to the file that kills it; where it had
-        several in hand, each of them apart first."""
+        """A worker is gone: try its shard again in halves, down to the file that kills it, twice; where it
+        had several in hand, each of them apart first."""
         worker.process.join()
         why = how(worker.process.exitcode)
         self._workers.remove(worker)
+        if worker.told:
+            return
         pieces = [piece for piece, _ in worker.in_hand]
         count = sum(map(len, pieces))
+        self._on_progress(Progress(worker.left - count, 0, 0))  # what it told of is looked at again
         if not pieces:
             self._early_deaths += 1
             if self._early_deaths >= _EARLY_DEATHS:
-                raise FaceOrganizerError(
-                    f"workers on device {worker.setup.device} end before they begin: {why}"
-                )
+                device = worker.setup.device
+                fault = FaceOrganizerError if device.kind == "cpu" else DeviceError
+                raise fault(f"workers on device {device} end before they begin: {why}")
         elif count > 1:
             self._warn(f"a worker ended ({why}); its {count} pictures are tried again in parts")
             if len(pieces) == 1:
@@ -190,10 +199,16 @@ class Jobs:
                 self._waiting.appendleft(piece)
         else:
             ((piece, task),) = worker.in_hand
-            table.write(unreadable(task.paths[0], why, worker.setup.stamp), task.target)
-            self._on_progress(Progress(1, 0, 1))
-            if not piece.whole:
-                self._keep_piece(piece.shard, task)
+            if not piece.tried:
+                self._warn(f"a worker ended ({why}); {printable(task.paths[0])} is tried once more")
+                piece.tried = True
+                self._waiting.appendleft(piece)
+            else:
+                lack = worker.process.exitcode == -signal.SIGKILL  # of memory, most likely, which may pass
+                table.write(unreadable(task.paths[0], why, worker.setup.stamp, passing=lack), task.target)
+                self._on_progress(Progress(1, 0, 1))
+                if not piece.whole:
+                    self._keep_piece(piece.shard, task)
         setup = worker.setup
         if worker.process.exitcode == -signal.SIGKILL and setup.lanes > 1:
             setup = replace(setup, lanes=max(1, setup.lanes // 2))  # most likely memory ran out
@@ -221,7 +236,7 @@ class Jobs:
         for worker in self._workers:
             worker.pipe.close()
         for worker in self._workers:
-            worker.process.join(timeout=0.0 if worker.left else 5.0)
+            worker.process.join(timeout=0.0 if worker.in_hand else 5.0)
             if worker.process.is_alive():
                 worker.process.kill()
                 worker.process.join()
@@ -229,13 +244,13 @@ class Jobs:
 
     @contextmanager
     def _signals(self) -> Iterator[None]:
-        """First signal: finish the shards in hand. Second: stop at once."""
+        """First signal: finish the pictures in hand. Second: stop at once."""
 
         def handler(number: int, frame: FrameType | None) -> None:
             self._stopping += 1
             if self._stopping > 1:
                 raise Interrupted
-            self._warn("stopping: the shards in hand are finished and saved first; once more stops at once")
+            self._warn("stopping: the pictures in hand are finished and saved first; once more stops at once")
 
         before = {s: signal.signal(s, handler) for s in SIGNALS}
         try:

@@ -7,9 +7,9 @@ import numpy as np
 from face_organizer.types import Image
 
 _FRAMES = (0xC0, 0xC1, 0xC2)  # baseline, extended and progressive, with Huffman codes
-_OTHER_FRAMES = (0xC3, *range(0xC5, 0xC8), *range(0xC9, 0xCC), *range(0xCD, 0xD0))
-_APP1 = 0xE1  # EXIF or XMP: either may hold an orientation
-_SCAN, _END = 0xDA, 0xD9
+_SCAN = 0xDA
+_PLAIN = (0xC4, 0xDB, 0xDD, 0xFE, *(n for n in range(0xE0, 0xF0) if n != 0xE1))
+"""Segments that say nothing of the size and of which way is up: tables, comments, APP but for APP1, EXIF."""
 
 
 def plain_size(data: bytes) -> tuple[int, int] | None:
@@ -19,14 +19,18 @@ def plain_size(data: bytes) -> tuple[int, int] | None:
     """
     if not data.startswith(b"\xff\xd8"):
         return None
-    at = 2
+    at, size = 2, None
     while at + 10 <= len(data) and data[at] == 0xFF:
         marker, length = data[at + 1], int.from_bytes(data[at + 2 : at + 4], "big")
-        if marker in _FRAMES:
+        if marker == _SCAN:
+            return size
+        if marker in _FRAMES and size is None:
             depth, components = data[at + 4], data[at + 9]
             height, width = (int.from_bytes(data[i : i + 2], "big") for i in (at + 5, at + 7))
-            return (width, height) if depth == 8 and components in (1, 3) and width and height else None
-        if marker in (*_OTHER_FRAMES, _APP1, _SCAN, _END) or length < 2:
+            if depth != 8 or components not in (1, 3) or not width or not height:
+                return None
+            size = width, height
+        elif marker not in _PLAIN or length < 2:
             return None
         at += 2 + length
     return None

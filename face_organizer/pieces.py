@@ -17,12 +17,14 @@ from face_organizer.worker import Task
 
 @dataclass(slots=True)
 class Piece:
-    """Rows `start` to `stop` of a shard's paths. `alone`: a worker gets no other beside it."""
+    """Rows `start` to `stop` of a shard's paths. `alone`: a worker gets no other beside it; `tried`: it was
+    once, one picture, and ended its worker."""
 
     shard: Shard
     start: int
     stop: int
     alone: bool = False
+    tried: bool = False
 
     @classmethod
     def of(cls, shard: Shard) -> Piece:
@@ -61,8 +63,8 @@ def how(exitcode: int | None) -> str:
     return f"exit code {exitcode}"
 
 
-def unreadable(path: str, why: str, stamp: Stamp) -> FaceTable:
-    """The table of the one file that ends every worker that opens it."""
+def unreadable(path: str, why: str, stamp: Stamp, *, passing: bool) -> FaceTable:
+    """The table of the one file that ends every worker that opens it; `passing`: the next run tries again."""
     size = mtime = -1
     with suppress(OSError):  # it may be gone by now
         status = os.stat(path)
@@ -74,5 +76,6 @@ def unreadable(path: str, why: str, stamp: Stamp) -> FaceTable:
         reason=[f"ended the process that read it: {why}"],
         bytes=np.array([size], np.int64),
         mtime_ns=np.array([mtime], np.int64),
+        retry=np.array([passing], np.uint8),
     )
     return FaceTable(np.empty((0, stamp.dim), np.float32), Faces.empty(), files, stamp)

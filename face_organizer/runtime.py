@@ -62,14 +62,16 @@ class Session:
         self._most = 1 << 30
 
     def run(self, feeds: Mapping[str, np.ndarray[Any, Any]]) -> list[np.ndarray[Any, Any]]:
-        """All outputs, in the order of `outputs`. OutOfMemoryError, or FaceOrganizerError where the runtime
-        fails."""
+        """All outputs, in the order of `outputs`. OutOfMemoryError; where the runtime fails, DeviceError on a
+        card, FaceOrganizerError on the CPU."""
         try:
             results: list[np.ndarray[Any, Any]] = self._raw.run(None, dict(feeds))
         except Exception as error:
             why = f"{self._label} failed on device {self.device}: {_line(error)}"
             if _is_memory(error):
                 raise OutOfMemoryError(f"{why}; {_memory_mend(self.device)}") from error
+            if self.device.kind == "cuda":
+                raise DeviceError(f"{why}; {_MEND}") from error
             raise FaceOrganizerError(why) from error
         return results
 

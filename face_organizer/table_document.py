@@ -24,7 +24,7 @@ def to_document(table: FaceTable) -> dict[str, Any]:
     """The dict that the pickle of `table` holds."""
     return {
         "format": FORMAT,
-        "embeddings": np.ascontiguousarray(table.embeddings),
+        "embeddings": _plain(table.embeddings),
         "image_paths": table.face_paths(),
         "no_face_count": table.total_files - table.outcome_counts()[Outcome.FACES.label],
         "total_images": table.total_files,
@@ -68,7 +68,12 @@ def assemble(embeddings: Float32, faces: Any, files: Any, document: Mapping[str,
 
 
 def _plain(column: Any) -> Any:
-    return column if isinstance(column, np.ndarray) else list(column)
+    """Arrays with the one object of their dtype, and equal texts as one: equal tables make equal pickles,
+    whether they were put together from one file or several."""
+    if isinstance(column, np.ndarray):
+        return np.ascontiguousarray(column).view(column.dtype.str)
+    one: dict[str, str] = {}
+    return [one.setdefault(text, text) for text in column]
 
 
 def _known(columns: type[Faces] | type[Files], values: Mapping[str, Any]) -> dict[str, Any]:

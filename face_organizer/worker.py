@@ -12,10 +12,11 @@ import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Queue
-from threading import Thread
+from threading import Event, Thread
 
 from face_organizer import clips, extract, packs, table, video
 from face_organizer.crops import Crops
@@ -53,6 +54,11 @@ class Task:
 
 
 @dataclass(frozen=True, slots=True)
+class Stop:
+    """Finish the pictures in hand, write what is done of their shard, and end; let go of a video."""
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
     """The networks are loaded and run on the device."""
 
@@ -69,8 +75,10 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The shard's table is on disk; seconds by stage summed over lanes, counters, and notes for the user."""
+    """The table of the shard in hand is on disk, with so many of its pictures: all, but after `Stop`. Seconds
+    by stage summed over lanes, counters, and notes for the user."""
 
+    pictures: int
     seconds: Mapping[str, float]
     counts: Mapping[str, int]
     notes: Sequence[str]
@@ -103,14 +111,13 @@ def serve(pipe: Connection, setup: Setup) -> None:
         crops: Crops | None = None
         if setup.options.headers:
             crops = Crops(engine.detector, setup.options.look, setup.samples)
-        inbox: _Inbox = Queue()
-        Thread(target=_receive, args=(pipe, inbox), name="inbox", daemon=True).start()
-        while task := inbox.get():
+        inbox = _Inbox(pipe)
+        while task := inbox.take():
             if video.is_video(task.paths[0]):  # alone in its shard
-                _watch(task, engine, setup, pipe)
+                _watch(task, inbox, engine, setup, pipe)
             else:
                 _extract(task, inbox, engine, crops, setup, pipe)
-    except (EOFError, BrokenPipeError, ConnectionResetError):
+    except (_StoppedError, EOFError, BrokenPipeError, ConnectionResetError):
         return
     except FaceOrganizerError as error:
         _tell(pipe, Failed(str(error), isinstance(error, DeviceError)))
@@ -119,16 +126,37 @@ def serve(pipe: Connection, setup: Setup) -> None:
         _tell(pipe, Failed(f"a worker failed; please report this:\n{traceback.format_exc()}", False))
 
 
-_Inbox = Queue["Task | None"]
+class _StoppedError(Exception):
+    """The video in hand is let go of."""
 
 
-def _receive(pipe: Connection, inbox: _Inbox) -> None:
-    """Take in what the parent sends, at once: it waits for nobody. None when it is gone."""
-    try:
-        while True:
-            inbox.put(pipe.recv())
-    except (EOFError, OSError):
-        inbox.put(None)
+class _Inbox:
+    """What the parent sends, taken in at once by a thread: a parent never waits for a busy worker."""
+
+    def __init__(self, pipe: Connection) -> None:
+        self._pipe = pipe
+        self._tasks: Queue[Task | None] = Queue()
+        self.stopping = Event()
+        Thread(target=self._receive, name="inbox", daemon=True).start()
+
+    def _receive(self) -> None:
+        with contextlib.suppress(EOFError, OSError):  # the parent is gone
+            while isinstance(message := self._pipe.recv(), Task):
+                self._tasks.put(message)
+            self.stopping.set()
+        self._tasks.put(None)
+
+    def take(self) -> Task | None:
+        """The next task, waited for; None, again and again, at the end."""
+        task = None if self.stopping.is_set() else self._tasks.get()
+        if task is None:
+            self._tasks.put(None)
+        return task
+
+    def waiting(self) -> Iterator[Task]:
+        """The tasks that are here already."""
+        while not self._tasks.empty() and (task := self.take()):
+            yield task
 
 
 def _tell(pipe: Connection, failed: Failed) -> None:
@@ -148,13 +176,8 @@ def _extract(
     begun: deque[Task] = deque()
 
     def waiting() -> Iterator[Sequence[str]]:
-        begun.append(first)
-        yield first.paths
-        while not inbox.empty():
-            task = inbox.get()
-            if task is None:
-                raise EOFError
-            begun.append(task)  # no video: `jobs` gives none beside others
+        for task in chain([first], inbox.waiting()):  # no videos: `jobs` gives none beside others
+            begun.append(task)
             yield task.paths
 
     def on_chunk(chunk: Chunk) -> None:
@@ -168,19 +191,26 @@ def _extract(
         lanes=setup.lanes,
         crops=crops,
         on_chunk=on_chunk,
+        stopping=inbox.stopping.is_set,
     ):
         _finish(begun.popleft(), made, run, pipe)
 
 
-def _watch(task: Task, engine: extract.Engine, setup: Setup, pipe: Connection) -> None:
-    """Do a task that is a video."""
+def _watch(task: Task, inbox: _Inbox, engine: extract.Engine, setup: Setup, pipe: Connection) -> None:
+    """Do a task that is a video. Raises `_StoppedError`."""
+
+    def on_frames(frames: int) -> None:
+        if inbox.stopping.is_set():
+            raise _StoppedError
+        pipe.send(Progress(0, 0, 0, frames))
+
     made, run = clips.extract_clip(
         task.paths[0],
         engine,
         setup.options,
         stamp=setup.stamp,
         lanes=setup.lanes,
-        on_frames=lambda frames: pipe.send(Progress(0, 0, 0, frames)),
+        on_frames=on_frames,
     )
     pipe.send(Progress(1, len(made), _unusable(made.files)))
     _finish(task, made, run, pipe)
@@ -193,4 +223,4 @@ def _unusable(files: Files) -> int:
 def _finish(task: Task, made: FaceTable, run: Run, pipe: Connection) -> None:
     with run.stage("write"):
         table.write(made, task.target)
-    pipe.send(Finished(run.seconds, run.counts, run.notes))
+    pipe.send(Finished(len(made.files), run.seconds, run.counts, run.notes))

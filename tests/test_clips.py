@@ -179,7 +179,7 @@ def test_the_clip_of_dev_faces(dev_faces: Path, tmp_path: Path) -> None:
 
 def test_a_video_is_a_shard_of_its_own() -> None:
     paths = ["/a.jpg", "/b.mp4", "/c.jpg", "/d.MKV", "/e.jpg"]
-    assert list(shards._parts(paths)) == [["/b.mp4"], ["/d.MKV"], ["/a.jpg", "/c.jpg", "/e.jpg"]]
+    assert list(shards.parts(paths)) == [["/b.mp4"], ["/d.MKV"], ["/a.jpg", "/c.jpg", "/e.jpg"]]
 
 
 @pytest.mark.slow

@@ -21,6 +21,7 @@ from face_organizer.extract import ExtractOptions
 from face_organizer.jobs import Report
 from face_organizer.types import Faces, FaceTable, Files
 from face_organizer.worker import Setup
+from face_organizer.workplace import Workplace
 
 CARD = Device("cuda", 0)
 
@@ -117,7 +118,7 @@ def test_a_run_does_not_go_on_with_the_other_precision(dev_faces: Path, tmp_path
     paths = [str(p) for p in sorted(some_photos(dev_faces, tmp_path / "photos", 3).iterdir())]
     pack, options = packs.find("opencv"), ExtractOptions()
     full, half = (stamp_of(pack, options, half=on) for on in (False, True))
-    workplace, again = shards.Workplace(tmp_path / "f.pkl"), embedding.Again().mask
+    workplace, again = Workplace(tmp_path / "f.pkl"), embedding.Again().mask
     with workplace.locked():
         (shard,) = workplace.plan(paths, full, again).shards
         status = [os.stat(path) for path in paths]

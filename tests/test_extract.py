@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +98,28 @@ def test_every_file_has_one_outcome(engine: Engine, dev_faces: Path, tmp_path: P
 def test_no_files(engine: Engine) -> None:
     table, _ = run([], engine)
     assert (len(table), len(table.files), table.embeddings.shape) == (0, 0, (0, PACK.embedder.dim))
+
+
+def test_shards_in_one_go_are_what_they_are_alone(engine: Engine, photos: list[str]) -> None:
+    parts: list[list[str]] = [photos[:18], [], photos[18:19], photos[10:14]]
+    begun: list[int] = []
+
+    def shards() -> Iterator[list[str]]:
+        for number, part in enumerate(parts):
+            begun.append(number)
+            yield part
+
+    settings = ExtractOptions()
+    stamp = stamp_of(PACK, settings)
+    chunks: list[Chunk] = []
+    each = extract.extract_each(
+        shards(), engine, settings, stamp=stamp, lanes=2, crops=None, on_chunk=chunks.append
+    )
+    made = [next(each)]
+    assert begun == [0, 1, 2, 3], "the next ones are begun before the first is through"
+    made += each
+    assert [content(table) for table, _ in made] == [content(run(part, engine)[0]) for part in parts]
+    assert sum(len(chunk.files) for chunk in chunks) == sum(map(len, parts))
 
 
 def test_faces_that_are_too_small(engine: Engine, photos: list[str]) -> None:

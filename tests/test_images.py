@@ -559,6 +559,41 @@ def test_a_jpeg_that_may_be_turned_is_left_to_pillow() -> None:
     assert difference(Source(data).pixels()[0], pillow_rgb(data)) <= TOLERANCE
 
 
+@pytest.mark.parametrize(
+    "before",
+    [b"\xff\xff\xfe\x00\x10" + b"\xff\xc0\x00\x0b\x08\x00\x64\x00\x64\x01", b"\xff\x01", b"\xff\xd0\xff\xd1"],
+)
+def test_a_header_that_two_readers_read_differently_is_left_to_pillow(before: bytes) -> None:
+    data = encoded(Image.fromarray(gradient(70, 50)), "JPEG")
+    assert jpeg.plain_size(data[:2] + before + data[2:]) is None
+
+
+def test_a_turn_told_behind_the_size_is_seen() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    turned = encoded(Image.fromarray(gradient(70, 50)), "JPEG", exif=exif)
+    plain = encoded(Image.fromarray(gradient(70, 50)), "JPEG")
+    at = turned.index(b"\xff\xe1")
+    segment = turned[at : at + 2 + int.from_bytes(turned[at + 2 : at + 4], "big")]
+    scan = plain.index(b"\xff\xda")
+    data = plain[:scan] + segment + plain[scan:]
+    assert jpeg.plain_size(data) is None
+    source = Source(data)
+    assert source.pixels()[0].shape == (source.height, source.width, 3)
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG"])
+def test_sizes_do_not_depend_on_the_order_they_are_asked_for(kind: str) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (1001, 1603, 3), dtype=np.uint8)
+    data = encoded(Image.fromarray(noise), kind)
+    sides = [320, 700, 1600]
+    forth, back = Source(data), Source(data)
+    first = {side: forth.pixels(side)[0] for side in sides}
+    last = {side: back.pixels(side)[0] for side in reversed(sides)}
+    for side in sides:
+        assert np.array_equal(first[side], last[side])
+
+
 @given(st.integers(0, 400), st.binary(min_size=1, max_size=8), st.integers(0, 600))
 def test_any_damage_to_a_jpegs_header_is_an_image_error(at: int, junk: bytes, stop: int) -> None:
     whole = encoded(Image.fromarray(gradient()), "JPEG")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import signal
 from pathlib import Path
@@ -9,13 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from making_tables import content
-from running import Running, run, some_photos
+from running import Running, run, some_photos, wait_for
 
-from face_organizer import table
+from face_organizer import known, packs, table
 from face_organizer.device import Device
-from face_organizer.engine import choose_devices
+from face_organizer.engine import choose_devices, stamp_of
 from face_organizer.errors import UsageError
-from face_organizer.pieces import how
+from face_organizer.picture import ExtractOptions
+from face_organizer.pieces import how, unreadable
 from face_organizer.types import FaceTable, Outcome
 
 COUNT = 40
@@ -47,14 +49,16 @@ def close(one: FaceTable, other: FaceTable) -> None:
 
 
 @pytest.mark.slow
-def test_a_picture_that_kills_its_worker(photos: Path, plain: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("shard_files", ["64", "8"])
+def test_a_picture_that_kills_its_worker(photos: Path, plain: Path, tmp_path: Path, shard_files: str) -> None:
+    """In one shard, and in one of several that the worker has in hand."""
     killers = ["killer.jpg", "killer 2.jpg"]
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
     for name in killers:
         shutil.copyfile(photos / "005.jpg", folder / name)
     output = tmp_path / "faces.pkl"
-    code, said = run(folder, output, FAULT="killer", SHARD_FILES="64")
+    code, said = run(folder, output, FAULT="killer", SHARD_FILES=shard_files)
     assert code == 3, said
     made = table.read(output)
     bad = np.flatnonzero(made.files.outcome == Outcome.UNREADABLE)
@@ -86,6 +90,28 @@ def test_a_killer_alone(photos: Path, tmp_path: Path) -> None:
     assert made.outcome_counts()["unreadable"] == made.total_files == 1
     assert made.files.bytes[0] == (folder / "killer.jpg").stat().st_size
     assert not made.files.retry[0]
+
+
+@pytest.mark.slow
+def test_a_picture_whose_worker_is_killed_once_is_tried_again(photos: Path, tmp_path: Path) -> None:
+    """As a video of an hour is, alone in its shard: the kill is rarely its fault."""
+    folder = tmp_path / "photos"
+    folder.mkdir()
+    shutil.copyfile(photos / "005.jpg", folder / "005.jpg")
+    running = Running(folder, tmp_path / "faces.pkl", HOLD=str(tmp_path), HOLD_AT="005.jpg")
+    wait_for((tmp_path / "held").exists, "the worker holds")
+    os.kill(running.workers()[0], signal.SIGKILL)
+    (tmp_path / "go").touch()
+    assert running.end() == 0, running.said
+    assert f"{folder / '005.jpg'} is tried once more" in running.said
+    assert table.read(tmp_path / "faces.pkl").outcome_counts()["faces"] == 1
+
+
+def test_what_ran_out_of_memory_is_looked_at_by_the_next_run(tmp_path: Path) -> None:
+    stamp = stamp_of(packs.find("opencv"), ExtractOptions())
+    for passing in (True, False):
+        made = unreadable(str(tmp_path / "a.jpg"), "killed", stamp, passing=passing)
+        assert known.passing(made).tolist() == [passing]
 
 
 @pytest.mark.slow

@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 from running import Running, command_of, run, some_photos, wait_for
 
+from face_organizer import table
+
 pytestmark = pytest.mark.slow
 
 COUNT = 48  # three shards
@@ -120,12 +122,38 @@ def test_a_signal_finishes_what_is_in_hand(
     running = held(photos, tmp_path, "016.jpg")
     running.reach(shards=1)
     os.killpg(running.process.pid, number)  # as a terminal does it: workers get it too
-    wait_for(lambda: "the shards in hand are finished and saved first" in running.said, "the first signal")
+    wait_for(lambda: "the pictures in hand are finished and saved first" in running.said, "the first signal")
     (tmp_path / "go").touch()
     assert running.end() == 130
     assert running.shards() >= 2
     assert not running.output.exists()
     assert "goes on from here" in running.said
+    completes(photos, running.output, undisturbed)
+
+
+def test_a_signal_leaves_a_shard_in_part(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
+    """A shard of hundreds of pictures is not finished first: the chunks in hand are, and they count."""
+    words = ("--workers", "1")
+    running = Running(
+        photos, tmp_path / "faces.pkl", *words, HOLD=str(tmp_path), HOLD_AT="000.jpg", SHARD_FILES="480"
+    )
+    wait_for((tmp_path / "held").exists, f"the worker holds:\n{running.said}")
+    os.killpg(running.process.pid, signal.SIGTERM)
+    wait_for(lambda: "the pictures in hand are finished" in running.said, "the first signal")
+    time.sleep(0.7)  # the worker is told within half a second
+    (tmp_path / "go").touch()
+    assert running.end() == 130
+    (shard,) = running.work.glob("shard-*.pkl")
+    assert len(table.read(shard).files) in (16, 32, 48)
+    completes(photos, running.output, undisturbed)
+
+
+def test_a_signal_to_workers_of_two_devices(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
+    running = held(photos, tmp_path, "016.jpg", "--device", "cpu,cpu", "--workers", "1")
+    os.killpg(running.process.pid, signal.SIGINT)
+    wait_for(lambda: "the pictures in hand are finished" in running.said, "the first signal")
+    (tmp_path / "go").touch()
+    assert running.end() == 130
     completes(photos, running.output, undisturbed)
 
 

@@ -15,9 +15,9 @@ PACKAGE = "face_organizer"
 
 FLOORS = (
     "__init__ columns errors types",
-    "align device faceswap files download graph_cache graphs half_precision images jpeg listing packs"
+    "align device faceswap files download graph_cache graphs half_precision images jpeg known listing packs"
     " pickle_machine pickled_arrays pillow_picture png resources roles runtime safe_pickle shards table"
-    " table_document table_folder unpack video",
+    " table_document table_folder unpack video workplace",
     "cluster crops detect embed metrics quality thumbnails tracks",
     "clips engine extract picture rows",
     "assignments backends diagnosis dividing doctor embedding evaluation gallery gender"

@@ -143,6 +143,19 @@ def test_a_broken_model_is_a_pack_error(tmp_path: Path) -> None:
         open_session(tmp_path / "absent.onnx", CPU)
 
 
+def test_a_card_that_fails_when_it_runs_is_a_device_error() -> None:
+    """As a Pascal does with a cuDNN that holds no code for it: sessions open, and fail."""
+
+    class NoKernel(_Card):
+        def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
+            raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED; no kernel image is available\nand more")
+
+    session = open_session(b"", Device("cuda", 0), session_factory=lambda *_: NoKernel(most=9))
+    with pytest.raises(DeviceError, match="no kernel image is available; check that nvidia-smi") as caught:
+        session.run({"x": np.ones((1, 3), np.float32)})
+    assert caught.value.exit_code == 4
+
+
 def test_a_failing_run_is_one_line() -> None:
     session = open_session(doubling_model(), CPU, label="double.onnx")
     with pytest.raises(FaceOrganizerError, match=r"double\.onnx failed on device cpu"):

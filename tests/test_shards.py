@@ -17,11 +17,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from making_tables import content, paths, stamp, unit
 
-from face_organizer import shards, table
+from face_organizer import known, shards, table
 from face_organizer.embedding import Again
 from face_organizer.errors import FaceOrganizerError, TableError, UsageError
-from face_organizer.shards import Shard, Todo, Workplace, split
+from face_organizer.shards import Shard, split
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
+from face_organizer.workplace import Todo, Workplace
 
 STAMP = stamp()
 QUIET = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -45,11 +46,11 @@ def looked_at(path: str, outcome: Outcome = Outcome.FACES, *, retry: bool = Fals
         outcome=np.array([outcome], np.uint8),
         bytes=np.array([status.st_size if status else -1], np.int64),
         mtime_ns=np.array([status.st_mtime_ns if status else -1], np.int64),
-        content=np.array([shards.images.content_of(data)], np.uint64),
+        content=np.array([known.images.content_of(data)], np.uint64),
         retry=np.array([retry], np.uint8),
     )
     row = Faces.empty(1, file_index=np.zeros(1, np.int64)) if faces else Faces.empty()
-    seed = int(shards.images.content_of(data)) % 2**32
+    seed = int(known.images.content_of(data)) % 2**32
     return FaceTable(unit(int(faces), seed=seed), row, files, STAMP)
 
 

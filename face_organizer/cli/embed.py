@@ -16,9 +16,10 @@ from face_organizer.cli.options import HELP, ManyValues, check_table_place, json
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError, UsageError
 from face_organizer.files import printable
 from face_organizer.listing import Listing, listing
-from face_organizer.shards import Todo, split
+from face_organizer.shards import split
 from face_organizer.types import Outcome
 from face_organizer.video import is_video
+from face_organizer.workplace import Todo
 
 if TYPE_CHECKING:
     from tqdm import tqdm

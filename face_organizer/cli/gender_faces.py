@@ -17,9 +17,9 @@ from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
 from face_organizer.listing import Listing, listing
 from face_organizer.picture import ExtractOptions
-from face_organizer.shards import Todo
 from face_organizer.types import FaceTable
 from face_organizer.worker import Progress
+from face_organizer.workplace import Todo
 
 _TABLE, _MOVED = "faces.pkl", "moved.pkl"
 

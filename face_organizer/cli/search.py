@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from face_organizer.cli.console import Console, quiet_libraries, table_of
+from face_organizer.cli.console import Console, quiet_libraries
 from face_organizer.cli.options import (
     FOLDER_OR_FILE,
     HELP,
@@ -20,14 +20,13 @@ from face_organizer.cli.options import (
     json_option,
     tables_option,
 )
-from face_organizer.cli.placing import Placed, place, place_options
-from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError, UsageError
+from face_organizer.cli.placing import place_options
+from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import printable
 
 if TYPE_CHECKING:
-    from face_organizer.search.finding import Found, Rules
+    from face_organizer.search.finding import Rules
     from face_organizer.search.profiles import Profile
-    from face_organizer.search.report import Result
     from face_organizer.types import FaceTable
 
 _DEFAULT_RATE = 2e-6  # search.finding.FALSE_MATCHES, which `--help` need not load
@@ -134,6 +133,7 @@ def search(
     face-organizer search --embeddings event.pkl --reference refs/Anna --top 10
     """
     from face_organizer import table
+    from face_organizer.cli import search_results
     from face_organizer.search import finding
 
     console = Console(as_json=as_json, quiet=quiet)
@@ -153,8 +153,8 @@ def search(
     console.say(f"{len(people):,} persons compared with {len(searched):,} faces in {seconds:.2f} s")
     settings = _settings(embeddings, options, rules)
     if output is None:
-        return _show(searched, found, settings, options["top"], console)
-    return _write(searched, found, settings, output, options, started, console)
+        return search_results.show(searched, found, settings, options["top"], console)
+    return search_results.write(searched, found, settings, output, options, started, console)
 
 
 def _check(output: Path | None, options: dict[str, Any]) -> None:
@@ -268,116 +268,3 @@ def _settings(embeddings: Sequence[Path], options: dict[str, Any], rules: Rules)
         "review_rate": rules.review_rate,
         "mode": options["mode"],
     }
-
-
-def _show(
-    searched: FaceTable, found: Sequence[Found], settings: dict[str, Any], top: int, console: Console
-) -> int:
-    """The nearest faces of each person, as a table."""
-    from face_organizer.search import appearances, report
-
-    result = report.Result(searched, found, settings, {})
-    faces = []
-    for one, person in zip(found, report.persons(result), strict=True):
-        lines = [line for _, line in report.rows(result, one)]
-        faces += lines[:top]
-        console.say()
-        console.say(_summary(person))
-        if lines:
-            shown = [("similarity", "confidence", "verdict", "agree", "photo")]
-            for line in lines[:top]:
-                words = (line["confidence"], line["verdict"], line["references_agree"])
-                at = f" at {appearances.clock(line['time'])}" if line["time"] is not None else ""
-                shown.append((f"{line['similarity']:.3f}", *words, printable(line["source"]) + at))
-            console.say(table_of(shown))
-        if len(lines) > top:
-            console.say(f"… and {len(lines) - top:,} more; --top shows more, --output writes all")
-    console.result({"settings": settings, "persons": report.persons(result), "faces": faces})
-    return EXIT_DONE
-
-
-def _write_frames(
-    frames: Sequence[tuple[int, str]], searched: FaceTable, placed: Placed, output: Path, console: Console
-) -> None:
-    from face_organizer.search import appearances
-
-    now = {move.source: os.fspath(output / move.target) for move in placed.moves}
-    failed = []
-    for row, name in frames:
-        source = searched.files.path[searched.faces.file_index[row]]
-        if not appearances.write_frame(output / name, searched, row, now.get(source, source)):
-            failed.append((name, "the video cannot be read there"))
-    console.files(f"{len(failed):,} frames could not be written:", failed)
-
-
-def _summary(person: dict[str, Any]) -> str:
-    from face_organizer.search.appearances import clock
-
-    videos = "".join(
-        f"\n  {printable(video['source'])}: "
-        + ", ".join(f"{clock(start)} to {clock(end)}" for start, end in video["seconds"])
-        for video in person["videos"]
-    )
-    return (
-        f"{printable(person['name'])}: {person['photos']:,} photos"
-        f" (similarity ≥ {person['match_threshold']:.3f}), {person['photos_for_review']:,} for review"
-        f" (≥ {person['review_threshold']:.3f}); {person['references_used']:,} references{videos}"
-    )
-
-
-def _write(
-    searched: FaceTable,
-    found: Sequence[Found],
-    settings: dict[str, Any],
-    output: Path,
-    options: dict[str, Any],
-    started: float,
-    console: Console,
-) -> int:
-    from face_organizer.search import appearances, profiles, report, workbook
-
-    names = [f"{one.profile.name}{profiles.ENDING}" for one in found]
-    frames = [frame for one in found for frame in appearances.best_frames(searched, one, options["frames"])]
-    results = [report.CSV, report.JSON, report.XLSX, *report.sheet_names(found), *names]
-    results += [name for _, name in frames]
-    placed = place(
-        report.entries(searched, found),
-        output,
-        mode=options["mode"],
-        dry_run=options["dry_run"],
-        results=results,
-        console=console,
-    )
-    result = report.Result(
-        searched, found, settings, {(move.source, move.folder): move.target for move in placed.moves}
-    )
-    if not placed.dry_run:
-        for one, name in zip(found, names, strict=True):
-            profiles.write(one.profile, output / name)
-        report.write(output, result)
-        with console.progress(len(report.sheet_names(found)), "sheets") as bar:
-            report.draw(output, result, on_sheet=bar.update)
-        workbook.write(output / report.XLSX, result, pictures=options["thumbnails"])
-        _write_frames(frames, searched, placed, output, console)
-    return _report(result, placed, output, time.perf_counter() - started, console)
-
-
-def _report(result: Result, placed: Placed, output: Path, seconds: float, console: Console) -> int:
-    from face_organizer.search import report
-
-    persons = report.persons(result)
-    for person in persons:
-        console.say(_summary(person))
-    if not placed.dry_run:
-        console.say(f"Look at it: {printable(output / report.XLSX)} ({seconds:.1f} s)")
-    console.result(
-        {
-            "output": os.fspath(output),
-            "seconds": round(seconds, 3),
-            "settings": result.settings,
-            "table": report.of_table(result.table),
-            "persons": persons,
-            "placing": placed.summary(),
-        }
-    )
-    return EXIT_SOME_UNUSABLE if placed.missing else EXIT_DONE

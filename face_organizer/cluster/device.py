@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, TypeVar
 
 from face_organizer.errors import DeviceError, UsageError
+from face_organizer.resources import available_cores
 
 CPU = -1
 Result = TypeVar("Result")
@@ -35,24 +37,32 @@ def choose(asked: str, count: Callable[[], int] | None = None) -> tuple[int, str
     return int(asked), f"clustering runs on GPU {asked}"
 
 
-def _faiss_gpus() -> int:
-    import faiss
+@cache
+def faiss() -> Any:
+    """The module `faiss`, with a thread for each core that this process may really use: its own choice is all
+    that the machine has, whatever a container's quota."""
+    import faiss as module
 
-    return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
+    module.omp_set_num_threads(available_cores().count)
+    return module
+
+
+def _faiss_gpus() -> int:
+    return int(faiss().get_num_gpus()) if hasattr(faiss(), "StandardGpuResources") else 0
 
 
 def on_gpu(gpu: int, what: Callable[[Any, Any], Result]) -> Result:
     """`what(faiss, flat inner-product index maker)` on one GPU; its failures are `DeviceError`."""
-    import faiss
+    module = faiss()
 
     def index(dim: int) -> Any:
-        config = faiss.GpuIndexFlatConfig()
+        config = module.GpuIndexFlatConfig()
         config.device = gpu
-        return faiss.GpuIndexFlatIP(resources, dim, config)
+        return module.GpuIndexFlatIP(resources, dim, config)
 
     try:
-        resources = faiss.StandardGpuResources()
-        return what(faiss, index)
+        resources = module.StandardGpuResources()
+        return what(module, index)
     except (RuntimeError, AttributeError) as error:
         raise DeviceError(
             f"GPU {gpu}: FAISS failed ({str(error).splitlines()[0]}); try --device cpu"

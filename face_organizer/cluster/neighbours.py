@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.cluster.device import CPU, on_gpu
+from face_organizer.cluster.device import CPU, faiss, on_gpu
 from face_organizer.types import Float32, Int64
 
 Int32 = NDArray[np.int32]
@@ -80,12 +80,10 @@ def _others(pairs: Int64, values: Float32) -> tuple[Int64, Float32]:
 
 
 def _by_lists(vectors: Float32, floor: float, k: int) -> tuple[Int64, Float32]:
-    import faiss
-
     count, dim = vectors.shape
     lists = int(4 * np.sqrt(count))
     sample = np.sort(np.random.default_rng(1).choice(count, min(count, 24 * lists), replace=False))
-    kmeans = faiss.Kmeans(
+    kmeans = faiss().Kmeans(
         dim, lists, niter=4, seed=1, spherical=True, min_points_per_centroid=1, max_points_per_centroid=24
     )
     kmeans.train(vectors[sample])

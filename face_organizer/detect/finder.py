@@ -24,11 +24,13 @@ def find(pictures: Sequence[Pixels], detector: Detector, look: Look) -> list[Fou
     """The faces of each picture. The answer for one does not depend on the others."""
     found = [Found() for _ in pictures]
     if look.every_face:
-        keep_every(pictures, found, detector, look)
+        keep_every(pictures, found, dict.fromkeys(range(len(pictures)), 0), detector, look)
     else:
         once = {i: [first(picture, detector, look)] for i, picture in enumerate(pictures)}
         keep_best(pictures, found, once, detector, look)
-    again = {i: [second(pictures[i], detector, look)] for i in _without(found)}
+    for i in _without(found):
+        found[i].again = True
+    again = {i: [second(pictures[i], detector, look)] for i in _without(found) if found[i].looks == 1}
     keep_best(pictures, found, again, detector, look)
     if look.turns:
         main = replace(look, every_face=False)  # a large canvas for each turn would cost more than all else

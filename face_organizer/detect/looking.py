@@ -11,7 +11,7 @@ import numpy as np
 
 from face_organizer.detect import Detector, canvas
 from face_organizer.detect.canvas import Placement
-from face_organizer.detect.nms import nms
+from face_organizer.detect.nms import overlap
 from face_organizer.types import NO_FACES, Detections, Image
 
 SMALL_PICTURE = 512
@@ -64,6 +64,8 @@ class Found:
     faces: Detections = NO_FACES
     turn: int = 0
     looks: int = 0
+    again: bool = False
+    """Whether the first look found nothing."""
 
 
 def first(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Placement:
@@ -83,18 +85,17 @@ def first(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Pla
     return canvas.whole(picture.width, picture.height, FIRST_LOOK, BORDER / 2, turn)
 
 
-def second(picture: Pixels, detector: Detector, look: Look) -> Placement:
+def second(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Placement:
     """The canvas of the second look, large enough for the smallest face that is wanted."""
-    longer = max(picture.width, picture.height)
+    width, height, longer = picture.width, picture.height, max(picture.width, picture.height)
     if detector.fixed_size:
-        return _square(canvas.whole(picture.width, picture.height, detector.fixed_size), detector.fixed_size)
-    if (
-        look.every_face
-    ):  # the first look was large already: what it missed is larger than a detector sees there
-        return canvas.whole(picture.width, picture.height, FIRST_LOOK, BORDER)
+        whole = canvas.whole(width, height, detector.fixed_size, turn=turn)
+        return _square(whole, detector.fixed_size)
+    if look.every_face:  # the first look was large: what it missed is larger than a detector sees there
+        return canvas.whole(width, height, FIRST_LOOK, BORDER, turn)
     border = WIDE_BORDER if longer <= SMALL_PICTURE else 0.0
     size = round(_keeping(longer, look) * (1 + 2 * border))
-    return canvas.whole(picture.width, picture.height, -(-size // canvas.STRIDE) * canvas.STRIDE, border)
+    return canvas.whole(width, height, -(-size // canvas.STRIDE) * canvas.STRIDE, border, turn)
 
 
 def _keeping(longer: int, look: Look) -> int:
@@ -145,25 +146,37 @@ def keep_best(
             found[i].faces, found[i].turn = best[0], best[1].turn
 
 
-def keep_every(pictures: Sequence[Pixels], found: list[Found], detector: Detector, look: Look) -> None:
-    """Look at each picture large, and small too where that is smaller: detectors miss faces that are large on
-    their canvas, such as a portrait's own where they find the bystander behind."""
+def keep_every(
+    pictures: Sequence[Pixels], found: list[Found], turns: dict[int, int], detector: Detector, look: Look
+) -> None:
+    """Look at each picture of `turns`, turned by so many degrees, for every face; keep them where they are
+    no fewer than before.
+
+    It is a large look, and a small one too where that is smaller: detectors miss faces that are large on
+    their canvas, such as a portrait's own where they find the bystander behind.
+    """
     wanted = {}
-    for i, picture in enumerate(pictures):
-        large, small = (place(picture, detector, look) for place in (first, second))
+    for i, turn in turns.items():
+        large, small = (place(pictures[i], detector, look, turn) for place in (first, second))
         wanted[i] = [large, small] if large.scale > small.scale and not look.canvas else [large]
     for i, answers in detect(pictures, wanted, detector, look.min_score).items():
+        faces = answers[0]
+        for small_faces in answers[1:]:
+            faces = _with_large(faces, small_faces, wanted[i][0].scale)
         found[i].looks += len(answers)
-        found[i].faces = answers[0]
-        for seen_small in answers[1:]:
-            sides = (seen_small.boxes[:, 2:] - seen_small.boxes[:, :2]) * wanted[i][0].scale
-            large_faces = seen_small.take(np.sqrt(sides.prod(axis=1)) > LARGE_FACE)
-            found[i].faces = _with_large(answers[0], large_faces)
+        if len(faces) >= len(found[i].faces):
+            found[i].faces, found[i].turn = faces, turns[i]
 
 
-def _with_large(faces: Detections, large: Detections) -> Detections:
-    """`faces` and, before what they overlap, `large`; best score first."""
-    both = Detections.concatenate([large, faces])
-    rank = both.scores + (np.arange(len(both)) < len(large))
-    both = both.take(nms(both.boxes, rank, SAME_FACE))
+def _with_large(faces: Detections, seen_small: Detections, scale: float) -> Detections:
+    """`faces`, found on a canvas of that `scale`, and of those `seen_small` what is too large for it; best
+    score first. All of `seen_small` where there are no `faces`."""
+    if not len(faces):
+        return seen_small
+    sides = (seen_small.boxes[:, 2:] - seen_small.boxes[:, :2]) * scale
+    large = seen_small.take(np.sqrt(sides.prod(axis=1)) > LARGE_FACE)
+    if not len(large):
+        return faces
+    other = overlap(faces.boxes, large.boxes).max(axis=1) < SAME_FACE
+    both = Detections.concatenate([large, faces.take(other)])
     return both.take(np.argsort(-both.scores, kind="stable"))

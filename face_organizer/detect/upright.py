@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from face_organizer import align
 from face_organizer.detect import Detector, canvas
 from face_organizer.detect.canvas import Placement
-from face_organizer.detect.looking import TURNS, Found, Look, Pixels, detect, first, keep_best
+from face_organizer.detect.looking import TURNS, Found, Look, Pixels, detect, first, keep_every
 from face_organizer.detect.main_face import main_face
 from face_organizer.types import NO_FACES, Detections, Float32
 
@@ -59,13 +59,13 @@ def look_at_unsure(pictures: Sequence[Pixels], found: list[Found], detector: Det
     for i, other in _best_upright(pictures, between, found, detector, look).items():
         if other.score > best[i].score:
             best[i] = other
-    again: dict[int, list[Placement]] = {}
+    again: dict[int, int] = {}
     for i, seen in best.items():
         if not look.every_face:
             found[i].faces, found[i].turn = seen.face, seen.turn
         elif seen.turn != found[i].turn:
-            again[i] = [first(pictures[i], detector, look, seen.turn)]
-    keep_best(pictures, found, again, detector, look)
+            again[i] = seen.turn
+    keep_every(pictures, found, again, detector, look)
 
 
 def straighten(

@@ -77,7 +77,7 @@ def examine(sources: Sources, asked: Sequence[Device] | None = None, *, quick: b
         running = [pool.submit(sources.trial, framework, device, limit) for framework, device in planned]
         others = [
             *sources.packs(quick),
-            *host.resource_checks(sources.memory(), sources.cores()),
+            *host.resource_checks(sources.memory(), sources.cores(), situation.devices_of_a_run),
             *sources.folders(),
         ]
         trials = [future.result() for future in running]

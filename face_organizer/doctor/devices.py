@@ -37,6 +37,11 @@ class Situation:
         return self.profile in GPU_PROFILES or "onnxruntime-gpu" in self.installed
 
     @property
+    def devices_of_a_run(self) -> int:
+        """How many `embed` would share the cores and the memory among."""
+        return len(self.asked) if self.asked else max(1, self.cards if self.gpu_wanted else 1)
+
+    @property
     def cards(self) -> int:
         """Cards that may run: those of the driver; where it cannot be asked, those with a device file."""
         return len(self.nvidia.cards) or self.nvidia.device_files

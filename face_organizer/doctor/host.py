@@ -17,16 +17,18 @@ LARGE_PACK = 64_000_000
 _LITTLE_DISK = 1_000_000_000
 
 
-def resource_checks(memory: Memory, cores: Cores) -> Iterator[Check]:
-    """Memory, cores, and the workers that a run would choose."""
+def resource_checks(memory: Memory, cores: Cores, devices: int = 1) -> Iterator[Check]:
+    """Memory, cores, and the workers that a run on so many devices would choose for each."""
     data = {"bytes": memory.bytes, "source": memory.source}
     words = f"{megabytes(memory.bytes)} available ({memory.source})"
     yield Check("machine", "memory", State.OK, words, data=data)
     data = {"count": cores.count, "source": cores.source}
     yield Check("machine", "cores", State.OK, f"{cores.count} ({cores.source})", data=data)
-    workers = choose_workers(None, cores.count, memory.bytes)
-    short = workers.count < cores.count or workers.warning
-    words = f"{workers.count}, {workers.reason}" + (f"; {workers.warning}" if workers.warning else "")
+    share = -(-cores.count // devices)
+    workers = choose_workers(None, share, memory.bytes // devices)
+    short = workers.count < share or workers.warning
+    each = f" for each of {devices} devices" if devices > 1 else ""
+    words = f"{workers.count}{each}, {workers.reason}" + (f"; {workers.warning}" if workers.warning else "")
     state, mend = (State.WARN, "give the run more memory to use all cores") if short else (State.OK, "")
     yield Check("machine", "workers", state, words, mend, data={"count": workers.count})
 

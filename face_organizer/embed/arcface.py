@@ -32,9 +32,10 @@ class ArcFace:
         self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
     ) -> None:
         self._role = role
-        graph, batched = runnable(role.path, "embed", half=cuda.halves(device))
-        self._at_once = 0 if device.kind == "cuda" and batched else CPU_BATCH if batched else 1
+        graph, single = runnable(role.path, "embed", half=cuda.halves(device))
+        self._at_once = 1 if single else 0 if device.kind == "cuda" else CPU_BATCH
         self._session = open_session(graph, device, threads=threads, label=str(role.path), cuda=cuda)
+        self._session.notes += [single] if single else []
         self.dim = role.dim
         self.preprocessing = role.preprocessing
         if cuda.half and device.kind == "cuda":
