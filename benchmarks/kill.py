@@ -1,8 +1,8 @@
 """SIGKILL at random moments, to the main process or a worker, then the same call again: the same table?
 
-`python benchmarks/kill.py [KILLS]` prints one JSON line. Moments are spread evenly over the time of an undisturbed
-run; every third kills a worker, the others the main process; one that comes too late does not count. A kill is
-survived when the table of the call after it equals the undisturbed one byte for byte.
+`python benchmarks/kill.py [KILLS]` prints one JSON line. Moments are spread evenly over the time of an
+undisturbed run; every third kills a worker, the others the main process; one that comes too late does not
+count. A kill is survived when the table of the call after it equals the undisturbed one byte for byte.
 """
 
 from __future__ import annotations

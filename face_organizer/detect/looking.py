@@ -158,7 +158,7 @@ def keep_every(
     wanted = {}
     for i, turn in turns.items():
         large, small = (place(pictures[i], detector, look, turn) for place in (first, second))
-        wanted[i] = [large, small] if large.scale > small.scale and not look.canvas else [large]
+        wanted[i] = [large, small] if large.scale > small.scale else [large]
     for i, answers in detect(pictures, wanted, detector, look.min_score).items():
         faces = answers[0]
         for small_faces in answers[1:]:
