@@ -84,8 +84,7 @@ def runnable(path: Path, place: str, *, half: bool = False) -> tuple[Path, str]:
     try:
         return prepared(path, place + suffix), ""
     except GraphError as error:
-        why = f"{path} runs one picture at a time, which is slow on a card: {error}"
-        return prepared(path, "fold" + suffix), why
+        return prepared(path, "fold" + suffix), f"{path}: {error}"
 
 
 def _rewritten(path: Path, recipe: str) -> bytes | None:

@@ -255,6 +255,9 @@ def test_json_is_one_object_and_all_else_goes_to_stderr(photos: Path, tmp_path: 
         {"path": str(photos / "text.jpg"), "reason": "not a picture, or damaged at its start"}
     ]
     assert "13 pictures" in done.err
+    assert set(result["stages"]) == {"read", "detect", "align", "embed", "measure", "write"}
+    assert all(seconds > 0 for seconds in result["stages"].values())
+    assert "Time by stage: read " in done.err
     done = here("cluster", "-e", tmp_path / "f.pkl", "-o", tmp_path / "people", "--json", "-q")
     result = json.loads(done.out)
     assert result["persons"] == {"person_A": 6, "person_B": 6}

@@ -139,6 +139,8 @@ def test_a_graph_that_cannot_be_freed_runs_singly_at_its_size(
     detector, free = Scrfd(Role(odd, "scrfd"), CPU), Scrfd(Role(original, "scrfd"), CPU)
     assert (detector.batched, detector.fixed_size) == (False, 640)
     assert (free.batched, free.fixed_size) == (True, None)
+    assert [note.endswith("pictures run one by one") for note in detector.notes] == [True]
+    assert free.notes == []
     canvases = np.stack([letterbox(photo, 640)[0] for photo in photos[:3]])
     for a, b in zip(detector.detect(canvases, 0.5), free.detect(canvases, 0.5), strict=True):
         same(a, b)

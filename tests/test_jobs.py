@@ -98,12 +98,13 @@ def test_a_picture_whose_worker_is_killed_once_is_tried_again(photos: Path, tmp_
     folder = tmp_path / "photos"
     folder.mkdir()
     shutil.copyfile(photos / "005.jpg", folder / "005.jpg")
-    running = Running(folder, tmp_path / "faces.pkl", HOLD=str(tmp_path), HOLD_AT="005.jpg")
+    running = Running(folder, tmp_path / "faces.pkl", "--workers", "4", HOLD=str(tmp_path), HOLD_AT="005.jpg")
     wait_for((tmp_path / "held").exists, "the worker holds")
     os.kill(running.workers()[0], signal.SIGKILL)
     (tmp_path / "go").touch()
     assert running.end() == 0, running.said
     assert f"{folder / '005.jpg'} is tried once more" in running.said
+    assert "device cpu: going on with 2 workers, to use less memory" in running.said
     assert table.read(tmp_path / "faces.pkl").outcome_counts()["faces"] == 1
 
 
