@@ -150,7 +150,7 @@ def look(
         with run.stage("detect"):
             unknown = [p for p in part if p.source and not (crops and by_header(p, crops))]
             detect(unknown, engine.detector, options, run)
-            choose(part, options)
+            choose(part, options, run)
         with run.stage("align"):
             chips += aligned(part)
         for picture in part:
@@ -210,7 +210,7 @@ def detect(pictures: Sequence[Picture], detector: Detector, options: ExtractOpti
         run.counts["straightened"] += 0 < picture.seen.turn < 45 or picture.seen.turn > 315
 
 
-def choose(pictures: Sequence[Picture], options: ExtractOptions) -> None:
+def choose(pictures: Sequence[Picture], options: ExtractOptions, run: Run) -> None:
     """Keep of the faces seen on each picture what the options ask for, the main face first, and settle the
     picture's outcome."""
     faces = Detections.concatenate([p.seen.faces for p in pictures])
@@ -227,6 +227,8 @@ def choose(pictures: Sequence[Picture], options: ExtractOptions) -> None:
         if len(large):
             picture.outcome, picture.turn = Outcome.FACES, picture.seen.turn
             picture.found = faces.take(large[:1] if options.faces == "largest" else large)
+            if options.faces == "all":
+                run.counts["with smaller faces left out"] += len(large) < len(rows)
         elif len(rows):
             picture.outcome = Outcome.TOO_SMALL
             picture.reason = f"largest face {size[rows].max():.0f} px, the least is {options.min_face_size:g}"

@@ -88,8 +88,9 @@ class Jobs:
         self._waiting.extend(map(Piece.of, shards))
         with self._signals():
             try:
-                for setup in self._setups[: len(shards)]:
-                    self._workers.append(self._start(setup))
+                for number, setup in enumerate(self._setups):
+                    if number < len(shards) or setup.device.kind == "cuda":
+                        self._workers.append(self._start(setup))
                 while self._workers and not self._done():
                     self._turn()
             finally:
@@ -99,7 +100,8 @@ class Jobs:
         return self.report
 
     def _done(self) -> bool:
-        busy = any(w.in_hand for w in self._workers)
+        # A card that was asked for says that it runs, even where others are through before.
+        busy = any(w.in_hand or not (w.ready or self._stopping) for w in self._workers)
         return not busy and (bool(self._stopping) or not self._waiting)
 
     def _turn(self) -> None:

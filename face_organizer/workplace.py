@@ -101,7 +101,7 @@ class Workplace:
         """What is to be done so that the table holds `paths` (sorted), looked at as `stamp` says.
 
         `again` gives, for a table, a mask (n files) of those that should be looked at again although they are
-        known. `force` looks at everything again.
+        known. `force` looks at everything again, but for what an unfinished run with `force` looked at.
 
         Raises `UsageError` where the table that is there holds pictures that still exist and are not among
         `paths`, unless `replace_table`: nobody means to lose them.
@@ -111,8 +111,8 @@ class Workplace:
         if there is not None and not replace_table:
             self._check_nothing_is_lost(there, listed)
         before = None if force else _if_made_as(there, settings)
-        planned = self._planned(settings)
-        if force or planned is None:
+        planned = self._planned(settings, force=force)
+        if planned is None:
             self.clear()
             planned = []
         known: set[str] = set()
@@ -149,7 +149,7 @@ class Workplace:
         ]
         todo = [s for s in still if s.paths] + new
         if todo or done:
-            self._write_plan(settings, [*done, *todo])
+            self._write_plan(settings, [*done, *todo], force=force)
         backup = ""
         if dropped:
             backup = f"{dropped:,} of its pictures are not among the inputs now"
@@ -216,11 +216,12 @@ class Workplace:
         """The table that is there, however it was made."""
         return table.read(self.output) if self.output.exists() else None
 
-    def _planned(self, settings: Mapping[str, Any]) -> list[Shard] | None:
-        """The shards of an unfinished plan with these settings, None where there is none."""
+    def _planned(self, settings: Mapping[str, Any], *, force: bool) -> list[Shard] | None:
+        """The shards of an unfinished plan with these settings, None where there is none; with `force`, of
+        one that was made so."""
         try:
             document = json.loads((self.folder / _PLAN).read_text("ascii"))
-            if document["settings"] != settings:
+            if document["settings"] != settings or (force and not document.get("force")):
                 return None
             return [self._shard(int(number), list(paths)) for number, paths in document["shards"].items()]
         except FileNotFoundError:
@@ -233,8 +234,9 @@ class Workplace:
     def _shard(self, number: int, paths: Sequence[str]) -> Shard:
         return Shard(number, paths, self.folder / f"shard-{number:06d}.pkl")
 
-    def _write_plan(self, settings: Mapping[str, Any], shards: Sequence[Shard]) -> None:
-        document = {"settings": settings, "shards": {s.number: list(s.paths) for s in shards}}
+    def _write_plan(self, settings: Mapping[str, Any], shards: Sequence[Shard], *, force: bool) -> None:
+        paths = {s.number: list(s.paths) for s in shards}
+        document = {"settings": settings, "force": force, "shards": paths}
         with atomic_write(self.folder / _PLAN) as file:
             file.write(json.dumps(document).encode("ascii"))
 

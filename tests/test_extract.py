@@ -122,6 +122,16 @@ def test_shards_in_one_go_are_what_they_are_alone(engine: Engine, photos: list[s
     assert sum(len(chunk.files) for chunk in chunks) == sum(map(len, parts))
 
 
+def test_small_faces_beside_others_are_counted(engine: Engine, photos: list[str], tmp_path: Path) -> None:
+    scene = np.zeros((600, 800, 3), np.uint8)
+    scene[:500, :500] = cv2.resize(read_rgb(Path(photos[0])), (500, 500))
+    scene[500:600, 600:700] = cv2.resize(read_rgb(Path(photos[1])), (100, 100), interpolation=cv2.INTER_AREA)
+    path = save(tmp_path / "scene.png", scene)
+    for least, faces in ((20, 2), (90, 1)):
+        table, took = run([path], engine, faces="all", min_face_size=least)
+        assert (len(table), took.counts["with smaller faces left out"]) == (faces, 2 - faces)
+
+
 def test_faces_that_are_too_small(engine: Engine, photos: list[str]) -> None:
     table, _ = run(photos[:3], engine, min_face_size=200)
     assert set(outcomes(table).values()) == {Outcome.TOO_SMALL}

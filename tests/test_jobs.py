@@ -156,6 +156,15 @@ def test_a_device_that_is_not_there(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("devices", ["cpu,0", "0,cpu"])
+def test_a_card_that_is_not_there_beside_a_cpu(photos: Path, tmp_path: Path, devices: str) -> None:
+    """Although the CPU alone is through before the card could say anything."""
+    running = Running(photos, tmp_path / "faces.pkl", "--device", devices, "--limit", "2")
+    assert running.end() == 4, running.said
+    assert not running.output.exists()
+
+
+@pytest.mark.slow
 def test_five_devices_give_the_same_bytes_as_one(photos: Path, plain: Path, tmp_path: Path) -> None:
     """Two: see `test_numbers_of_devices_mapped_by_the_environment`."""
     output = tmp_path / "faces.pkl"

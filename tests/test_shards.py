@@ -56,6 +56,7 @@ def looked_at(path: str, outcome: Outcome = Outcome.FACES, *, retry: bool = Fals
 
 Look = Callable[[str], FaceTable]
 LET_GO = Again(replace=True)
+FORCE = Again(force=True)
 
 
 def work(todo: Sequence[Shard], look: Look = looked_at) -> None:
@@ -244,6 +245,18 @@ def test_a_folder_of_a_table(files: list[str], tmp_path: Path) -> None:
 
 
 # --- killed in between ---
+
+
+def test_an_unfinished_run_by_force_goes_on_by_force(files: list[str], place: Workplace) -> None:
+    run(place, files)
+    with place.locked():
+        todo = plan(place, files, again=FORCE)
+        assert todo.pictures == len(files)
+        work(todo.shards[:2])
+    with place.locked():
+        assert plan(place, files, again=FORCE).pictures == len(files) - 6
+    assert len(run(place, files, again=FORCE)[0]) == len(files) - 6
+    assert len(run(place, files, again=FORCE)[0]) == len(files), "that one was through"
 
 
 def test_what_is_made_is_not_made_again(files: list[str], place: Workplace) -> None:
