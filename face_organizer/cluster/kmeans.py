@@ -104,7 +104,10 @@ def assign(embeddings: Float32, centers: Float32) -> tuple[Int64, Float32]:
     labels = np.empty(len(embeddings), np.int64)
     similarity = np.empty(len(embeddings), np.float32)
     for at in range(0, len(embeddings), _BLOCK):
-        cosines = embeddings[at : at + _BLOCK] @ centers.T
+        # Seen with finite numbers on AVX-512: OpenBLAS works on what lies behind short rows too. The product
+        # is right, the warning is not.
+        with np.errstate(invalid="ignore"):
+            cosines = embeddings[at : at + _BLOCK] @ centers.T
         best = cosines.argmax(axis=1)
         labels[at : at + _BLOCK] = best
         similarity[at : at + _BLOCK] = np.take_along_axis(cosines, best[:, None], axis=1)[:, 0]
