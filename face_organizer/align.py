@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,6 +24,8 @@ TEMPLATE: Float32 = np.array(
 `insightface/utils/face_align.py`, `arcface_dst`; OpenCV's FaceRecognizerSF uses the same points."""
 TEMPLATE.setflags(write=False)
 
+_EYES_IN_BOX = np.array([[0.31, 0.38], [0.69, 0.38]])
+"""As shares of a box's sides: about there in Haar's, SSD's and YOLO's boxes."""
 _SMALLEST_SPREAD = 1e-2  # pixels; below it five points are one, and scale and angle are rounding noise
 _LARGEST = 1e7  # pixels; beyond any picture
 _REMAP_LIMIT = 32766  # cv2.warpAffine refuses sources with a side of SHRT_MAX or more
@@ -79,6 +82,21 @@ def _fit(
     power = (centred.real**2 + centred.imag**2).sum(axis=1)
     turn = (centred.conj() * (goal - goal_middle)).sum(axis=1) / np.where(power > 0, power, 1.0)
     return turn, goal_middle - turn * middle, np.sqrt(power / 5)
+
+
+def about_eyes(eyes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(5, 2) landmarks about two eyes (2, 2), the viewer's left first: nose and mouth where the template has
+    them."""
+    points = TEMPLATE.astype(np.float64) @ np.array([1, 1j])
+    goal = eyes.astype(np.float64) @ np.array([1, 1j])
+    placed = goal[0] + (points - points[0]) * (goal[1] - goal[0]) / (points[1] - points[0])
+    return np.stack([placed.real, placed.imag], axis=1)
+
+
+def eyes_in(box: Sequence[float]) -> NDArray[np.float64]:
+    """(2, 2) where the eyes are likely to be in the box of a detector that finds none."""
+    corner, far = np.array(box[:2], np.float64), np.array(box[2:], np.float64)
+    return corner + _EYES_IN_BOX * (far - corner)
 
 
 def for_reduced(matrix: Float32, reduction: float) -> Float32:

@@ -6,8 +6,6 @@ followed in the order of time. Neither lanes nor the length of the video change 
 
 from __future__ import annotations
 
-import contextlib
-import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -50,12 +48,9 @@ def extract_clip(
     `on_frames` is called with the number of frames that were just looked at. A damaged video ends with what
     was readable: its reason tells how far that is, and so does a note of the run.
     """
-    run, tracker, clip = Run(), Tracker(), Picture(path)
+    run, tracker, clip = Run(), Tracker(), Picture.at(path)
     outcomes: set[Outcome] = set()
     try:
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            clip.bytes, clip.mtime_ns = status.st_size, status.st_mtime_ns
         with run.stage("read"):
             clip.content = images.content_of_file(path)
         with video.Video(path, max_pixels=options.max_pixels) as source:

@@ -122,6 +122,12 @@ def _nvml_count() -> int | None:
     return int(number.value) if found == 0 else None
 
 
+def visible_name(index: int) -> str:
+    """What `CUDA_VISIBLE_DEVICES` must say for a process to see card `index` of this one's alone."""
+    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
+    return names[index] if index < len(names) else str(index)
+
+
 def auto_devices(
     providers: Sequence[str] | None = None, cards: int | None = None
 ) -> tuple[list[Device], str]:

@@ -57,11 +57,7 @@ class Embedded:
 def plan_workers(requested: int | None, devices: Sequence[Device]) -> Workers:
     """How many lanes each device gets: `requested`, else as cores and memory allow, shared among the
     devices."""
-    memory = available_memory().bytes
-    if requested is not None:
-        return choose_workers(requested, 0, memory // len(devices))
-    cores = -(-available_cores().count // len(devices))
-    return choose_workers(None, cores, memory // len(devices))
+    return choose_workers(requested, available_cores().count, available_memory().bytes, devices=len(devices))
 
 
 def embed(

@@ -50,7 +50,7 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     ready: bool = False
-    in_hand: deque[tuple[Piece, Task]] = field(default_factory=deque)
+    in_hand: deque[Piece] = field(default_factory=deque)
     left: int = 0
     """Pictures that it was given and has said nothing of yet."""
     told: bool = False
@@ -75,7 +75,7 @@ class Jobs:
         self._on_progress = on_progress
         self._warn = warn
         self._waiting: deque[Piece] = deque()
-        self._pieces: dict[int, list[Task]] = {}
+        self._pieces: dict[int, list[Piece]] = {}
         self._workers: list[_Worker] = []
         self._early_deaths = 0
         self._stopping = 0
@@ -131,15 +131,14 @@ class Jobs:
             return False
         if not worker.in_hand:
             return True
-        alone = self._waiting[0].alone or any(piece.alone for piece, _ in worker.in_hand)
+        alone = self._waiting[0].alone or any(piece.alone for piece in worker.in_hand)
         return not alone and worker.left < worker.wants and len(self._waiting) >= len(self._workers)
 
     def _hand_out(self, worker: _Worker) -> None:
         piece = self._waiting.popleft()
-        task = piece.task()
-        worker.in_hand.append((piece, task))
+        worker.in_hand.append(piece)
         worker.left += len(piece)
-        self._send(worker, task)
+        self._send(worker, piece.task)
 
     def _send(self, worker: _Worker, message: Task | Stop) -> None:
         # Where it just died, its pipe says so in the next turn.
@@ -161,19 +160,22 @@ class Jobs:
                 raise DeviceError(text) if device else FaceOrganizerError(text)
 
     def _complete(self, worker: _Worker, pictures: int) -> None:
-        piece, task = worker.in_hand.popleft()
-        if not piece.whole and pictures == len(piece):
-            self._keep_piece(piece.shard, task)
+        piece = worker.in_hand.popleft()
+        if pictures == len(piece):
+            self._made(piece)
 
-    def _keep_piece(self, shard: Shard, task: Task) -> None:
-        """Remember a piece of a shard; with the last one, write the shard's table."""
+    def _made(self, piece: Piece) -> None:
+        """A piece's table is on disk; with the last one of a shard, write the shard's."""
+        if piece.whole:
+            return
+        shard = piece.shard
         pieces = self._pieces.setdefault(shard.number, [])
-        pieces.append(task)
-        if sum(len(t.paths) for t in pieces) == len(shard.paths):
-            tables = [table.read(t.target) for t in pieces]
-            table.write(table.merge(tables, [str(t.target) for t in pieces]), shard.target)
-            for t in pieces:
-                t.target.unlink()
+        pieces.append(piece)
+        if sum(map(len, pieces)) == len(shard.paths):
+            targets = [one.task.target for one in pieces]
+            table.write(table.merge([table.read(t) for t in targets], list(map(str, targets))), shard.target)
+            for target in targets:
+                target.unlink()
 
     def _died(self, worker: _Worker) -> None:
         """A worker is gone: try its shard again in halves, down to the file that kills it, twice; where it
@@ -183,7 +185,7 @@ class Jobs:
         self._workers.remove(worker)
         if worker.told:
             return
-        pieces = [piece for piece, _ in worker.in_hand]
+        pieces = list(worker.in_hand)
         count = sum(map(len, pieces))
         self._on_progress(Progress(worker.left - count, 0, 0))  # what it told of is looked at again
         if not pieces:
@@ -200,17 +202,17 @@ class Jobs:
                 piece.alone = True
                 self._waiting.appendleft(piece)
         else:
-            ((piece, task),) = worker.in_hand
+            (piece,) = pieces
+            path, target = piece.task.paths[0], piece.task.target
             if not piece.tried:
-                self._warn(f"a worker ended ({why}); {printable(task.paths[0])} is tried once more")
+                self._warn(f"a worker ended ({why}); {printable(path)} is tried once more")
                 piece.tried = True
                 self._waiting.appendleft(piece)
             else:
                 lack = worker.process.exitcode == -signal.SIGKILL  # of memory, most likely, which may pass
-                table.write(unreadable(task.paths[0], why, worker.setup.stamp, passing=lack), task.target)
+                table.write(unreadable(path, why, worker.setup.stamp, passing=lack), target)
                 self._on_progress(Progress(1, 0, 1))
-                if not piece.whole:
-                    self._keep_piece(piece.shard, task)
+                self._made(piece)
         setup = worker.setup
         if worker.process.exitcode == -signal.SIGKILL and setup.lanes > 1:
             setup = replace(setup, lanes=max(1, setup.lanes // 2))  # most likely memory ran out

@@ -92,6 +92,15 @@ class Picture:
     found: Detections = NO_FACES
     """The faces that become rows of the table, the main one first."""
 
+    @classmethod
+    def at(cls, path: str) -> Picture:
+        """The file at `path` with its size and time, where it has any."""
+        picture = cls(path)
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            picture.bytes, picture.mtime_ns = status.st_size, status.st_mtime_ns
+        return picture
+
     def fails(self, error: ImageError) -> None:
         """Settle the outcome of a picture that cannot be used."""
         self.outcome, self.reason, self.retry = error.outcome, error.reason, error.passing
@@ -101,11 +110,8 @@ class Picture:
 def read(path: str, options: ExtractOptions) -> Picture:
     """The picture at `path` with the pixels of its first look, or with the outcome and the reason why it has
     none."""
-    picture = Picture(path)
+    picture = Picture.at(path)
     try:
-        with contextlib.suppress(OSError):
-            status = os.stat(path)
-            picture.bytes, picture.mtime_ns = status.st_size, status.st_mtime_ns
         source = images.open_source(
             path,
             max_pixels=options.max_pixels,

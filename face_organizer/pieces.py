@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import signal
-from contextlib import suppress
 from dataclasses import dataclass
 
 import numpy as np
 
+from face_organizer.errors import ImageError
 from face_organizer.extract import CHUNK_FILES
+from face_organizer.picture import Picture
+from face_organizer.rows import files_of
 from face_organizer.shards import Shard
-from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
+from face_organizer.types import Faces, FaceTable, Outcome, Stamp
 from face_organizer.worker import Task
 
 
@@ -39,6 +40,7 @@ class Piece:
         """Whether it is all of its shard."""
         return len(self) == len(self.shard.paths)
 
+    @property
     def task(self) -> Task:
         """What a worker is told."""
         target = self.shard.target
@@ -65,17 +67,6 @@ def how(exitcode: int | None) -> str:
 
 def unreadable(path: str, why: str, stamp: Stamp, *, passing: bool) -> FaceTable:
     """The table of the one file that ends every worker that opens it; `passing`: the next run tries again."""
-    size = mtime = -1
-    with suppress(OSError):  # it may be gone by now
-        status = os.stat(path)
-        size, mtime = status.st_size, status.st_mtime_ns
-    files = Files.empty(
-        1,
-        path=[path],
-        outcome=np.array([Outcome.UNREADABLE], np.uint8),
-        reason=[f"ended the process that read it: {why}"],
-        bytes=np.array([size], np.int64),
-        mtime_ns=np.array([mtime], np.int64),
-        retry=np.array([passing], np.uint8),
-    )
-    return FaceTable(np.empty((0, stamp.dim), np.float32), Faces.empty(), files, stamp)
+    picture = Picture.at(path)
+    picture.fails(ImageError(Outcome.UNREADABLE, f"ended the process that read it: {why}", passing=passing))
+    return FaceTable(np.empty((0, stamp.dim), np.float32), Faces.empty(), files_of([picture]), stamp)

@@ -81,11 +81,14 @@ def choose_workers(
     memory: int,
     per_worker_bytes: int = WORKER_BYTES,
     base_bytes: int = BASE_BYTES,
+    devices: int = 1,
 ) -> Workers:
-    """One worker a core, fewer where `memory` (bytes) does not carry `base_bytes` and so many, never below 1.
+    """Workers for each of so many `devices`, which share `cores` and `memory` (bytes): one a core, fewer
+    where the memory does not carry `base_bytes` and so many, never below 1.
 
     `requested` is taken as it is, with a warning where it looks too many.
     """
+    cores, memory = -(-cores // devices), memory // devices
     carried = max(0, memory - base_bytes) // max(1, per_worker_bytes)
     if requested is not None:
         count, reason = requested, "as asked"

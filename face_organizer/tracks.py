@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from face_organizer.detect.nms import overlap
 from face_organizer.types import Faces, Float32
 
 ROWS = 3
@@ -121,7 +122,8 @@ class Tracker:
         if not self._open or not len(boxes):
             return {}
         cosines = np.stack([t.likeness(embeddings) for t in self._open])
-        overlaps = np.stack([overlap(t.box, boxes) * (t.last == self._before) for t in self._open])
+        near = np.array([t.last == self._before for t in self._open])
+        overlaps = overlap(np.stack([t.box for t in self._open]), boxes) * near[:, None]
         alike = cosines >= ALIKE
         fits = alike | ((cosines >= NEAR) & (overlaps >= NEAR_OVERLAP))
         # Who it is before where it is: people swap places. Place decides between faces that are as like.
@@ -180,12 +182,3 @@ def quality(faces: Faces) -> NDArray[np.float64]:
     frontal = np.cos(np.radians(np.minimum(np.hypot(faces.yaw, faces.pitch), 85)))
     goods = sharp * large * frontal * (1 - faces.outside) * faces.score
     return np.asarray(np.nan_to_num(goods), np.float64)
-
-
-def overlap(box: Float32, boxes: Float32) -> Float32:
-    """(n,) intersection over union of `box` (4,) with each of (n, 4) `boxes`."""
-    inner = np.minimum(box[2:], boxes[:, 2:]) - np.maximum(box[:2], boxes[:, :2])
-    shared = np.clip(inner, 0, None).prod(axis=1)
-    areas = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
-    union = areas + np.clip(box[2:] - box[:2], 0, None).prod() - shared
-    return np.asarray(shared / np.where(union > 0, union, np.inf), np.float32)

@@ -21,8 +21,9 @@ from face_organizer import backends
 from face_organizer.backends import Spec, runner, variants
 from face_organizer.backends.benchmark import Row, recommend, sample
 from face_organizer.backends.deepface import face_of
-from face_organizer.backends.truth import TrueFaces, iou, matches, read_boxes, read_labels
+from face_organizer.backends.truth import TrueFaces, matches, read_boxes, read_labels
 from face_organizer.detect.looking import Look
+from face_organizer.detect.nms import overlap
 from face_organizer.device import CPU
 from face_organizer.diagnosis import causes_of
 from face_organizer.errors import UsageError
@@ -108,7 +109,7 @@ def test_overlap_is_that_of_pixels(corners: list[tuple[int, int, int, int]], dat
     ).reshape(-1, 4)
     grid = np.stack(np.meshgrid(np.arange(30) + 0.5, np.arange(30) + 0.5), axis=-1)
     inside = [((grid > b[:2]) & (grid < b[2:])).all(axis=-1) for b in boxes]
-    found = iou(boxes, boxes)
+    found = overlap(boxes, boxes)
     for i, one in enumerate(inside):
         for j, other in enumerate(inside):
             union = (one | other).sum()

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from face_organizer import tracks
+from face_organizer.detect.nms import overlap
 from face_organizer.tracks import Tracker
 from face_organizer.types import Faces, Float32
 
@@ -195,5 +196,5 @@ def test_overlap_is_that_of_pixels_counted(corners: np.ndarray) -> None:
         grid[y1:y2, x1:x2] = True
     union = (grids[0] | grids).sum(axis=(1, 2))
     expected = np.where(union > 0, (grids[0] & grids).sum(axis=(1, 2)) / np.maximum(union, 1), 0)
-    found = tracks.overlap(boxes[0].astype(np.float32), boxes.astype(np.float32))
+    found = overlap(boxes[:1].astype(np.float32), boxes.astype(np.float32))[0]
     np.testing.assert_allclose(found, expected, atol=1e-6)

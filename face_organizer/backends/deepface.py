@@ -11,19 +11,15 @@ from typing import Any, NoReturn
 
 import numpy as np
 
-from face_organizer.align import TEMPLATE
+from face_organizer import align
 from face_organizer.backends import Face, Shot, weights_folder
 from face_organizer.detect.looking import Look
 from face_organizer.detect.main_face import prominence
-from face_organizer.device import Device
+from face_organizer.device import Device, visible_name
 from face_organizer.errors import PackError
-from face_organizer.types import Float32
 
 DOWNLOADS = "FACE_ORGANIZER_DEEPFACE_DOWNLOADS"
 """Environment variable of the trial's process: `1` where DeepFace may fetch weights (`--allow-downloads`)."""
-
-_EYES_IN_BOX = np.array([[0.31, 0.38], [0.69, 0.38]])
-"""Where the eyes are taken to be in the box of a back end that finds none, as shares of its sides."""
 
 
 def open_backend(name: str, device: Device) -> DeepFaceBackend:
@@ -34,17 +30,12 @@ def open_backend(name: str, device: Device) -> DeepFaceBackend:
             "TF_USE_LEGACY_KERAS": "1",  # as importing DeepFace as a whole sets it
             "TF_CPP_MIN_LOG_LEVEL": "3",
             "TF_FORCE_GPU_ALLOW_GROWTH": "true",
-            "CUDA_VISIBLE_DEVICES": "-1" if device.kind == "cpu" else _card(device),
+            "CUDA_VISIBLE_DEVICES": "-1" if device.kind == "cpu" else visible_name(device.index),
         }
     )
     if os.environ.get(DOWNLOADS) != "1":
         _stay_offline()
     return DeepFaceBackend(name)
-
-
-def _card(device: Device) -> str:
-    names = [n.strip() for n in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if n.strip()]
-    return names[device.index] if device.index < len(names) else str(device.index)
 
 
 def _stay_offline() -> None:
@@ -110,7 +101,7 @@ def face_of(area: Any, scale: float = 1.0) -> Face | None:
     if all(point is not None for point in points):
         landmarks = np.array([point[:2] for point in points], np.float64) * scale
     elif points[0] is not None and points[1] is not None:
-        landmarks = five_points(np.array([points[0][:2], points[1][:2]], np.float64) * scale)
+        landmarks = align.about_eyes(np.array([points[0][:2], points[1][:2]], np.float64) * scale)
     score = None if area.confidence is None else float(np.clip(area.confidence, 0, 1))
     return {
         "box": np.round(box, 2).tolist(),
@@ -118,18 +109,3 @@ def face_of(area: Any, scale: float = 1.0) -> Face | None:
         "score": None if score is None else round(score, 4),
         "turn": 0,
     }
-
-
-def five_points(eyes: Any) -> Any:
-    """(5, 2) landmarks about two eyes (2, 2), the viewer's left first: nose and mouth where the template of
-    `align` has them."""
-    points = TEMPLATE.astype(np.float64) @ np.array([1, 1j])
-    goal = eyes @ np.array([1, 1j])
-    placed = goal[0] + (points - points[0]) * (goal[1] - goal[0]) / (points[1] - points[0])
-    return np.stack([placed.real, placed.imag], axis=1)
-
-
-def eyes_in(box: Sequence[float]) -> Float32:
-    """(2, 2) where the eyes are likely to be in a face's box."""
-    corner, far = np.array(box[:2]), np.array(box[2:])
-    return np.asarray(corner + _EYES_IN_BOX * (far - corner), np.float32)

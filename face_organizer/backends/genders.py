@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from face_organizer import align
 from face_organizer.backends import Face
 from face_organizer.device import Device
 from face_organizer.errors import ImageError, PackError
@@ -64,6 +65,4 @@ class Judge:
 
 def eyes_to_landmarks(box: Sequence[float]) -> Any:
     """(5, 2) where a face's points are likely to be in its box."""
-    from face_organizer.backends.deepface import eyes_in, five_points
-
-    return five_points(eyes_in(box).astype(np.float64))
+    return align.about_eyes(align.eyes_in(box))

@@ -13,6 +13,7 @@ from xml.parsers import expat
 
 import numpy as np
 
+from face_organizer.detect.nms import overlap
 from face_organizer.errors import UsageError
 from face_organizer.files import printable
 from face_organizer.types import Float32
@@ -158,10 +159,10 @@ def matches(found: Float32, true: TrueFaces) -> tuple[int, int, int]:
     Each found box takes the true one that it overlaps most, if that is free and by at least `IOU`. Boxes on
     ignored faces count as nothing.
     """
-    overlap = iou(found, true.boxes)
+    shares = overlap(found, true.boxes)
     free = np.ones(len(true.boxes), np.bool_)
     right = wrong = 0
-    for row in overlap:
+    for row in shares:
         candidates = np.where(free, row, 0)
         best = int(candidates.argmax()) if len(row) else 0
         if len(row) and candidates[best] >= IOU:
@@ -170,13 +171,3 @@ def matches(found: Float32, true: TrueFaces) -> tuple[int, int, int]:
         elif not (len(row) and (row[true.ignored] >= IOU).any()):
             wrong += 1
     return right, wrong, int((free & ~true.ignored).sum())
-
-
-def iou(one: Float32, other: Float32) -> Float32:
-    """(n, m) intersection over union of (n, 4) and (m, 4) boxes; 0 where both are without area."""
-    low = np.maximum(one[:, None, :2], other[None, :, :2])
-    high = np.minimum(one[:, None, 2:], other[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (one, other)]
-    union = areas[0][:, None] + areas[1][None] - shared
-    return np.asarray(shared / np.where(union > 0, union, 1), np.float32)

@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from face_organizer.cli.console import Console
-from face_organizer.cli.options import Finite
+from face_organizer.cli.embed_options import RECURSIVE
+from face_organizer.cli.options import Finite, together
 
 if TYPE_CHECKING:
     from face_organizer.backends import Spec
     from face_organizer.backends.runner import Trial
     from face_organizer.device import Device
 
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+backend_options = together(
     click.option(
         "--backends",
         multiple=True,
@@ -46,16 +47,9 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         is_flag=True,
         help="Let DeepFace fetch weights that are missing; without it nothing uses the network.",
     ),
-    click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
+    RECURSIVE,
     click.option("--exclude", multiple=True, metavar="PATTERN...", help="Leave out names that match."),
 )
-
-
-def backend_options(command: Any) -> Any:
-    """Put the shared options on a command, in the order of its help."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command
 
 
 def device_of(option: str | None) -> Device:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from face_organizer.cli.options import FOLDER_OR_FILE, Finite
+from face_organizer.cli.options import FOLDER_OR_FILE, Finite, together
 from face_organizer.images import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
@@ -71,7 +70,7 @@ EXCLUDE = click.option(
 )
 """Options that other commands have as well."""
 
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+embed_options = together(
     click.option(
         "-i",
         "--input",
@@ -212,10 +211,3 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
         help="Replace a table that holds other pictures too; it is kept as NAME.bak.",
     ),
 )
-
-
-def embed_options(command: Any) -> Any:
-    """Put all options of `embed` on a command, in the order of its help."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import click
 
 from face_organizer.cli.embed_options import EXCLUDE, RECURSIVE, WORKERS
-from face_organizer.cli.options import FOLDER_OR_FILE, Finite
+from face_organizer.cli.options import FOLDER_OR_FILE, Finite, together
 
-_OPTIONS: tuple[Callable[[Any], Any], ...] = (
+gender_options = together(
     click.option(
         "-i",
         "--input",
@@ -85,10 +82,3 @@ _OPTIONS: tuple[Callable[[Any], Any], ...] = (
     RECURSIVE,
     EXCLUDE,
 )
-
-
-def gender_options(command: Any) -> Any:
-    """Put all options of `gender` on a command, in the order of its help."""
-    for option in reversed(_OPTIONS):
-        command = option(command)
-    return command

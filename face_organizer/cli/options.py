@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,17 @@ def _repeat_flags(args: Sequence[str], flags: set[str]) -> list[str]:
         else:
             spread.append(word)
     return spread
+
+
+def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """One decorator for several options, in the order of the help."""
+
+    def put(command: Any) -> Any:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return put
 
 
 def tables_option(command: Any) -> Any:

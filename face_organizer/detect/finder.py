@@ -2,18 +2,26 @@
 do.
 
 The first look is small: a picture's main face is large in it. Where every face is wanted, it is a small and a
-large one, for faces that are large and small. What is not found gets one more look, larger
-and with room around it. A face found with a low score, or with landmarks that no upright face has, lies on
+large one, for faces that are large and small. What is not found gets one more look, larger and with room
+around it. A face found with a low score, or with landmarks that no upright face has, lies on
 its side or upside down more often than not: it is looked at again at four turns, and the best is kept.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from face_organizer.detect import Detector
-from face_organizer.detect.looking import TURNS, Found, Look, Pixels, first, keep_best, keep_every, second
+from face_organizer.detect.looking import (
+    Found,
+    Look,
+    Pixels,
+    first,
+    keep_best,
+    keep_every,
+    quarter_turns,
+    second,
+)
 from face_organizer.detect.upright import look_at_unsure, straighten
 
 STRAIGHTENINGS = 2
@@ -33,8 +41,7 @@ def find(pictures: Sequence[Pixels], detector: Detector, look: Look) -> list[Fou
     again = {i: [second(pictures[i], detector, look)] for i in _without(found) if found[i].looks == 1}
     keep_best(pictures, found, again, detector, look)
     if look.turns:
-        main = replace(look, every_face=False)  # a large canvas for each turn would cost more than all else
-        turned = {i: [first(pictures[i], detector, main, turn) for turn in TURNS] for i in _without(found)}
+        turned = quarter_turns(pictures, _without(found), detector, look)
         keep_best(pictures, found, turned, detector, look)
         look_at_unsure(pictures, found, detector, look)
         among = set() if look.every_face else set(range(len(pictures)))

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
+from face_organizer import quality
 from face_organizer.detect import Detector, canvas
 from face_organizer.detect.canvas import Placement
 from face_organizer.detect.nms import overlap
@@ -98,6 +99,15 @@ def second(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Pl
     return canvas.whole(width, height, -(-size // canvas.STRIDE) * canvas.STRIDE, border, turn)
 
 
+def quarter_turns(
+    pictures: Sequence[Pixels], among: Iterable[int], detector: Detector, look: Look
+) -> dict[int, list[Placement]]:
+    """The canvases on which each picture of `among` is looked at on its sides and upside down, whole, for its
+    main face: large ones for each turn would cost more than all else."""
+    main = replace(look, every_face=False)
+    return {i: [first(pictures[i], detector, main, turn) for turn in TURNS] for i in among}
+
+
 def _keeping(longer: int, look: Look) -> int:
     """The longer side of a canvas on which a face of `min_face_size` is still found, within limits."""
     wanted = SMALLEST_FOUND / max(look.min_face_size, 1.0) * longer
@@ -173,8 +183,7 @@ def _with_large(faces: Detections, seen_small: Detections, scale: float) -> Dete
     score first. All of `seen_small` where there are no `faces`."""
     if not len(faces):
         return seen_small
-    sides = (seen_small.boxes[:, 2:] - seen_small.boxes[:, :2]) * scale
-    large = seen_small.take(np.sqrt(sides.prod(axis=1)) > LARGE_FACE)
+    large = seen_small.take(quality.size(seen_small.boxes) * scale > LARGE_FACE)
     if not len(large):
         return faces
     other = overlap(faces.boxes, large.boxes).max(axis=1) < SAME_FACE

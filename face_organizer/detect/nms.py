@@ -51,12 +51,14 @@ def best_of_each(
 
 
 def overlap(boxes: Float32, others: Float32) -> Float32:
-    """(n, m) intersection over union of each of (n, 4) `boxes` with each of (m, 4) `others`."""
+    """(n, m) intersection over union of each of (n, 4) `boxes` with each of (m, 4) `others`; 0 where both are
+    without area."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
     shared = np.clip(high - low, 0, None).prod(axis=2)
     areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (boxes, others)]
-    return np.asarray(shared / np.maximum(areas[0][:, None] + areas[1] - shared, 1e-6), np.float32)
+    union = areas[0][:, None] + areas[1] - shared
+    return np.asarray(shared / np.where(union > 0, union, 1), np.float32)
 
 
 def nms(boxes: NDArray[np.floating], scores: Float32, iou: float, extra: float = 0.0) -> Int64:

@@ -4,7 +4,7 @@ or upside down more often than not, are looked at again at other turns, and the 
 from __future__ import annotations
 
 from collections.abc import Sequence, Set
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from face_organizer import align
 from face_organizer.detect import Detector, canvas
 from face_organizer.detect.canvas import Placement
-from face_organizer.detect.looking import TURNS, Found, Look, Pixels, detect, first, keep_every
+from face_organizer.detect.looking import Found, Look, Pixels, detect, keep_every, quarter_turns
 from face_organizer.detect.main_face import main_face
 from face_organizer.types import NO_FACES, Detections, Float32
 
@@ -40,12 +40,8 @@ def look_at_unsure(pictures: Sequence[Pixels], found: list[Found], detector: Det
         for i, m in unsure.items()
     }
     best = _best_upright(pictures, near, found, detector, look)
-    main_look = replace(look, every_face=False)
-    wide = {
-        i: [first(pictures[i], detector, main_look, turn) for turn in TURNS]
-        for i in unsure
-        if i not in best or best[i].score < detector.sure
-    }
+    doubted = [i for i in unsure if i not in best or best[i].score < detector.sure]
+    wide = quarter_turns(pictures, doubted, detector, look)
     for i, other in _best_upright(pictures, wide, found, detector, look).items():
         if i not in best or other.score > best[i].score:
             best[i] = other

@@ -24,9 +24,8 @@ def resource_checks(memory: Memory, cores: Cores, devices: int = 1) -> Iterator[
     yield Check("machine", "memory", State.OK, words, data=data)
     data = {"count": cores.count, "source": cores.source}
     yield Check("machine", "cores", State.OK, f"{cores.count} ({cores.source})", data=data)
-    share = -(-cores.count // devices)
-    workers = choose_workers(None, share, memory.bytes // devices)
-    short = workers.count < share or workers.warning
+    workers = choose_workers(None, cores.count, memory.bytes, devices=devices)
+    short = workers.count * devices < cores.count or workers.warning
     each = f" for each of {devices} devices" if devices > 1 else ""
     words = f"{workers.count}{each}, {workers.reason}" + (f"; {workers.warning}" if workers.warning else "")
     state, mend = (State.WARN, "give the run more memory to use all cores") if short else (State.OK, "")

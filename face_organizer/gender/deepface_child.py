@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from face_organizer.device import visible_name
 from face_organizer.types import Float32, Image
 
 BATCH = 16
@@ -111,10 +112,7 @@ def environment(setup: Setup) -> dict[str, str]:
         "DEEPFACE_ONNX_PROVIDERS": "cpu",
     }
     if setup.device != "cpu":
-        visible = os.environ.get("CUDA_VISIBLE_DEVICES", "")
-        names = [name.strip() for name in visible.split(",") if name.strip()]
-        index = int(setup.device)
-        variables["CUDA_VISIBLE_DEVICES"] = names[index] if index < len(names) else str(index)
+        variables["CUDA_VISIBLE_DEVICES"] = visible_name(int(setup.device))
         variables["DEEPFACE_ONNX_PROVIDERS"] = "cuda,cpu"
     return variables
 

@@ -23,13 +23,11 @@ from face_organizer.errors import ImageError
 from face_organizer.gender.deepface_child import Area, Setup
 from face_organizer.gender.deepface_process import Process, engine
 from face_organizer.picture import Picture
-from face_organizer.types import Faces, FaceTable, Files, Float32, Outcome
+from face_organizer.rows import files_of
+from face_organizer.types import Faces, FaceTable, Float32, Outcome
 
 BLOCK = 256
 """Pictures after which what was found is saved: what a kill costs at most."""
-
-_EYES_IN_BOX = np.array([[0.31, 0.38], [0.69, 0.38]], np.float32)
-"""Where the eyes are taken to be in a box without any: about there in Haar's, SSD's and YOLO's boxes."""
 
 
 def find(
@@ -79,11 +77,8 @@ def _key(paths: Sequence[str], name: str, every: bool) -> str:
 
 def _looked(paths: Sequence[str], process: Process, lanes: int) -> Sequence[tuple[Picture, Sequence[Area]]]:
     def look(path: str) -> tuple[Picture, Sequence[Area]]:
-        picture = Picture(path)
+        picture = Picture.at(path)
         try:
-            with contextlib.suppress(OSError):
-                status = os.stat(path)
-                picture.bytes, picture.mtime_ns = status.st_size, status.st_mtime_ns
             source = images.open_source(path)
             picture.content, picture.width, picture.height = source.content, source.width, source.height
             return picture, process.ask(source.pixels()[0])
@@ -119,28 +114,14 @@ def _table(looked: Sequence[tuple[Picture, Sequence[Area]]], every: bool) -> Fac
             )
         )
     found = Faces.concatenate(faces)
-    files = Files.empty(
-        len(looked),
-        path=[picture.path for picture, _ in looked],
-        outcome=np.array([picture.outcome for picture, _ in looked], np.uint8),
-        reason=[picture.reason for picture, _ in looked],
-        width=np.array([picture.width for picture, _ in looked], np.int32),
-        height=np.array([picture.height for picture, _ in looked], np.int32),
-        bytes=np.array([picture.bytes for picture, _ in looked], np.int64),
-        mtime_ns=np.array([picture.mtime_ns for picture, _ in looked], np.int64),
-        content=np.array([picture.content for picture, _ in looked], np.uint64),
-    )
+    files = files_of([picture for picture, _ in looked])
     return FaceTable(np.empty((len(found), 0), np.float32), found, files, None)
 
 
 def five_points(area: Area) -> Float32:
     """(5, 2) landmarks: the eyes that the detector found, else where eyes are in such boxes; nose and mouth
     where they belong by `align.TEMPLATE`."""
-    eyes = np.array(area.eyes, np.float32) if area.eyes else None
+    eyes = np.array(area.eyes, np.float64) if area.eyes else None
     if eyes is None or np.linalg.norm(eyes[1] - eyes[0]) < 1:
-        corner, size = np.array(area.box[:2], np.float32), np.subtract(area.box[2:], area.box[:2])
-        eyes = corner + _EYES_IN_BOX * size.astype(np.float32)
-    points = align.TEMPLATE.astype(np.float64) @ np.array([1, 1j])
-    goal = eyes.astype(np.float64) @ np.array([1, 1j])
-    placed = goal[0] + (points - points[0]) * (goal[1] - goal[0]) / (points[1] - points[0])
-    return np.stack([placed.real, placed.imag], axis=1).astype(np.float32)
+        eyes = align.eyes_in(area.box)
+    return align.about_eyes(eyes).astype(np.float32)
