@@ -20,12 +20,12 @@ import numpy as np
 from common import DATA, row, say
 from numpy.typing import NDArray
 
-from face_organizer import metrics
 from face_organizer.cluster import neighbours
+from face_organizer.cluster.constraints import Hints
 from face_organizer.cluster.graph import Auto
-from face_organizer.cluster.hints import Hints
 from face_organizer.cluster.kmeans import KMeans
 from face_organizer.cluster.people import People
+from face_organizer.evaluate import scores as metrics
 
 Vectors = NDArray[np.float32]
 EMBEDDERS = ("sface128", "mobilefacenet512")

@@ -20,13 +20,14 @@ import numpy as np
 import resnet50
 from PIL import Image as Pillow
 
-from face_organizer import crops, extract
-from face_organizer.device import CPU
-from face_organizer.engine import open_engine, stamp_of
-from face_organizer.listing import listing
-from face_organizer.packs import resolve
-from face_organizer.picture import ExtractOptions, Run
-from face_organizer.resources import available_cores
+from face_organizer.embed import pictures as extract
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.picture import ExtractOptions, Run
+from face_organizer.faceswap import trust
+from face_organizer.machine import available_cores
+from face_organizer.media.listing import listing
+from face_organizer.networks.devices import CPU
+from face_organizer.networks.packs import resolve
 from face_organizer.types import FaceTable, Image
 
 SHARED = Path(os.environ.get("FACE_ORGANIZER_SHARED", Path(__file__).resolve().parents[2] / "shared"))
@@ -109,7 +110,7 @@ def embed(paths: Sequence[str], pack_name: str = "opencv", **options: Any) -> tu
     engine = open_engine(pack, CPU)
     settings = ExtractOptions(**options)
     stamp = stamp_of(pack, settings)
-    return extract.extract(paths, engine, settings, stamp=stamp, lanes=CORES, samples=crops.samples(paths))
+    return extract.extract(paths, engine, settings, stamp=stamp, lanes=CORES, samples=trust.samples(paths))
 
 
 def main_rows(table: FaceTable) -> dict[str, int]:

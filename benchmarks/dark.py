@@ -11,7 +11,7 @@ import os
 import numpy as np
 from common import DATA, embed, main_rows, packs, pictures, row, save, temporary
 
-from face_organizer import images
+from face_organizer.media import images
 
 LIGHT = (0.25, 0.1, 0.05)
 """Share of the light that is left."""

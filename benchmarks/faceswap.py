@@ -17,9 +17,9 @@ import numpy as np
 from common import CORES, DATA, embed, interleaved, main_rows, packs, pictures, ratio, row, temporary
 from rivals import Networks, Original, Ours, megabytes
 
-from face_organizer import images
 from face_organizer.faceswap import read_header
-from face_organizer.faceswap.geometry import Centering
+from face_organizer.faceswap.landmarks import Centering
+from face_organizer.media import images
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests"))
 import faceswap_writer as writer

@@ -12,7 +12,7 @@ import numpy as np
 from common import CORES, DATA, embed, interleaved, main_rows, packs, pictures, ratio, row, temporary
 from rivals import Ours
 
-from face_organizer import images
+from face_organizer.media import images
 
 QUARTERS = {90: 1, 180: 2, 270: 3}
 

@@ -21,8 +21,8 @@ from typing import Any
 import common
 import numpy as np
 
-from face_organizer.device import CPU
 from face_organizer.gender import GenderModel, judging, open_model
+from face_organizer.networks.devices import CPU
 from face_organizer.types import FaceTable
 
 sys.path.append(str(Path(__file__).resolve().parents[1] / "tests"))

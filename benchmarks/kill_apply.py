@@ -17,7 +17,7 @@ from pathlib import Path
 from common import row, temporary
 
 from face_organizer import organize
-from face_organizer.listing import MARKER
+from face_organizer.files import MARKER
 
 _RUN = (
     "import json, sys; from pathlib import Path; from face_organizer import organize\n"

@@ -20,11 +20,12 @@ from typing import Any
 import numpy as np
 from common import CORES, DATA, pictures, row, say, small_pack, temporary
 
-from face_organizer import extract, table
-from face_organizer.device import CPU
-from face_organizer.embedding import Again, embed
-from face_organizer.engine import stamp_of
-from face_organizer.packs import resolve
+from face_organizer import table
+from face_organizer.embed import pictures as extract
+from face_organizer.embed.engine import stamp_of
+from face_organizer.embed.run import Again, embed
+from face_organizer.networks.devices import CPU
+from face_organizer.networks.packs import resolve
 from face_organizer.types import Faces, FaceTable, Files, Outcome
 
 PACK = "opencv"
@@ -169,7 +170,7 @@ def plan_known(folder: Path, count: int) -> None:
 
 def _plan(folder: str, output: str) -> tuple[dict[str, float], int]:
     """Listing, then `embedding.embed` with nothing to do, in a fresh process."""
-    from face_organizer.listing import listing
+    from face_organizer.media.listing import listing
 
     start = time.perf_counter()
     paths = list(listing([Path(folder)]).paths)

@@ -26,11 +26,13 @@ from typing import Any
 import numpy as np
 from common import CORES
 
-from face_organizer import crops, extract, runtime, shards, worker
-from face_organizer.device import CPU
-from face_organizer.engine import open_engine, stamp_of
-from face_organizer.packs import find, resolve
-from face_organizer.picture import ExtractOptions
+from face_organizer.embed import pictures, shards, worker
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.picture import ExtractOptions
+from face_organizer.faceswap import trust
+from face_organizer.networks import sessions
+from face_organizer.networks.devices import CPU
+from face_organizer.networks.packs import find, resolve
 
 READERS = 8
 DET_SIZE = 640
@@ -70,7 +72,7 @@ class Ours(_Process):
         pack = resolve(pack_name)
         settings = ExtractOptions(**options)
         setup = worker.Setup(
-            pack.location, settings, stamp_of(pack, settings), CPU, CORES, samples=crops.samples(paths)
+            pack.location, settings, stamp_of(pack, settings), CPU, CORES, samples=trust.samples(paths)
         )
         parts = shards.parts(paths)
         self._tasks = [worker.Task(part, folder / f"{i}.pkl") for i, part in enumerate(parts)]
@@ -193,25 +195,25 @@ def _serve(pipe: Connection, run: Any) -> None:
 class _Log:
     """The network runs of a real run: session and shape of each, and one tensor for each that differs."""
 
-    runs: list[tuple[runtime.Session, tuple[int, ...]]] = field(default_factory=list)
+    runs: list[tuple[sessions.Session, tuple[int, ...]]] = field(default_factory=list)
     ready: dict[tuple[int, tuple[int, ...]], np.ndarray[Any, Any]] = field(default_factory=dict)
 
     @contextmanager
     def recording(self) -> Iterator[None]:
         """Note every run inside the block."""
-        real = runtime.Session.run
+        real = sessions.Session.run
 
-        def run(session: runtime.Session, feeds: Any) -> Any:
+        def run(session: sessions.Session, feeds: Any) -> Any:
             (tensor,) = feeds.values()
             self.runs.append((session, tensor.shape))
             self.ready.setdefault((id(session), tensor.shape), np.array(tensor))
             return real(session, feeds)
 
-        runtime.Session.run = run  # type: ignore[method-assign]
+        sessions.Session.run = run  # type: ignore[method-assign]
         try:
             yield
         finally:
-            runtime.Session.run = real  # type: ignore[method-assign]
+            sessions.Session.run = real  # type: ignore[method-assign]
 
     def again(self, number: int) -> None:
         """Make one of the runs, and nothing else."""
@@ -229,7 +231,7 @@ def _networks(pipe: Connection, pack_name: str, paths: list[str], options: dict[
     stamp = stamp_of(pack, settings)
     log = _Log()
     with log.recording():
-        extract.extract(paths, engine, settings, stamp=stamp, lanes=CORES, samples=crops.samples(paths))
+        pictures.extract(paths, engine, settings, stamp=stamp, lanes=CORES, samples=trust.samples(paths))
     pipe.send(dict(Counter("x".join(map(str, shape)) for _, shape in log.runs)))
 
     def run() -> int:

@@ -19,8 +19,8 @@ import numpy as np
 from common import DATA, embed, pictures, row, say, temporary
 
 from face_organizer import table
-from face_organizer.search import finding, profiles
-from face_organizer.search.crowd import sample
+from face_organizer.search import match, profiles
+from face_organizer.search.threshold import sample
 from face_organizer.types import Faces, FaceTable, Files, Float32, Outcome, Stamp
 
 DRAWS, REFERENCES, SEED = 10, 3, 7
@@ -73,7 +73,7 @@ def accuracy(crowd: str, vectors: Float32, names: Any, least: int, **rules: Any)
             words = [str(r) for r in references]
             made = profiles.make(person, vectors[references], words, None, sample=some)
             falsely.append(any(r.reason for r in made.references))
-            found = finding.search(vectors[rest], [made], finding.Rules(**rules))[0]
+            found = match.search(vectors[rest], [made], match.Rules(**rules))[0]
             matches, all_found = truth[found.rows[found.is_match]], truth[found.rows]
             figures.append(
                 (
@@ -179,7 +179,7 @@ def scale_once(folder: Path) -> None:
     seconds = [time.perf_counter() - start]
     for _ in range(3):
         start = time.perf_counter()
-        found = finding.search(opened.embeddings, people, finding.Rules())
+        found = match.search(opened.embeddings, people, match.Rules())
         seconds.append(time.perf_counter() - start)
     done.set()
     thread.join()

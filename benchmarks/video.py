@@ -16,12 +16,12 @@ import cv2
 import numpy as np
 from common import CORES, DATA, row, temporary
 
-from face_organizer import video
-from face_organizer.clips import extract_clip
-from face_organizer.device import CPU
-from face_organizer.engine import open_engine, stamp_of
-from face_organizer.packs import resolve
-from face_organizer.picture import ExtractOptions
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.picture import ExtractOptions
+from face_organizer.embed.videos import extract_clip
+from face_organizer.media import video
+from face_organizer.networks.devices import CPU
+from face_organizer.networks.packs import resolve
 
 CLIP = DATA / "dev-faces/video/short_hamilton_clip.mp4"
 SEEN = (0.84, 7.85)

@@ -6,7 +6,8 @@
     │   ├── UnsafePickleError     1   a pickle that names something a face table never needs
     │   └── SpaceMismatchError    1   embeddings of different models put together
     ├── PackError                 1   a model pack that is missing, incomplete or not what it says
-    │   └── DownloadError         1   the network, or what came over it
+    │   ├── DownloadError         1   the network, or what came over it
+    │   └── ModelMissingError     1   a model that is asked for and not installed
     ├── ClusterError              1   data that cannot be clustered as asked
     ├── OrganizeError             1   folders that cannot be written as planned
     └── DeviceError               4   the device that was asked for is not there, or fell back
@@ -60,6 +61,10 @@ class PackError(FaceOrganizerError):
 
 class DownloadError(PackError):
     """A model pack could not be downloaded whole."""
+
+
+class ModelMissingError(PackError):
+    """A gender network, or what it needs, is not installed; the message says how to get it."""
 
 
 class ClusterError(FaceOrganizerError):

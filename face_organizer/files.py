@@ -6,13 +6,20 @@ What is under a name is the old file or the new one, never half of either.
 from __future__ import annotations
 
 import contextlib
+import functools
+import hashlib
 import os
 import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
+MARKER = ".face-organizer"
+"""Folder that marks an output of this program; what is below it is no input of another run."""
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+"""How a cell begins that a spreadsheet takes for a formula."""
 _NAME_BYTES = 100  # of the file's own name in the temporary one: whole, it could be longer than names may be
 
 
@@ -20,6 +27,32 @@ def printable(path: str | os.PathLike[str]) -> str:
     """`path` fit for one line of a terminal: control characters and bytes that are no UTF-8 are escaped."""
     text = os.fspath(path)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def plain_cell(value: Any) -> Any:
+    """`value` as a cell: with an apostrophe before what a spreadsheet would take for a formula."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def cache_dir() -> Path:
+    """`$FACE_ORGANIZER_CACHE`, else face-organizer in `$XDG_CACHE_HOME` or `~/.cache`; not made here."""
+    own = os.environ.get("FACE_ORGANIZER_CACHE")
+    if own:
+        return Path(own).expanduser()
+    xdg = os.environ.get("XDG_CACHE_HOME")
+    return (Path(xdg).expanduser() if xdg else Path.home() / ".cache") / "face-organizer"
+
+
+def sha256_file(path: Path) -> str:
+    """Hex SHA-256 of a file; remembered while size and modification time stay. OSError as open()."""
+    status = path.stat()
+    return _sha256(str(path), status.st_size, status.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256(path: str, size: int, mtime_ns: int) -> str:
+    with Path(path).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 @contextlib.contextmanager

@@ -8,9 +8,9 @@ import sys
 import time
 from collections.abc import Sequence
 
-from face_organizer.backends import Face, Shot
-from face_organizer.detect.looking import Look
-from face_organizer.device import Device
+from face_organizer.compare import Face, Shot
+from face_organizer.detect.looks import Look
+from face_organizer.networks.devices import Device
 
 
 class Known:

@@ -47,8 +47,8 @@ def is_odd() -> bool:
 
 def main() -> None:
     """The real command line, with small shards."""
-    from face_organizer import shards
     from face_organizer.cli import main as run
+    from face_organizer.embed import shards
 
     shards.SHARD_FILES = int(os.environ.get("SHARD_FILES", "16"))
     run()
@@ -56,10 +56,11 @@ def main() -> None:
 
 def spoil() -> None:
     """Put the faults in place."""
-    from face_organizer import extract, images, worker
+    from face_organizer.embed import pictures, worker
     from face_organizer.errors import DeviceError
+    from face_organizer.media import images
 
-    look, open_source = extract.extract_chunk, images.open_source
+    look, open_source = pictures.extract_chunk, images.open_source
     content_of_file = images.content_of_file
 
     def extract_chunk(paths: Sequence[str], *rest: Any) -> Any:
@@ -82,7 +83,7 @@ def spoil() -> None:
     def no_device(*args: Any) -> Any:
         raise DeviceError("device 0 was asked for, but it is a toaster; use --device cpu")
 
-    extract.extract_chunk, images.open_source = extract_chunk, deadly  # type: ignore[assignment]
+    pictures.extract_chunk, images.open_source = extract_chunk, deadly  # type: ignore[assignment]
     images.content_of_file = deadly_content
     if FAULT == "device":
         worker.open_engine = no_device

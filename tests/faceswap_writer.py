@@ -16,7 +16,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.faceswap.geometry import MEAN_FACE, MEAN_HEAD, PADDING, POSE_POINTS, Centering
+from face_organizer.faceswap.landmarks import MEAN_FACE, MEAN_HEAD, PADDING, POSE_POINTS, Centering
 
 Floats = NDArray[np.float64]
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from face_organizer import device, runtime
+from face_organizer.networks import devices, sessions
 
 
 class _OnTheCpu:
@@ -33,14 +33,14 @@ class FakedCards:
         self.models: list[Any] = []
         self.asked: list[list[Any]] = []
         self.spoil = lambda outputs: outputs
-        self._open = runtime._onnxruntime_session
-        monkeypatch.setattr(runtime, "_onnxruntime_session", self._session)
-        monkeypatch.setattr(runtime, "_load_libraries", lambda tensorrt: None)
+        self._open = sessions._onnxruntime_session
+        monkeypatch.setattr(sessions, "_onnxruntime_session", self._session)
+        monkeypatch.setattr(sessions, "_load_libraries", lambda tensorrt: None)
 
     def _session(self, model: Any, options: Any, providers: list[Any]) -> Any:
         names = [p if isinstance(p, str) else p[0] for p in providers]
-        raw = self._open(model, options, [device.CPU_PROVIDER])
-        if names[0] == device.CPU_PROVIDER:
+        raw = self._open(model, options, [devices.CPU_PROVIDER])
+        if names[0] == devices.CPU_PROVIDER:
             return raw
         self.models.append(model)
         self.asked.append(providers)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from face_organizer.align import TEMPLATE, estimate, usable, warp
+from face_organizer.geometry.align import TEMPLATE, estimate, usable, warp
 
 
 def faces(count: int, seed: int = 0, noise: float = 3.0) -> np.ndarray:

@@ -17,9 +17,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making_tables import WEIRD_PATHS, table_of, tables, unit
 
-from face_organizer import assignments, organize, safe_pickle
-from face_organizer.cluster import ordered, person_name
+from face_organizer import organize
+from face_organizer.cluster import ordered, person_name, result
 from face_organizer.errors import FaceOrganizerError
+from face_organizer.table import safe_pickle
 from face_organizer.types import Clustering, FaceTable
 
 SAMPLE = table_of(dict.fromkeys(WEIRD_PATHS, 1) | {"/photos/two.jpg": 2, "/photos/none.jpg": 0})
@@ -41,22 +42,22 @@ def read_json(folder: Path) -> Any:
     return json.loads((folder / "manifest.json").read_bytes())
 
 
-def sorting(table: FaceTable, labels: list[int]) -> assignments.Sorting:
+def sorting(table: FaceTable, labels: list[int]) -> result.Sorting:
     """A sorting with these labels, margins and reasons."""
     made = clustered(table, labels)
     margin = np.linspace(1, -1, len(table), dtype=np.float32)
-    return assignments.Sorting(
-        table, made, assignments.persons(made), margin, [f"reason {i % 3}" for i in range(len(table))]
+    return result.Sorting(
+        table, made, result.persons(made), margin, [f"reason {i % 3}" for i in range(len(table))]
     )
 
 
-def write(folder: Path, made: assignments.Sorting) -> None:
+def write(folder: Path, made: result.Sorting) -> None:
     """As after a run in which every second picture got a place."""
     pairs = zip(made.table.face_paths(), made.folders(), strict=True)
-    assignments.write(folder, made, {pair: f"{pair[1]}/x.jpg" for pair in list(pairs)[::2]})
+    result.write(folder, made, {pair: f"{pair[1]}/x.jpg" for pair in list(pairs)[::2]})
 
 
-def assert_all_hold(folder: Path, made: assignments.Sorting) -> None:
+def assert_all_hold(folder: Path, made: result.Sorting) -> None:
     """The three files hold exactly the rows of `made`."""
     document = safe_pickle.load(folder / "cluster_assignments.pkl")
     plain = pickle.loads((folder / "cluster_assignments.pkl").read_bytes())
@@ -82,7 +83,7 @@ def assert_all_hold(folder: Path, made: assignments.Sorting) -> None:
     ] == expected
     assert document["persons"] == names
     for rows in (csv_rows, document["faces"]):
-        assert all(tuple(row) == assignments.COLUMNS for row in rows)
+        assert all(tuple(row) == result.COLUMNS for row in rows)
         assert np.allclose([float(row["similarity"]) for row in rows], clustering.similarity, atol=1e-6)
         assert np.allclose([float(row["margin"]) for row in rows], made.margin, atol=1e-6)
         assert [row["placed"] for row in rows] == [
@@ -94,7 +95,7 @@ def assert_all_hold(folder: Path, made: assignments.Sorting) -> None:
 def test_the_three_files_hold_the_same_rows(tmp_path: Path) -> None:
     made = sorting(SAMPLE, [3, 3, -1, 0, 3, 1, 0, 3])
     write(tmp_path / "new" / "folder", made)
-    assert sorted(os.listdir(tmp_path / "new" / "folder")) == sorted(assignments.FILES)
+    assert sorted(os.listdir(tmp_path / "new" / "folder")) == sorted(result.FILES)
     assert_all_hold(tmp_path / "new" / "folder", made)
 
 
@@ -113,7 +114,7 @@ def test_any_names_and_labels_round_trip(
 def test_the_csv_holds_the_bytes_of_every_path(tmp_path: Path) -> None:
     write(tmp_path, sorting(SAMPLE, [0] * 8))
     data = (tmp_path / "manifest.csv").read_bytes()
-    assert data.startswith(",".join(assignments.COLUMNS).encode() + b"\r\n")
+    assert data.startswith(",".join(result.COLUMNS).encode() + b"\r\n")
     for path in WEIRD_PATHS:
         assert os.fsencode(path).replace(b'"', b'""') in data
     assert [os.fsencode(row["source"]) for row in read_csv(tmp_path)] == [
@@ -145,7 +146,7 @@ def test_a_later_result_replaces_the_one_before(tmp_path: Path) -> None:
     made = sorting(smaller, [1, 0])
     write(tmp_path, made)
     assert_all_hold(tmp_path, made)
-    assert sorted(os.listdir(tmp_path)) == sorted(assignments.FILES)
+    assert sorted(os.listdir(tmp_path)) == sorted(result.FILES)
 
 
 def test_a_result_without_faces_has_headings_only(tmp_path: Path) -> None:
@@ -156,7 +157,7 @@ def test_a_result_without_faces_has_headings_only(tmp_path: Path) -> None:
 
 
 def test_people_are_named_in_order() -> None:
-    assert assignments.persons(clustered(table_of({"/a": 28}), list(range(28))))[-3:] == [
+    assert result.persons(clustered(table_of({"/a": 28}), list(range(28))))[-3:] == [
         "person_Z",
         "person_AA",
         "person_AB",
@@ -166,8 +167,8 @@ def test_people_are_named_in_order() -> None:
 def test_a_cell_is_never_a_formula(tmp_path: Path) -> None:
     """Paths are absolute, but reasons and folder names may begin with anything."""
     made = sorting(table_of({"/a": 1}), [0])
-    named = assignments.Sorting(made.table, made.clustering, ["=cmd|' /C calc'!A0"], made.margin, ["+1"])
-    assignments.write(tmp_path, named, {})
+    named = result.Sorting(made.table, made.clustering, ["=cmd|' /C calc'!A0"], made.margin, ["+1"])
+    result.write(tmp_path, named, {})
     assert [(row["person"], row["reason"]) for row in read_csv(tmp_path)] == [("'=cmd|' /C calc'!A0", "'+1")]
     assert read_json(tmp_path)["faces"][0]["person"] == "=cmd|' /C calc'!A0"
 
@@ -176,7 +177,7 @@ def test_names_must_be_one_a_person() -> None:
     made = sorting(table_of({"/a": 2}), [0, 1])
     for names in (["A"], ["A", "A"], ["A", "unassigned"]):
         with pytest.raises(ValueError, match="2 persons want as many different names"):
-            assignments.Sorting(made.table, made.clustering, names, made.margin, made.reasons)
+            result.Sorting(made.table, made.clustering, names, made.margin, made.reasons)
 
 
 @pytest.mark.parametrize("persons", [1, 2, 7])
@@ -187,7 +188,7 @@ def test_margins_are_those_of_brute_force(persons: int) -> None:
     labels[::9] = -1
     made = ordered(labels, centers, cosines.max(axis=1))
     cosines = faces @ made.centers.T
-    for row, (label, margin) in enumerate(zip(made.labels, assignments.margins(faces, made), strict=True)):
+    for row, (label, margin) in enumerate(zip(made.labels, result.margins(faces, made), strict=True)):
         others = np.delete(cosines[row], label) if persons > 1 else np.zeros(1)
         expected = 0 if label < 0 else cosines[row, label] - others.max()
         assert margin == pytest.approx(expected, abs=1e-6)
@@ -199,12 +200,12 @@ def test_a_former_result_is_read_with_the_names_of_today(tmp_path: Path) -> None
     picture.write_bytes(b"a")
     made = sorting(table_of({str(picture): 2}), [0, -1])
     out = tmp_path / "people"
-    organize.apply(organize.plan([(str(picture), "person_A")], out), out, results=assignments.FILES)
+    organize.apply(organize.plan([(str(picture), "person_A")], out), out, results=result.FILES)
     write(out, made)
-    assert assignments.read(out).names == ["person_A"]
+    assert result.read(out).names == ["person_A"]
     (out / "person_A").rename(out / "Alice")
     for place in (out, out / "cluster_assignments.pkl"):
-        former = assignments.read(place)
+        former = result.read(place)
         assert (former.names, former.paths) == (["Alice"], [str(picture)] * 2)
         assert (former.labels.tolist(), former.face_index.tolist()) == ([0, -1], [0, 1])
 
@@ -222,6 +223,6 @@ def test_what_is_no_result_is_refused_in_words(tmp_path: Path, document: Any) ->
     path = tmp_path / "cluster_assignments.pkl"
     path.write_bytes(pickle.dumps(document, protocol=4))
     with pytest.raises(FaceOrganizerError, match="is no result of `cluster`"):
-        assignments.read(path)
+        result.read(path)
     with pytest.raises(FaceOrganizerError, match="no result of `cluster` is there"):
-        assignments.read(tmp_path / "in")
+        result.read(tmp_path / "in")

@@ -17,16 +17,16 @@ from PIL import Image as Pillow
 from running import command_of, wait_for
 from shell import here, python
 
-from face_organizer import backends
-from face_organizer.backends import Spec, runner, variants
-from face_organizer.backends.benchmark import Row, recommend, sample
-from face_organizer.backends.deepface import face_of
-from face_organizer.backends.truth import TrueFaces, matches, read_boxes, read_labels
-from face_organizer.detect.looking import Look
-from face_organizer.detect.nms import overlap
-from face_organizer.device import CPU
-from face_organizer.diagnosis import causes_of
+from face_organizer import compare
+from face_organizer.compare import Spec, run, variants
+from face_organizer.compare.deepface import face_of
+from face_organizer.compare.diagnosis import causes_of
+from face_organizer.compare.figures import Row, recommend, sample
+from face_organizer.compare.truth import TrueFaces, matches, read_boxes, read_labels
+from face_organizer.detect.looks import Look
 from face_organizer.errors import UsageError
+from face_organizer.geometry.boxes import overlap
+from face_organizer.networks.devices import CPU
 
 TESTS = Path(__file__).parent
 
@@ -46,13 +46,13 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_plain_names_of_the_original_are_deepfaces() -> None:
-    names = [spec.name for spec in backends.choose(["opencv", "ssd", "mtcnn", "retinaface", "yolo", "yunet"])]
+    names = [spec.name for spec in compare.choose(["opencv", "ssd", "mtcnn", "retinaface", "yolo", "yunet"])]
     assert names[:4] == ["deepface:opencv", "deepface:ssd", "deepface:mtcnn", "deepface:retinaface"]
     assert names[4:] == ["deepface:yolov8n", "ours:yunet"]
-    assert backends.choose(["deepface:yunet"])[0].argument == "yunet"
-    assert [s.name for s in backends.choose(["ours", "yunet"])].count("ours:yunet") == 1
+    assert compare.choose(["deepface:yunet"])[0].argument == "yunet"
+    assert [s.name for s in compare.choose(["ours", "yunet"])].count("ours:yunet") == 1
     with pytest.raises(UsageError, match="'opencvv' is no back end; there are ours:yunet"):
-        backends.choose(["opencvv"])
+        compare.choose(["opencvv"])
 
 
 def test_missing_weights_are_said_with_their_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -79,7 +79,7 @@ def test_missing_weights_are_said_with_their_place(tmp_path: Path, monkeypatch: 
     ],
 )
 def test_whatever_happens_is_a_row(pictures: list[str], fault: str, state: str, why: str, kept: int) -> None:
-    trial = runner.run(standin(fault), pictures, device=CPU, limit=60)
+    trial = run.run(standin(fault), pictures, device=CPU, limit=60)
     assert (trial.state, len(trial.pictures)) == (state, kept)
     assert why in trial.why
     if state == "ran":
@@ -92,10 +92,10 @@ def test_whatever_happens_is_a_row(pictures: list[str], fault: str, state: str, 
 
 
 def test_a_hang_is_stopped_and_a_slow_one_keeps_what_it_did(pictures: list[str]) -> None:
-    hung = runner.run(standin("hang"), pictures, device=CPU, limit=3)
+    hung = run.run(standin("hang"), pictures, device=CPU, limit=3)
     assert (hung.state, len(hung.pictures)) == ("timeout", 1)
     assert "at 1.png; stopped" in hung.why
-    slow = runner.run(standin("slow"), pictures * 40, device=CPU, limit=3)
+    slow = run.run(standin("slow"), pictures * 40, device=CPU, limit=3)
     assert slow.state == "partial"
     assert 1 < len(slow.pictures) < 160
     assert "--time-limit" in slow.why
@@ -236,7 +236,7 @@ def test_benchmark_goes_on_past_crash_and_hang(
     pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for fault in ("segfault", "hang", "fine"):
-        monkeypatch.setitem(backends.EXTRA, fault, standin(fault))
+        monkeypatch.setitem(compare.EXTRA, fault, standin(fault))
     words = ("--input", tmp_path / "photos", "--time-limit", "3", "--device", "cpu")
     done = here(
         "benchmark", *words, "--backends", "test:segfault", "test:hang", "dlib", "test:fine",
@@ -258,8 +258,8 @@ def test_benchmark_goes_on_past_crash_and_hang(
 
 def test_a_killed_benchmark_leaves_nothing_behind(pictures: list[str]) -> None:
     code = (
-        "import sys; from face_organizer.backends import Spec, runner\n"
-        "from face_organizer.device import CPU\n"
+        "import sys; from face_organizer.compare import Spec, runner\n"
+        "from face_organizer.networks.devices import CPU\n"
         "runner.run(Spec('h', 'backend_standins:open_known', 'hang'), sys.argv[1:], device=CPU, limit=500)"
     )
     parent = subprocess.Popen([sys.executable, "-c", code, *pictures])
@@ -344,7 +344,7 @@ def test_scripts_have_the_originals_names(name: str) -> None:
 @pytest.mark.parametrize("name", ["opencv", "mtcnn"])
 def test_deepface_runs(name: str, dev_faces: Path) -> None:
     photos = [str(p) for p in sorted((dev_faces / "identities" / "Al_Gore").iterdir())[:3]]
-    trial = runner.run(backends.DEEPFACE[name], photos, device=CPU, limit=300)
+    trial = run.run(compare.DEEPFACE[name], photos, device=CPU, limit=300)
     assert trial.state == "ran", trial.why
     assert trial.device == "cpu"
     for photo in trial.pictures:
@@ -356,7 +356,7 @@ def test_deepface_runs(name: str, dev_faces: Path) -> None:
 @pytest.mark.tensorflow
 def test_deepface_asks_no_network_unasked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPFACE_HOME", str(tmp_path))
-    code = "import face_organizer.backends.deepface as d; d.open_backend('ssd', d.Device('cpu'))"
+    code = "import face_organizer.compare.deepface as d; d.open_backend('ssd', d.Device('cpu'))"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False
     )

@@ -17,8 +17,9 @@ from making_videos import greys, write_video
 from running import Running
 from shell import Done, here
 
-from face_organizer import shards, table
-from face_organizer.cluster.hints import hints_of
+from face_organizer import table
+from face_organizer.cluster.constraints import hints_of
+from face_organizer.embed import shards
 from face_organizer.types import FaceTable, Image, Outcome
 
 

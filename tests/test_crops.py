@@ -11,14 +11,16 @@ import numpy as np
 import pytest
 from conftest import read_rgb
 
-from face_organizer import crops, extract, packs
-from face_organizer.detect import Detector, looking
-from face_organizer.device import CPU
-from face_organizer.engine import open_engine, stamp_of
-from face_organizer.extract import Engine
-from face_organizer.faceswap.geometry import Centering
-from face_organizer.listing import listing
-from face_organizer.picture import ExtractOptions, Run
+from face_organizer.detect import Detector, looks
+from face_organizer.embed import pictures
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.picture import ExtractOptions, Run
+from face_organizer.embed.pictures import Engine
+from face_organizer.faceswap import trust
+from face_organizer.faceswap.landmarks import Centering
+from face_organizer.media.listing import listing
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU
 from face_organizer.types import Detections, FaceTable, Image, Outcome
 
 COUNT = 10
@@ -82,13 +84,13 @@ def run(folder: Path, engine: Engine, lanes: int = 2, **options: Any) -> tuple[F
     counting = Counting(engine.detector)
     settings = ExtractOptions(**options)
     paths = listing([folder]).paths
-    table, took = extract.extract(
+    table, took = pictures.extract(
         paths,
         Engine(counting, engine.embedder),  # type: ignore[arg-type]
         settings,
         stamp=stamp_of(packs.find("opencv"), settings),
         lanes=lanes,
-        samples=crops.samples(paths),
+        samples=trust.samples(paths),
     )
     return table, took, counting.shown
 
@@ -109,10 +111,10 @@ def test_believed_headers(
     assert table.faces.frame_width.tolist() == [photo.shape[1] for photo, _ in people]
     assert (table.files.width == SIZE).all()
     # no detection but for the sample (its unsure ones more than once)
-    sample = crops.samples(listing([tmp_path / "crops"]).paths)
+    sample = trust.samples(listing([tmp_path / "crops"]).paths)
     assert [len(s) for s in sample.values()] == [8]
     counting = Counting(engine.detector)
-    judge = crops.Crops(counting, ExtractOptions().look, sample)  # type: ignore[arg-type]
+    judge = trust.Crops(counting, ExtractOptions().look, sample)  # type: ignore[arg-type]
     judge._judge(str(tmp_path / "crops"), centering is Centering.LEGACY)
     assert shown == counting.shown
 
@@ -200,7 +202,7 @@ def test_lanes_and_chunks_make_no_difference(
 ) -> None:
     folder = write(tmp_path / "crops", people)
     one, _, _ = run(folder, engine, lanes=1)
-    monkeypatch.setattr(extract, "CHUNK_FILES", 3)
+    monkeypatch.setattr(pictures, "CHUNK_FILES", 3)
     other, _, _ = run(folder, engine, lanes=5)
     np.testing.assert_allclose(one.embeddings, other.embeddings, atol=1e-5)
     np.testing.assert_array_equal(one.faces.landmarks, other.faces.landmarks)
@@ -225,7 +227,7 @@ def test_a_turned_crop_is_aligned_by_its_header(
 
 def test_samples_are_spread_over_a_folder() -> None:
     paths = [f"/a/{i:03d}.png" for i in range(100)] + ["/a/x.jpg", "/b/1.PNG", "/b/2.png", "/c/3.jpg"]
-    chosen = crops.samples(paths)
+    chosen = trust.samples(paths)
     assert chosen.keys() == {"/a", "/b"}
     assert chosen["/b"] == ["/b/1.PNG", "/b/2.png"]
     assert len(set(chosen["/a"])) == 8
@@ -248,5 +250,5 @@ def test_a_damaged_crop_in_the_sample_is_left_out(
 
 
 def test_the_finder_is_not_asked_for_sizes_of_no_pictures(engine: Engine) -> None:
-    judge = crops.Crops(engine.detector, looking.Look(), {})
+    judge = trust.Crops(engine.detector, looks.Look(), {})
     assert judge._judge("/nowhere", False).centering is None

@@ -13,15 +13,18 @@ from faked_cards import FakedCards
 from running import some_photos
 from shell import here
 
-from face_organizer import embedding, packs, shards, table
-from face_organizer.device import CPU, CudaOptions, Device
-from face_organizer.engine import check_cuda, is_half, open_engine, stamp_of
+from face_organizer import table
+from face_organizer.embed import run as embedding
+from face_organizer.embed import shards
+from face_organizer.embed.engine import check_cuda, is_half, open_engine, stamp_of
+from face_organizer.embed.pictures import ExtractOptions
+from face_organizer.embed.processes import Report
+from face_organizer.embed.resume import Workplace
+from face_organizer.embed.worker import Setup
 from face_organizer.errors import UsageError
-from face_organizer.extract import ExtractOptions
-from face_organizer.jobs import Report
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU, CudaOptions, Device
 from face_organizer.types import Faces, FaceTable, Files
-from face_organizer.worker import Setup
-from face_organizer.workplace import Workplace
 
 CARD = Device("cuda", 0)
 

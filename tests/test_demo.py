@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from face_organizer import demo
+from face_organizer.cli import demo
 
 
 def test_demo_sorts_every_person_into_one_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

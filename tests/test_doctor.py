@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 from shell import ROOT
 
-from face_organizer.device import CPU, Device
 from face_organizer.doctor import Report, Sources, State, asked_devices, error_of, examine, this_machine
 from face_organizer.doctor.environment import Lock, Locks, parse_lock
 from face_organizer.doctor.nvidia import Card, Nvidia, look
@@ -18,6 +17,7 @@ from face_organizer.doctor.probes import Trial
 from face_organizer.doctor.report import Check
 from face_organizer.doctor.trial import onnxruntime_trial
 from face_organizer.errors import DeviceError, FaceOrganizerError, UsageError
+from face_organizer.networks.devices import CPU, Device
 
 NAMES = ("cpu", "cpu-tf", "gpu", "gpu-pascal")
 LOCKS = Locks("locks", tuple(parse_lock(n, (ROOT / "locks" / f"{n}.txt").read_text()) for n in NAMES))

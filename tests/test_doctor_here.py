@@ -11,10 +11,10 @@ import pytest
 from shell import Done, python
 from test_packs import save_known, save_model
 
-from face_organizer import packs
-from face_organizer.device import cuda_devices
 from face_organizer.doctor import State
 from face_organizer.doctor.host import LARGE_PACK, pack_checks
+from face_organizer.networks import packs
+from face_organizer.networks.devices import cuda_devices
 
 COMMAND = "import sys; from face_organizer.cli import load, run; "
 COMMAND += "sys.exit(run(load('face_organizer.cli.doctor:doctor')))"

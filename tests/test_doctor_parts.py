@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 from shell import ROOT
 
-from face_organizer.device import CPU, Device
 from face_organizer.doctor import builds, host, trial
 from face_organizer.doctor.environment import Locks, find_locks, installed_packages, parse_lock, profile_of
 from face_organizer.doctor.nvidia import Card, Nvidia, look, visible
 from face_organizer.doctor.probes import run_trial
 from face_organizer.doctor.report import State
-from face_organizer.resources import Cores, Memory
+from face_organizer.machine import Cores, Memory
+from face_organizer.networks.devices import CPU, Device
 
 A, B = Card("A", (8, 9), 24, "GPU-aa11"), Card("B", (6, 1), 8, "GPU-bb22")
 

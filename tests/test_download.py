@@ -17,10 +17,10 @@ from pathlib import Path
 import pytest
 from test_packs import save_known
 
-from face_organizer import packs
-from face_organizer.download import pull
 from face_organizer.errors import DownloadError, UsageError
-from face_organizer.unpack import unpack
+from face_organizer.networks import packs
+from face_organizer.networks.download import pull
+from face_organizer.networks.unpack import unpack
 
 
 @dataclass

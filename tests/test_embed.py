@@ -8,15 +8,15 @@ import numpy as np
 import pytest
 from conftest import read_rgb
 
-from face_organizer import packs
-from face_organizer.align import estimate, warp
 from face_organizer.detect import open_detector
-from face_organizer.device import CPU
-from face_organizer.embed import EMBEDDERS, Embedder, open_embedder
-from face_organizer.embed import arcface as arcface_module
-from face_organizer.embed.arcface import ArcFace
 from face_organizer.errors import PackError
-from face_organizer.roles import Role
+from face_organizer.geometry.align import estimate, warp
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU
+from face_organizer.networks.roles import Role
+from face_organizer.recognize import EMBEDDERS, Embedder, open_embedder
+from face_organizer.recognize import arcface as arcface_module
+from face_organizer.recognize.arcface import ArcFace
 
 NAMES = ["sface", "arcface"]
 PEOPLE = ["Al_Gore", "Ana_Palacio"]

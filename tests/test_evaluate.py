@@ -13,7 +13,7 @@ import pytest
 from shell import here
 from test_people import faces
 
-from face_organizer import evaluation
+from face_organizer.evaluate import audit
 
 PEOPLE = ["anna"] * 9 + ["bert"] * 6 + ["stranger"]
 
@@ -133,7 +133,7 @@ def test_an_audit_is_drawn_answered_and_turned_into_an_interval(photos: Path) ->
         r["same"] = "y" if same else "N"
     rows[0]["same"] = "?"
     with open(sheet, "w", newline="") as file:
-        writer = csv.DictWriter(file, evaluation.AUDIT_COLUMNS)
+        writer = csv.DictWriter(file, audit.AUDIT_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     found = json.loads(here(*call, "--answers", "--json").out)
@@ -146,7 +146,7 @@ def test_an_audit_is_drawn_answered_and_turned_into_an_interval(photos: Path) ->
 
 
 def test_the_interval_is_wilsons() -> None:
-    found = evaluation.interval(9, 1)  # Agresti & Coull 1998: 0.596 to 0.982
+    found = audit.interval(9, 1)  # Agresti & Coull 1998: 0.596 to 0.982
     assert np.allclose([found.low, found.high], [0.5958, 0.9821], atol=1e-4)
 
 

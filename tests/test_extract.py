@@ -14,14 +14,17 @@ import pytest
 from conftest import read_rgb
 from making_tables import content
 
-from face_organizer import align, extract, images, packs, quality
-from face_organizer.device import CPU
-from face_organizer.engine import open_engine, stamp_of
+from face_organizer.embed import pictures
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.picture import ExtractOptions, Run
+from face_organizer.embed.pictures import Engine
+from face_organizer.embed.rows import Chunk
 from face_organizer.errors import ImageError
-from face_organizer.extract import Engine
-from face_organizer.listing import listing
-from face_organizer.picture import ExtractOptions, Run
-from face_organizer.rows import Chunk
+from face_organizer.geometry import align, quality
+from face_organizer.media import images
+from face_organizer.media.listing import listing
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU
 from face_organizer.types import FaceTable, Image, Outcome
 
 PACK = packs.find("opencv")
@@ -40,7 +43,7 @@ def photos(dev_faces: Path) -> list[str]:
 
 def run(paths: Sequence[str | Path], engine: Engine, lanes: int = 2, **options: Any) -> tuple[FaceTable, Run]:
     settings = ExtractOptions(**options)
-    return extract.extract(
+    return pictures.extract(
         [str(p) for p in paths], engine, settings, stamp=stamp_of(PACK, settings), lanes=lanes
     )
 
@@ -112,7 +115,7 @@ def test_shards_in_one_go_are_what_they_are_alone(engine: Engine, photos: list[s
     settings = ExtractOptions()
     stamp = stamp_of(PACK, settings)
     chunks: list[Chunk] = []
-    each = extract.extract_each(
+    each = pictures.extract_each(
         shards(), engine, settings, stamp=stamp, lanes=2, crops=None, on_chunk=chunks.append
     )
     made = [next(each)]
@@ -149,11 +152,11 @@ def test_faces_that_are_too_small(engine: Engine, photos: list[str]) -> None:
 def test_any_number_of_lanes_gives_the_same_table(
     engine: Engine, photos: list[str], lanes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(extract, "CHUNK_FILES", 3)
+    monkeypatch.setattr(pictures, "CHUNK_FILES", 3)
     two, _ = run(photos, engine, lanes=2)
     seen: list[int] = []
     settings = ExtractOptions()
-    other, _ = extract.extract(
+    other, _ = pictures.extract(
         photos,
         engine,
         settings,
@@ -169,7 +172,7 @@ def test_companions_make_no_difference(
     engine: Engine, photos: list[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     together, _ = run(photos, engine)
-    monkeypatch.setattr(extract, "CHUNK_FILES", 1)
+    monkeypatch.setattr(pictures, "CHUNK_FILES", 1)
     apart, _ = run(photos, engine)
     for name in ("box", "landmarks", "score", "sharpness", "yaw", "norm"):
         np.testing.assert_allclose(
@@ -302,7 +305,7 @@ def test_all_faces_of_a_group(engine: Engine, dev_faces: Path) -> None:
     assert len(largest) == 1
     assert every.faces.face_index.tolist() == list(range(len(every)))
     picture = read_rgb(path)
-    from face_organizer.detect.main_face import prominence
+    from face_organizer.geometry.main_face import prominence
 
     order = prominence(every.faces.box, picture.shape[1], picture.shape[0])
     assert (np.diff(order) <= 0).all()
@@ -394,7 +397,7 @@ def test_a_face_cut_off_by_the_edge_is_partly_outside(
 def test_pictures_are_let_go(
     engine: Engine, photos: list[str], monkeypatch: pytest.MonkeyPatch, limit: str, value: int, most: int
 ) -> None:
-    monkeypatch.setattr(extract, limit, value)
+    monkeypatch.setattr(pictures, limit, value)
     alive: weakref.WeakSet[images.Source] = weakref.WeakSet()
     counts = []
     open_source = images.open_source
@@ -408,7 +411,9 @@ def test_pictures_are_let_go(
     monkeypatch.setattr(images, "open_source", opened)
     chunks: list[Chunk] = []
     settings = ExtractOptions()
-    extract.extract(photos, engine, settings, stamp=stamp_of(PACK, settings), lanes=1, on_chunk=chunks.append)
+    pictures.extract(
+        photos, engine, settings, stamp=stamp_of(PACK, settings), lanes=1, on_chunk=chunks.append
+    )
     assert len(counts) == len(photos)
     assert max(counts) <= most + 1
     assert len(alive) == 0

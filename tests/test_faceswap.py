@@ -19,11 +19,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from face_organizer import align, faceswap, packs
+from face_organizer import faceswap
 from face_organizer.detect import Detector, open_detector
-from face_organizer.device import CPU
-from face_organizer.embed import open_embedder
 from face_organizer.faceswap import Centering, Header, HeaderError, header, read_header
+from face_organizer.geometry import align
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU
+from face_organizer.recognize import open_embedder
 from face_organizer.types import Detections
 
 LANDMARKS = writer.mean_68() * 200 + np.array([300.0, 150.0])

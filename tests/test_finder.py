@@ -14,14 +14,16 @@ from conftest import read_rgb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from face_organizer import align, packs
-from face_organizer.detect import canvas, finder, looking
+from face_organizer.detect import finder
+from face_organizer.detect import looks as looking
 from face_organizer.detect.finder import Found, Look
-from face_organizer.detect.main_face import main_face
-from face_organizer.device import CPU
-from face_organizer.engine import open_engine
-from face_organizer.extract import Engine
-from face_organizer.images import Source
+from face_organizer.embed.engine import open_engine
+from face_organizer.embed.pictures import Engine
+from face_organizer.geometry import align, canvas
+from face_organizer.geometry.main_face import main_face
+from face_organizer.media.images import Source
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU
 from face_organizer.types import Detections, Image
 
 PHOTOS = 24

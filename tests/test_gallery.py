@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from making_tables import table_of, unit
 
-from face_organizer import assignments, gallery, thumbnails
-from face_organizer.cluster import ordered
+from face_organizer.cluster import gallery, ordered, result
+from face_organizer.previews import thumbnails
 from face_organizer.types import FaceTable
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
@@ -28,15 +28,15 @@ def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (2
     return str(path)
 
 
-def sorting_of(table: FaceTable, labels: list[int], names: list[str]) -> assignments.Sorting:
+def sorting_of(table: FaceTable, labels: list[int], names: list[str]) -> result.Sorting:
     similarity = np.linspace(0.9, 0.3, len(table), dtype=np.float32)
     clustering = ordered(np.array(labels, np.int64), unit(len(names)), similarity)
     margin = np.linspace(0.5, -0.1, len(table), dtype=np.float32)
-    return assignments.Sorting(table, clustering, names, margin, ["assigned"] * len(table))
+    return result.Sorting(table, clustering, names, margin, ["assigned"] * len(table))
 
 
 @pytest.fixture
-def people(tmp_path: Path) -> tuple[Path, assignments.Sorting]:
+def people(tmp_path: Path) -> tuple[Path, result.Sorting]:
     """Twelve pictures of four people with difficult names, one of whom nobody knows."""
     paths = [picture(tmp_path / "in" / f"{i % 2}" / f"{i:02d}.png", (20 * i, 100, 200)) for i in range(13)]
     table = table_of(dict.fromkeys(paths, 1))
@@ -45,7 +45,7 @@ def people(tmp_path: Path) -> tuple[Path, assignments.Sorting]:
     return tmp_path / "people", sorting_of(table, labels, NASTY)
 
 
-def test_a_sheet_a_person_and_the_page(people: tuple[Path, assignments.Sorting]) -> None:
+def test_a_sheet_a_person_and_the_page(people: tuple[Path, result.Sorting]) -> None:
     from PIL import Image
 
     out, sorting = people
@@ -58,7 +58,7 @@ def test_a_sheet_a_person_and_the_page(people: tuple[Path, assignments.Sorting])
     assert len(shades) >= 5, "its five pictures, each of a colour of its own, are on it"
 
 
-def test_fewer_sheets_than_persons_still_names_all(people: tuple[Path, assignments.Sorting]) -> None:
+def test_fewer_sheets_than_persons_still_names_all(people: tuple[Path, result.Sorting]) -> None:
     out, sorting = people
     gallery.write(out, sorting, {}, 1)
     assert sorted(os.listdir(out)) == sorted([f"{NASTY[0]}.jpg", "index.html"])
@@ -104,7 +104,7 @@ def test_a_thumbnail_is_upright_and_stays_inside_a_tight_crop(tmp_path: Path) ->
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page in")
 def test_the_page_opens_in_a_browser_without_a_complaint(
-    people: tuple[Path, assignments.Sorting], tmp_path: Path
+    people: tuple[Path, result.Sorting], tmp_path: Path
 ) -> None:
     out, sorting = people
     gallery.write(out, sorting, {}, 10)

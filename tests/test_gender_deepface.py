@@ -22,14 +22,17 @@ import pytest
 from gender_standins import deepface_gender
 from shell import environment, here
 
-from face_organizer import images, table
-from face_organizer.align import roll, usable
-from face_organizer.device import CPU
-from face_organizer.errors import FaceOrganizerError, PackError
-from face_organizer.gender import ModelMissingError, chips, deepface_child, open_model
+from face_organizer import table
+from face_organizer.deepface import child
+from face_organizer.deepface.child import BATCH, Area, Setup, answers
+from face_organizer.deepface.detector import five_points
+from face_organizer.errors import FaceOrganizerError, ModelMissingError, PackError
+from face_organizer.gender import crops as chips
+from face_organizer.gender import open_model
 from face_organizer.gender.deepface import SIZE, DeepFace
-from face_organizer.gender.deepface_child import BATCH, Area, Setup, answers
-from face_organizer.gender.detecting import five_points
+from face_organizer.geometry.align import roll, usable
+from face_organizer.media import images
+from face_organizer.networks.devices import CPU
 from face_organizer.types import Faces, FaceTable, Image
 
 TENSORFLOW = pytest.mark.tensorflow
@@ -83,7 +86,7 @@ def test_only_its_own_card_is_shown_to_it(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    variables = deepface_child.environment(Setup("tensorflow", device, ("Gender",)))
+    variables = child.environment(Setup("tensorflow", device, ("Gender",)))
     assert variables["CUDA_VISIBLE_DEVICES"] == expected
     assert variables["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert (variables["DEEPFACE_ONNX_PROVIDERS"] == "cpu") == (device == "cpu")

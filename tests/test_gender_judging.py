@@ -17,13 +17,13 @@ from making_tables import table_of, tables
 from shell import here
 
 from face_organizer import table
-from face_organizer.device import CPU
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.gender import Judged, judging, people, verdicts
 from face_organizer.gender.embedded import Embedded
 from face_organizer.gender.journal import Journal, key_of
 from face_organizer.gender.judging import Looked, look
 from face_organizer.gender.verdicts import Rules, Verdict
+from face_organizer.networks.devices import CPU
 from face_organizer.types import FaceTable, Float32, Image, Outcome
 
 

@@ -15,12 +15,14 @@ from conftest import read_rgb
 from gender_standins import genderage
 from shell import here
 
-from face_organizer import images, table
-from face_organizer.device import CPU
-from face_organizer.errors import PackError, UsageError
-from face_organizer.gender import MODELS, ModelMissingError, chips, judging, open_model
+from face_organizer import table
+from face_organizer.errors import ModelMissingError, PackError, UsageError
+from face_organizer.gender import MODELS, judging, open_model
+from face_organizer.gender import crops as chips
 from face_organizer.gender.embedded import SIZE, Embedded
 from face_organizer.gender.insightface import InsightFace
+from face_organizer.media import images
+from face_organizer.networks.devices import CPU
 from face_organizer.types import Faces, FaceTable, Float32
 
 

@@ -11,12 +11,13 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from face_organizer import packs
-from face_organizer.device import CPU
 from face_organizer.errors import PackError
-from face_organizer.graph_cache import cache_dir, prepared, sha256_file
-from face_organizer.graphs import GraphError, fold_constants, free_batch_axis, keep_batch_axis
-from face_organizer.runtime import open_session
+from face_organizer.files import cache_dir, sha256_file
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU
+from face_organizer.networks.graph_cache import prepared
+from face_organizer.networks.graphs import GraphError, fold_constants, free_batch_axis, keep_batch_axis
+from face_organizer.networks.sessions import open_session
 
 DETECTORS = ["yunet", "scrfd_2.5g_bnkps_dynamic.onnx", "scrfd_500m_bnkps.onnx"]
 

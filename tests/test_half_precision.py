@@ -17,19 +17,19 @@ from conftest import letterbox, read_rgb
 from faked_cards import FakedCards, overflow
 from onnx import TensorProto, helper, numpy_helper, shape_inference
 
-from face_organizer import packs
-from face_organizer.align import estimate, warp
 from face_organizer.detect import open_detector
 from face_organizer.detect.scrfd import Scrfd
-from face_organizer.device import CPU, CudaOptions, Device
-from face_organizer.embed.arcface import HALF_COSINE, ArcFace
-from face_organizer.embed.sface import SFace
 from face_organizer.errors import PackError
-from face_organizer.graph_cache import prepared, runnable
-from face_organizer.graphs import RECIPES
-from face_organizer.half_precision import halve
-from face_organizer.roles import Role
-from face_organizer.runtime import Session, open_session
+from face_organizer.geometry.align import estimate, warp
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU, CudaOptions, Device
+from face_organizer.networks.graph_cache import prepared, runnable
+from face_organizer.networks.graphs import RECIPES
+from face_organizer.networks.half import halve
+from face_organizer.networks.roles import Role
+from face_organizer.networks.sessions import Session, open_session
+from face_organizer.recognize.arcface import HALF_COSINE, ArcFace
+from face_organizer.recognize.sface import SFace
 from face_organizer.types import Detections
 
 CARD = Device("cuda", 0)

@@ -20,11 +20,11 @@ from numpy.typing import NDArray
 from PIL import Image, ImageOps
 from shell import CANNOT_DROP, ROOT, apart, python
 
-from face_organizer import images, jpeg, png
 from face_organizer.errors import ImageError, UsageError
-from face_organizer.files import printable
-from face_organizer.images import Source, read
-from face_organizer.listing import MARKER, listing
+from face_organizer.files import MARKER, printable
+from face_organizer.media import images, jpeg, png
+from face_organizer.media.images import Source, read
+from face_organizer.media.listing import listing
 from face_organizer.types import Outcome
 
 pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL")  # remarks on the damaged files below
@@ -240,7 +240,7 @@ def test_over_the_limit_nothing_is_decoded(tmp_path: Path) -> None:
     """10 gigapixels by a header of a few bytes: refused by a process that could not hold them."""
     (tmp_path / "bomb.png").write_bytes(png_header(100_000, 100_000))
     script = (
-        "import resource, sys; from face_organizer.images import read, ImageError\n"
+        "import resource, sys; from face_organizer.media.images import read, ImageError\n"
         "import numpy, PIL.Image\n"
         "resource.setrlimit(resource.RLIMIT_AS, (2 << 30, 2 << 30))\n"
         "try: read(sys.argv[1])\nexcept ImageError as e: print(e.outcome.label, e.reason)"
@@ -259,7 +259,7 @@ def test_the_limit_is_the_number_of_pixels(tmp_path: Path) -> None:
 def test_a_picture_that_memory_does_not_hold_spares_the_rest(tmp_path: Path) -> None:
     Image.new("RGB", (12_000, 12_000)).save(tmp_path / "large.png")
     script = (
-        "import resource, sys; from face_organizer.images import read, ImageError\n"
+        "import resource, sys; from face_organizer.media.images import read, ImageError\n"
         "import numpy, PIL.Image, PIL.ImageOps, PIL.PngImagePlugin\n"
         "resource.setrlimit(resource.RLIMIT_AS, (700 << 20, 700 << 20))\n"
         "try: read(sys.argv[1])\nexcept ImageError as e: print(e.outcome.label, e.reason)"
@@ -441,7 +441,7 @@ def test_nothing_of_libjpeg_reaches_the_terminal_and_nothing_of_ours_is_lost(tmp
     (tmp_path / "noisy.jpg").write_bytes(data[:middle] + b"\xff\xd0" * 40 + data[middle + 400 :])
     script = (
         "import os, sys, warnings; from face_organizer.cli.console import quiet_libraries\n"
-        "from face_organizer.images import ImageError, read\n"
+        "from face_organizer.media.images import ImageError, read\n"
         "def look():\n"
         "    try: read(sys.argv[1])\n"
         "    except ImageError: pass\n"

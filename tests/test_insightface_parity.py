@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from conftest import letterbox, read_rgb
 
-from face_organizer import packs
-from face_organizer.align import estimate, warp
 from face_organizer.detect import open_detector
-from face_organizer.device import CPU
-from face_organizer.embed import open_embedder
+from face_organizer.geometry.align import estimate, warp
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU
+from face_organizer.recognize import open_embedder
 
 SIZE = 640
 COSINE = 0.9995

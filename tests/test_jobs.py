@@ -12,12 +12,14 @@ import pytest
 from making_tables import content
 from running import Running, run, some_photos, wait_for
 
-from face_organizer import known, packs, table
-from face_organizer.device import Device
-from face_organizer.engine import choose_devices, stamp_of
+from face_organizer import table
+from face_organizer.embed import known
+from face_organizer.embed.engine import choose_devices, stamp_of
+from face_organizer.embed.picture import ExtractOptions
+from face_organizer.embed.pieces import how, unreadable
 from face_organizer.errors import UsageError
-from face_organizer.picture import ExtractOptions
-from face_organizer.pieces import how, unreadable
+from face_organizer.networks import packs
+from face_organizer.networks.devices import Device
 from face_organizer.types import FaceTable, Outcome
 
 COUNT = 40

@@ -88,8 +88,10 @@ def test_no_two_modules_import_each_other() -> None:
 
 def test_imports_are_found_inside_functions(tmp_path: Path) -> None:
     path = tmp_path / "module.py"
-    path.write_text("def f():\n    from face_organizer.cli import main\n    import face_organizer.jobs\n")
-    assert list(imports(path)) == [(2, "face_organizer.cli"), (3, "face_organizer.jobs")]
+    path.write_text(
+        "def f():\n    from face_organizer.cli import main\n    import face_organizer.embed.processes\n"
+    )
+    assert list(imports(path)) == [(2, "face_organizer.cli"), (3, "face_organizer.embed.processes")]
 
 
 def loaded_after(code: str) -> set[str]:

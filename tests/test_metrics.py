@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from face_organizer import metrics
 from face_organizer.errors import ClusterError
+from face_organizer.evaluate import scores as metrics
 
 CASES = st.integers(1, 14).flatmap(
     lambda n: st.tuples(

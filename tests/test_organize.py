@@ -22,7 +22,7 @@ from shell import CANNOT_DROP, environment, python
 
 from face_organizer import organize
 from face_organizer.errors import OrganizeError, UsageError
-from face_organizer.listing import MARKER
+from face_organizer.files import MARKER
 from face_organizer.organize.copying import PART
 
 Entries = list[tuple[str, str]]

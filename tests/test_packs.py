@@ -12,9 +12,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from face_organizer import packs
 from face_organizer.errors import PackError
-from face_organizer.graph_cache import sha256_file
+from face_organizer.files import sha256_file
+from face_organizer.networks import packs
 
 
 def save_model(

@@ -12,14 +12,16 @@ from hypothesis import strategies as st
 from making_tables import table_of, unit
 from numpy.typing import NDArray
 
-from face_organizer import metrics, stability
-from face_organizer.assignments import Former
-from face_organizer.cluster import chance, merging, neighbours
-from face_organizer.cluster.device import CPU, choose
+from face_organizer.cluster import merging, neighbours
+from face_organizer.cluster import names as stability
+from face_organizer.cluster import threshold as chance
+from face_organizer.cluster.constraints import Hints, hints_of
+from face_organizer.cluster.faiss_device import CPU, choose
 from face_organizer.cluster.graph import Auto, space_of
-from face_organizer.cluster.hints import Hints, hints_of
 from face_organizer.cluster.people import People
+from face_organizer.cluster.result import Former
 from face_organizer.errors import DeviceError, UsageError
+from face_organizer.evaluate import scores as metrics
 from face_organizer.types import FaceTable
 
 Vectors = NDArray[np.float32]

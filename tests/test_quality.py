@@ -12,9 +12,10 @@ from conftest import read_rgb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from face_organizer import align, packs, quality
 from face_organizer.detect import Detector, open_detector
-from face_organizer.device import CPU
+from face_organizer.geometry import align, quality
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CPU
 
 SOLID = quality._solid()
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from face_organizer.resources import (
+from face_organizer.machine import (
     GUESSED_MEMORY,
     available_cores,
     available_memory,

@@ -16,9 +16,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from face_organizer.device import CPU, CudaOptions, Device, auto_devices, cuda_devices
 from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError, UsageError
-from face_organizer.runtime import open_session, planes
+from face_organizer.networks.devices import CPU, CudaOptions, Device, auto_devices, cuda_devices
+from face_organizer.networks.sessions import open_session, planes
 
 
 def doubling_model() -> bytes:
@@ -186,7 +186,7 @@ def test_auto(providers: list[str], cards: int, devices: list[Device], word: str
     ("visible", "expected"), [("", 0), ("-1", 0), ("0", 1), ("0,1", 2), ("0,-1,1", 1), ("0,1,2,3,4", 3)]
 )
 def test_visible_devices(monkeypatch: pytest.MonkeyPatch, visible: str, expected: int) -> None:
-    monkeypatch.setattr("face_organizer.device._nvml_count", lambda: 3)
+    monkeypatch.setattr("face_organizer.networks.devices._nvml_count", lambda: 3)
     assert cuda_devices({"CUDA_VISIBLE_DEVICES": visible}) == expected
     assert cuda_devices({}) == 3
 

@@ -21,8 +21,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making_tables import WEIRD_PATHS
 
-from face_organizer import safe_pickle, table
+from face_organizer import table
 from face_organizer.errors import TableError, UnsafePickleError
+from face_organizer.table import safe_pickle
 
 PROTOCOLS = range(pickle.HIGHEST_PROTOCOL + 1)
 

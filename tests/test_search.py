@@ -19,8 +19,8 @@ from shell import here
 from face_organizer import table
 from face_organizer.columns import Texts
 from face_organizer.errors import FaceOrganizerError
-from face_organizer.search import finding, profiles, report, workbook
-from face_organizer.search.crowd import crowd_of
+from face_organizer.search import match, profiles, report, workbook
+from face_organizer.search.threshold import crowd_of
 
 DIM = 64
 
@@ -41,7 +41,7 @@ def test_the_scan_finds_what_brute_force_finds() -> None:
     center = unit(1, DIM, 3)
     crowd[own] = near(center, 30, 4)
     one = profile("Anna", near(center, 3, 5))
-    found = finding.search(crowd, [one], finding.Rules())[0]
+    found = match.search(crowd, [one], match.Rules())[0]
     cosines = crowd @ one.center
     expected = np.flatnonzero(cosines >= found.review)
     assert sorted(found.rows) == expected.tolist()
@@ -107,8 +107,8 @@ def test_strict_wants_references_to_agree_and_a_second_opinion_only_takes_away()
     one = profile("Anna", near(unit(1, DIM, 2), 3, 7, noise=1.0))
     plain, strict, second = (
         set(found.rows[found.is_match])
-        for rules in (finding.Rules(), finding.Rules(strict=True), finding.Rules(second_opinion=True))
-        for found in finding.search(crowd, [one], rules)
+        for rules in (match.Rules(), match.Rules(strict=True), match.Rules(second_opinion=True))
+        for found in match.search(crowd, [one], rules)
     )
     assert strict < plain
     assert second <= plain
@@ -121,7 +121,7 @@ def test_a_face_is_a_match_of_one_person_only() -> None:
     crowd = unit(3000, DIM, 1)
     crowd[:20] = near(center, 20, 3, noise=0.3)
     people = [profile("Anna", center), profile("Ben", brother)]
-    anna, ben = finding.search(crowd, people, finding.Rules())
+    anna, ben = match.search(crowd, people, match.Rules())
     assert not set(anna.rows[anna.is_match]) & set(ben.rows[ben.is_match])
     assert "more like Anna" in ben.reasons
 
@@ -167,9 +167,7 @@ NAMES = ("=1+1.jpg", "@cmd.jpg", "http:x.jpg", "1e5", "a\nb.jpg", os.fsdecode(b"
 
 def made_result() -> report.Result:
     made = table_of({f"/p/{name}": 2 for name in NAMES}, dim=DIM)
-    found = finding.search(
-        made.embeddings, [profile("=Anna", made.embeddings[:1])], finding.Rules(threshold=0.5)
-    )
+    found = match.search(made.embeddings, [profile("=Anna", made.embeddings[:1])], match.Rules(threshold=0.5))
     return report.Result(made, found, {"false_matches": 1e-4, "threshold": 0.5}, {})
 
 

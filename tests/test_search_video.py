@@ -14,14 +14,14 @@ from making_videos import write_video
 from shell import here
 from test_search import profile
 
-from face_organizer.search import appearances, finding
-from face_organizer.search.crowd import Crowd
+from face_organizer.search import appearances, match
+from face_organizer.search.threshold import Crowd
 from face_organizer.types import FaceTable
 
 
-def found_in(table: FaceTable, rows: list[int], matches: list[bool]) -> finding.Found:
+def found_in(table: FaceTable, rows: list[int], matches: list[bool]) -> match.Found:
     count = len(rows)
-    return finding.Found(
+    return match.Found(
         profile=profile("Anna", unit(1, 64)),
         rows=np.array(rows, np.int64),
         similarity=np.linspace(1, 0.5, count, dtype=np.float32),

@@ -17,12 +17,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from making_tables import content, paths, stamp, unit
 
-from face_organizer import known, shards, table
-from face_organizer.embedding import Again
+from face_organizer import table
+from face_organizer.embed import known, shards
+from face_organizer.embed.resume import Todo, Workplace
+from face_organizer.embed.run import Again
+from face_organizer.embed.shards import Shard, split
 from face_organizer.errors import FaceOrganizerError, TableError, UsageError
-from face_organizer.shards import Shard, split
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
-from face_organizer.workplace import Todo, Workplace
 
 STAMP = stamp()
 QUIET = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from face_organizer import tracks
-from face_organizer.detect.nms import overlap
-from face_organizer.tracks import Tracker
+from face_organizer.embed import tracks
+from face_organizer.embed.tracks import Tracker
+from face_organizer.geometry.boxes import overlap
 from face_organizer.types import Faces, Float32
 
 DIM = 32

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from making_videos import greys, number_of, turn, write_video
 
-from face_organizer import video
 from face_organizer.errors import ImageError
+from face_organizer.media import video
 from face_organizer.types import Image, Outcome
 
 

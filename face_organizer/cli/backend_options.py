@@ -13,9 +13,9 @@ from face_organizer.cli.embed_options import RECURSIVE
 from face_organizer.cli.options import Finite, together
 
 if TYPE_CHECKING:
-    from face_organizer.backends import Spec
-    from face_organizer.backends.runner import Trial
-    from face_organizer.device import Device
+    from face_organizer.compare import Spec
+    from face_organizer.compare.run import Trial
+    from face_organizer.networks.devices import Device
 
 backend_options = together(
     click.option(
@@ -54,9 +54,9 @@ backend_options = together(
 
 def device_of(option: str | None) -> Device:
     """The one device of `--device`. UsageError for several, DeviceError for a card that is not there."""
-    from face_organizer.device import cuda_devices
-    from face_organizer.engine import choose_devices
+    from face_organizer.embed.engine import choose_devices
     from face_organizer.errors import DeviceError, UsageError
+    from face_organizer.networks.devices import cuda_devices
 
     devices, _ = choose_devices(option, os.environ)
     if len(devices) > 1 and option and "," in option:
@@ -80,13 +80,13 @@ def try_all(
     variants: bool = False,
 ) -> list[Trial]:
     """Each back end in turn, one alone at a time, with progress by picture."""
-    from face_organizer.backends import runner
+    from face_organizer.compare import run
 
     trials = []
     with console.progress(len(specs) * len(paths), "pictures") as progress:
         for spec in specs:
             progress.set_postfix_str(spec.name)
-            trial = runner.run(
+            trial = run.run(
                 spec,
                 paths,
                 device=device,

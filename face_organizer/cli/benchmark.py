@@ -17,8 +17,8 @@ from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerEr
 from face_organizer.files import atomic_write, printable
 
 if TYPE_CHECKING:
-    from face_organizer.backends.benchmark import Row
-    from face_organizer.backends.runner import Trial
+    from face_organizer.compare.figures import Row
+    from face_organizer.compare.run import Trial
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
@@ -110,10 +110,10 @@ def _measure(
     console: Console,
     options: dict[str, Any],
 ) -> int:
-    from face_organizer import backends
-    from face_organizer.backends.benchmark import FORMAT, as_dict, lines, machine, recommend, sample
-    from face_organizer.backends.truth import read_boxes, read_labels
-    from face_organizer.listing import listing
+    from face_organizer import compare as backends
+    from face_organizer.compare.figures import FORMAT, as_dict, lines, machine, recommend, sample
+    from face_organizer.compare.truth import read_boxes, read_labels
+    from face_organizer.media.listing import listing
 
     boxes = options["boxes"] and read_boxes(options["boxes"])
     labels = options["labels"] and read_labels(options["labels"])
@@ -162,8 +162,8 @@ def _measure(
 
 def _judged(trials: list[Trial], device: Any, gender: str, boxes: Any, labels: Any) -> tuple[list[Row], str]:
     """The rows, and the gender model's name, or `!` and why there is none."""
-    from face_organizer.backends.benchmark import row_of
-    from face_organizer.backends.genders import Judge
+    from face_organizer.compare.figures import row_of
+    from face_organizer.compare.gender import Judge
 
     judge = Judge(device)
     try:
@@ -186,7 +186,7 @@ def _advice(advice: tuple[Row, str] | None, count: int) -> str:
     if advice is None:
         return "Recommendation: none, for no back end found a face"
     row, why = advice
-    from face_organizer.backends.benchmark import hours
+    from face_organizer.compare.figures import hours
 
     time = hours(count, row)
     spell = f"{time:.1f} hours" if time >= 0.1 else f"{time * 3600:.0f} seconds"
@@ -194,7 +194,7 @@ def _advice(advice: tuple[Row, str] | None, count: int) -> str:
 
 
 def _write(rows: list[Row], run: dict[str, Any], options: dict[str, Any], recommended: str) -> None:
-    from face_organizer.backends.benchmark import as_dict
+    from face_organizer.compare.figures import as_dict
 
     if options["csv_file"]:
         text = io.StringIO()
@@ -207,7 +207,7 @@ def _write(rows: list[Row], run: dict[str, Any], options: dict[str, Any], recomm
         with atomic_write(options["raw"]) as file:
             file.write(json.dumps(run).encode())
     if options["plot"]:
-        from face_organizer.backends.chart import plot
+        from face_organizer.compare.chart import plot
 
         machine = run["machine"]
         title = f"Face detectors on {run['pictures']} pictures, {machine['cpu']}, {machine['cores']} cores"
@@ -215,7 +215,7 @@ def _write(rows: list[Row], run: dict[str, Any], options: dict[str, Any], recomm
 
 
 def _compare(files: tuple[Path, Path], console: Console) -> None:
-    from face_organizer.backends.benchmark import compare, read_run
+    from face_organizer.compare.figures import compare, read_run
 
     one, other = (read_run(path) for path in files)
     rows = compare(one, other)

@@ -127,9 +127,10 @@ def cluster(
     face-organizer cluster --embeddings faces.pkl --output people --clusters 2
     face-organizer cluster --embeddings faces.pkl --output people --clusters auto
     """
-    from face_organizer import assignments, organize, table
-    from face_organizer.cluster.device import choose
-    from face_organizer.dividing import Options, divide
+    from face_organizer import organize, table
+    from face_organizer.cluster import result
+    from face_organizer.cluster.divide import Options, divide
+    from face_organizer.cluster.faiss_device import choose
 
     console = Console(as_json=as_json, quiet=quiet)
     check_place(output)
@@ -137,7 +138,7 @@ def cluster(
     if not len(merged):
         raise FaceOrganizerError(f"no faces among {merged.total_files:,} pictures: nothing to sort")
     console.say(f"{len(merged):,} faces of {merged.total_files:,} pictures ({table.describe(merged)})")
-    if previous is None and (output / assignments.PICKLE).is_file() and organize.renamed(output):
+    if previous is None and (output / result.PICKLE).is_file() and organize.renamed(output):
         previous = output
         console.say(f"Persons keep the names that their folders have now in {printable(output)}")
     gpu, where = choose(device)
@@ -159,11 +160,11 @@ def cluster(
     )
     for line in divided.said:
         console.say(line)
-    sorting = assignments.Sorting(
+    sorting = result.Sorting(
         merged,
         divided.clustering,
         divided.names,
-        assignments.margins(merged.embeddings, divided.clustering),
+        result.margins(merged.embeddings, divided.clustering),
         divided.reasons,
     )
     return sort_into_folders(

@@ -15,7 +15,7 @@ from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerEr
 from face_organizer.files import printable
 
 if TYPE_CHECKING:
-    from face_organizer.diagnosis import Diagnosis
+    from face_organizer.compare.diagnosis import Diagnosis
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
@@ -54,11 +54,11 @@ def diagnose(
     face-organizer diagnose photos/IMG_1.jpg --backends yunet
     face-organizer diagnose --input photos --samples 10
     """
-    from face_organizer import backends as table
-    from face_organizer.backends.benchmark import sample
-    from face_organizer.backends.genders import Judge
-    from face_organizer.diagnosis import diagnose as put_into_words
-    from face_organizer.listing import listing
+    from face_organizer import compare as table
+    from face_organizer.compare.diagnosis import diagnose as put_into_words
+    from face_organizer.compare.figures import sample
+    from face_organizer.compare.gender import Judge
+    from face_organizer.media.listing import listing
 
     console = Console(as_json=as_json, quiet=quiet)
     if not files and not inputs:
@@ -106,7 +106,7 @@ def _told(finding: dict[str, Any]) -> str:
 
 
 def _check_output(output: Path) -> None:
-    from face_organizer.listing import MARKER
+    from face_organizer.files import MARKER
 
     check_place(output)
     if output.is_dir() and any(output.iterdir()) and not (output / MARKER).is_dir():
@@ -116,10 +116,10 @@ def _check_output(output: Path) -> None:
 def _draw(results: list[Diagnosis], output: Path) -> None:
     import numpy as np
 
-    from face_organizer.diagnosis import annotate
-    from face_organizer.listing import MARKER
-    from face_organizer.sheets import Section, contact_sheet
-    from face_organizer.thumbnails import Tile, thumbnails
+    from face_organizer.compare.diagnosis import annotate
+    from face_organizer.files import MARKER
+    from face_organizer.previews.sheets import Section, contact_sheet
+    from face_organizer.previews.thumbnails import Tile, thumbnails
 
     (output / MARKER).mkdir(parents=True, exist_ok=True)  # a listing leaves such folders out
     for i, one in enumerate(results, 1):

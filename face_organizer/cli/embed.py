@@ -13,19 +13,19 @@ import click
 from face_organizer.cli.console import Console, quiet_libraries
 from face_organizer.cli.embed_options import cuda_of, embed_options, settings_of
 from face_organizer.cli.options import HELP, ManyValues, check_table_place, json_option
+from face_organizer.embed.resume import Todo
+from face_organizer.embed.shards import split
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError, UsageError
 from face_organizer.files import printable
-from face_organizer.listing import Listing, listing
-from face_organizer.shards import split
+from face_organizer.media.listing import Listing, listing
+from face_organizer.media.video import is_video
 from face_organizer.types import Outcome
-from face_organizer.video import is_video
-from face_organizer.workplace import Todo
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from face_organizer.embedding import Embedded
-    from face_organizer.worker import Progress
+    from face_organizer.embed.run import Embedded
+    from face_organizer.embed.worker import Progress
 
 UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
 """Outcomes of files that the program could not use; they make the exit code 3."""
@@ -48,8 +48,9 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     face-organizer embed --input photos --output faces.pkl
     face-organizer embed --input 2017 2018 2019 --output faces.pkl --workers 8
     """
-    from face_organizer import embedding, packs
-    from face_organizer.engine import check_cuda, choose_devices
+    from face_organizer.embed import run
+    from face_organizer.embed.engine import check_cuda, choose_devices
+    from face_organizer.networks import packs
 
     console = Console(as_json=as_json, quiet=quiet)
     check_table_place(output)
@@ -64,7 +65,7 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     cuda = cuda_of(options)
     check_cuda(cuda, devices)
     pack = packs.resolve(options["pack"])
-    workers = embedding.plan_workers(options["workers"], devices)
+    workers = run.plan_workers(options["workers"], devices)
     console.say(f"Pack {pack.name} ({pack.why}); licence: {pack.licence}")
     each = "" if len(devices) == 1 else " each"
     console.say(
@@ -75,14 +76,14 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     started = time.perf_counter()
     with quiet_libraries(), console.progress(len(paths), "pictures") as bar:
         progress = _Counting(bar)
-        made = embedding.embed(
+        made = run.embed(
             paths,
             output,
             pack=pack,
             devices=devices,
             lanes=workers.count,
             options=settings_of(options),
-            again=embedding.Again(
+            again=run.Again(
                 options["force"], options["retry_failed"], options["verify_hash"], options["replace"]
             ),
             shard="{}/{}".format(*options["shard"]) if options["shard"] else "",

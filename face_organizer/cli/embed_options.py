@@ -7,11 +7,11 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from face_organizer.cli.options import FOLDER_OR_FILE, Finite, together
-from face_organizer.images import DEFAULT_MAX_PIXELS
+from face_organizer.media.images import DEFAULT_MAX_PIXELS
 
 if TYPE_CHECKING:
-    from face_organizer.device import CudaOptions
-    from face_organizer.picture import ExtractOptions
+    from face_organizer.embed.picture import ExtractOptions
+    from face_organizer.networks.devices import CudaOptions
 
 
 def _shard(value: str | None) -> tuple[int, int] | None:
@@ -25,7 +25,7 @@ def _shard(value: str | None) -> tuple[int, int] | None:
 
 def settings_of(options: dict[str, Any]) -> ExtractOptions:
     """How to look at pictures."""
-    from face_organizer.picture import ExtractOptions
+    from face_organizer.embed.picture import ExtractOptions
 
     det_size = options["det_size"]
     return ExtractOptions(
@@ -43,7 +43,7 @@ def settings_of(options: dict[str, Any]) -> ExtractOptions:
 
 
 def cuda_of(options: dict[str, Any]) -> CudaOptions:
-    from face_organizer.device import CudaOptions
+    from face_organizer.networks.devices import CudaOptions
 
     return CudaOptions(
         memory_limit=options["gpu_memory"] and options["gpu_memory"] * 1_000_000,

@@ -78,7 +78,9 @@ def evaluate(
 
 
 def _against_labels(clusters: Path, labels: Path, number: int, console: Console) -> int:
-    from face_organizer import assignments, evaluation, metrics
+    from face_organizer.cluster import result as assignments
+    from face_organizer.evaluate import audit as evaluation
+    from face_organizer.evaluate import scores as metrics
 
     if not labels.exists():
         raise UsageError(f"{printable(labels)} is not there")
@@ -115,7 +117,8 @@ def _against_labels(clusters: Path, labels: Path, number: int, console: Console)
 
 
 def _audit(clusters: Path, count: int, pairs: Path, seed: int, console: Console) -> int:
-    from face_organizer import assignments, evaluation
+    from face_organizer.cluster import result as assignments
+    from face_organizer.evaluate import audit as evaluation
 
     if pairs.is_dir():
         raise UsageError(f"{printable(pairs)} is a folder, where a file is wanted")
@@ -133,7 +136,7 @@ def _audit(clusters: Path, count: int, pairs: Path, seed: int, console: Console)
 
 
 def _answers(pairs: Path, console: Console) -> int:
-    from face_organizer import evaluation
+    from face_organizer.evaluate import audit as evaluation
 
     estimates = evaluation.answered(pairs)
     words = {

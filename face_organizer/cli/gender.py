@@ -111,7 +111,7 @@ def _check_apart(table: FaceTable, output: Path) -> None:
 def _workplace(output: Path, dry_run: bool) -> Iterator[Path]:
     """Where tables and answers are kept between runs: with the journal of the output, and nowhere in a dry
     run."""
-    from face_organizer.listing import MARKER
+    from face_organizer.files import MARKER
 
     if not dry_run:
         yield output / MARKER
@@ -123,12 +123,12 @@ def _workplace(output: Path, dry_run: bool) -> Iterator[Path]:
 @contextmanager
 def _models(options: dict[str, Any], console: Console) -> Iterator[tuple[list[GenderModel], int]]:
     """The model, once for each device, and the number of lanes over all of them."""
-    from face_organizer import embedding
-    from face_organizer.engine import choose_devices
+    from face_organizer.embed import run
+    from face_organizer.embed.engine import choose_devices
     from face_organizer.gender import open_model
 
     devices, why = choose_devices(options["device"], os.environ)
-    workers = embedding.plan_workers(options["workers"], devices)
+    workers = run.plan_workers(options["workers"], devices)
     models: list[GenderModel] = []
     try:
         for device in devices:

@@ -10,16 +10,18 @@ from pathlib import Path
 
 import numpy as np
 
-from face_organizer import embedding, organize, packs, table
+from face_organizer import organize, table
 from face_organizer.cli.console import Console, quiet_libraries
-from face_organizer.engine import choose_devices
+from face_organizer.embed import run
+from face_organizer.embed.engine import choose_devices
+from face_organizer.embed.picture import ExtractOptions
+from face_organizer.embed.resume import Todo
+from face_organizer.embed.worker import Progress
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
-from face_organizer.listing import Listing, listing
-from face_organizer.picture import ExtractOptions
+from face_organizer.media.listing import Listing, listing
+from face_organizer.networks import packs
 from face_organizer.types import FaceTable
-from face_organizer.worker import Progress
-from face_organizer.workplace import Todo
 
 _TABLE, _MOVED = "faces.pkl", "moved.pkl"
 
@@ -97,7 +99,7 @@ def of_inputs(
 def _found(paths: Sequence[str], workplace: Path, search: Search, console: Console) -> FaceTable:
     devices, _ = choose_devices(search.device, os.environ)
     pack = packs.resolve(search.pack)
-    lanes = embedding.plan_workers(search.workers, devices).count
+    lanes = run.plan_workers(search.workers, devices).count
     console.say(f"{len(paths):,} pictures; pack {pack.name} finds the faces ({pack.why})")
     with quiet_libraries(), console.progress(len(paths), "pictures") as bar:
 
@@ -107,14 +109,14 @@ def _found(paths: Sequence[str], workplace: Path, search: Search, console: Conso
         def on_progress(progress: Progress) -> None:
             bar.update(progress.pictures)
 
-        made = embedding.embed(
+        made = run.embed(
             paths,
             workplace / _TABLE,
             pack=pack,
             devices=devices,
             lanes=lanes,
             options=ExtractOptions(faces=search.faces),
-            again=embedding.Again(replace=True),
+            again=run.Again(replace=True),
             on_plan=on_plan,
             on_progress=on_progress,
             warn=console.warn,
@@ -125,10 +127,10 @@ def _found(paths: Sequence[str], workplace: Path, search: Search, console: Conso
 
 
 def _by_deepface(paths: Sequence[str], workplace: Path, search: Search, console: Console) -> FaceTable:
-    from face_organizer.gender import detecting
+    from face_organizer.deepface import detector as detecting
 
     devices, _ = choose_devices(search.device, os.environ)
-    lanes = embedding.plan_workers(search.workers, devices).count
+    lanes = run.plan_workers(search.workers, devices).count
     name = str(search.detector)
     console.say(f"{len(paths):,} pictures; DeepFace's detector {name} finds the faces")
     with quiet_libraries(), console.progress(len(paths), "pictures") as bar:

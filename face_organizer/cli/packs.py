@@ -24,7 +24,7 @@ def packs() -> None:
 @json_option
 def list_(as_json: bool, quiet: bool) -> None:
     """List known and installed packs with their licences."""
-    from face_organizer.packs import listing, resolve
+    from face_organizer.networks.packs import listing, resolve
 
     console = Console(as_json=as_json, quiet=quiet)
     rows = listing()
@@ -47,7 +47,7 @@ def pull(name: str, as_json: bool, quiet: bool) -> None:
 
     A download that was cut off goes on where it stopped. Weights: non-commercial research only.
     """
-    from face_organizer.download import pull as download
+    from face_organizer.networks.download import pull as download
 
     console = Console(as_json=as_json, quiet=quiet)
     pack = download(name, progress=not quiet)
@@ -60,8 +60,8 @@ def pull(name: str, as_json: bool, quiet: bool) -> None:
 @json_option
 def verify(names: tuple[str, ...], as_json: bool, quiet: bool) -> int:
     """Check the files of packs against their known or recorded SHA-256; all installed ones without NAMES."""
-    from face_organizer.packs import find, installed
-    from face_organizer.packs import verify as check
+    from face_organizer.networks.packs import find, installed
+    from face_organizer.networks.packs import verify as check
 
     console = Console(as_json=as_json, quiet=quiet)
     chosen = [find(name) for name in names] if names else installed()

@@ -25,7 +25,7 @@ from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import printable
 
 if TYPE_CHECKING:
-    from face_organizer.search.finding import Rules
+    from face_organizer.search.match import Rules
     from face_organizer.search.profiles import Profile
     from face_organizer.types import FaceTable
 
@@ -134,7 +134,7 @@ def search(
     """
     from face_organizer import table
     from face_organizer.cli import search_results
-    from face_organizer.search import finding
+    from face_organizer.search import match
 
     console = Console(as_json=as_json, quiet=quiet)
     _check(output, options)
@@ -143,12 +143,12 @@ def search(
     if not len(searched):
         raise FaceOrganizerError(f"no faces among {searched.total_files:,} pictures: nobody to find")
     console.say(f"{len(searched):,} faces of {searched.total_files:,} pictures ({table.describe(searched)})")
-    rules = finding.Rules(
+    rules = match.Rules(
         options["false_matches"], options["threshold"], options["strict"], options["second_opinion"]
     )
     people = _profiles(searched, options, console)
     asked = time.perf_counter()
-    found = finding.search(searched.embeddings, people, rules)
+    found = match.search(searched.embeddings, people, rules)
     seconds = time.perf_counter() - asked
     console.say(f"{len(people):,} persons compared with {len(searched):,} faces in {seconds:.2f} s")
     settings = _settings(embeddings, options, rules)
@@ -174,7 +174,7 @@ def _profiles(searched: FaceTable, options: dict[str, Any], console: Console) ->
     """Everybody who is searched for, by name."""
     from face_organizer.organize.journal import is_folder
     from face_organizer.search import profiles, references
-    from face_organizer.search.crowd import sample
+    from face_organizer.search.threshold import sample
 
     some = sample(searched.embeddings)
     made: list[Profile] = []
@@ -219,8 +219,8 @@ def _profiles(searched: FaceTable, options: dict[str, Any], console: Console) ->
 
 
 def _look(searched: FaceTable, options: dict[str, Any], console: Console) -> dict[str, Any]:
-    from face_organizer.embedding import plan_workers
-    from face_organizer.engine import choose_devices
+    from face_organizer.embed.engine import choose_devices
+    from face_organizer.embed.run import plan_workers
     from face_organizer.search import references
 
     people = references.folders(options["reference"], options["name"])

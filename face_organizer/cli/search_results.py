@@ -14,7 +14,7 @@ from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import printable
 
 if TYPE_CHECKING:
-    from face_organizer.search.finding import Found
+    from face_organizer.search.match import Found
     from face_organizer.search.report import Result
     from face_organizer.types import FaceTable
 

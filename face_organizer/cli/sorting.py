@@ -16,7 +16,7 @@ from face_organizer.files import printable
 from face_organizer.types import Outcome
 
 if TYPE_CHECKING:
-    from face_organizer.assignments import Sorting
+    from face_organizer.cluster.result import Sorting
 
 
 def sheets_option(command: Any) -> Any:
@@ -41,18 +41,18 @@ def sort_into_folders(
     facts: Mapping[str, Any],
 ) -> int:
     """Put every picture into the folder of each person on it; the exit code. `facts` join the JSON result."""
-    from face_organizer import assignments, gallery
+    from face_organizer.cluster import gallery, result
 
     pictures = gallery.names(sorting, sheets)
-    results = [*assignments.FILES, *pictures]
+    results = [*result.FILES, *pictures]
     everywhere = set(zip(sorting.table.face_paths(), sorting.folders(), strict=True))
-    of_persons = {path for path, folder in everywhere if folder != assignments.UNASSIGNED}
+    of_persons = {path for path, folder in everywhere if folder != result.UNASSIGNED}
     # A photo of a person stays out of `unassigned`, whoever else is on it.
-    entries = [e for e in everywhere if e[1] != assignments.UNASSIGNED or e[0] not in of_persons]
+    entries = [e for e in everywhere if e[1] != result.UNASSIGNED or e[0] not in of_persons]
     placed = place(entries, output, mode=mode, dry_run=dry_run, results=results, console=console)
     if not dry_run:
         where = {(move.source, move.folder): move.target for move in placed.moves}
-        assignments.write(output, sorting, where)
+        result.write(output, sorting, where)
         if sheets:
             with console.progress(len(pictures) - 1, "sheets") as bar:
                 gallery.write(output, sorting, where, sheets, on_person=bar.update)
@@ -63,7 +63,7 @@ def _report(
     sorting: Sorting, placed: Placed, output: Path, sheets: int, console: Console, facts: Mapping[str, Any]
 ) -> int:
     """Print folders and counts; every input picture is in exactly one of the last line's counts."""
-    from face_organizer.assignments import UNASSIGNED
+    from face_organizer.cluster.result import UNASSIGNED
 
     table, folders, gone = sorting.table, placed.folders, {m.source for m in placed.missing}
     if not placed.dry_run:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from face_organizer.cluster import check, ordered
-from face_organizer.cluster.chance import SAMPLE, Chance, estimate, sample_rows
-from face_organizer.cluster.device import CPU
-from face_organizer.cluster.hints import NO_HINTS, Hints, copy_cosine
+from face_organizer.cluster.constraints import NO_HINTS, Hints, copy_cosine
+from face_organizer.cluster.faiss_device import CPU
 from face_organizer.cluster.merging import Conflicts, Groups, merge, start
 from face_organizer.cluster.neighbours import between, edges
+from face_organizer.cluster.threshold import SAMPLE, Chance, estimate, sample_rows
 from face_organizer.types import Clustering, Float32, Int64
 
 _ROWS = 1 << 16

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 
 from face_organizer.cluster import check, ordered
-from face_organizer.cluster.chance import sample_rows
-from face_organizer.cluster.device import CPU, on_gpu
-from face_organizer.cluster.hints import NO_HINTS, Hints
+from face_organizer.cluster.constraints import NO_HINTS, Hints
+from face_organizer.cluster.faiss_device import CPU, on_gpu
+from face_organizer.cluster.threshold import sample_rows
 from face_organizer.types import Clustering, Float32, Int64
 
 _SEED_ROWS = 16_384

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.cluster.device import CPU, faiss, on_gpu
+from face_organizer.cluster.faiss_device import CPU, faiss, on_gpu
 from face_organizer.types import Float32, Int64
 
 Int32 = NDArray[np.int32]

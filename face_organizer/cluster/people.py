@@ -13,11 +13,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from face_organizer.cluster import check
-from face_organizer.cluster.chance import sample_rows
-from face_organizer.cluster.device import CPU
+from face_organizer.cluster.constraints import NO_HINTS, Hints, copy_cosine
+from face_organizer.cluster.faiss_device import CPU
 from face_organizer.cluster.graph import Auto, Space, from_labels
-from face_organizer.cluster.hints import NO_HINTS, Hints, copy_cosine
 from face_organizer.cluster.kmeans import KMeans
+from face_organizer.cluster.threshold import sample_rows
 from face_organizer.types import Clustering, Float32, Int64
 
 _SAMPLE = 10_000

@@ -5,12 +5,12 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Protocol, cast
 
-from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.errors import PackError
+from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Detections, Image
 
 if TYPE_CHECKING:
-    from face_organizer.packs import Pack
+    from face_organizer.networks.packs import Pack
 
 
 class Detector(Protocol):

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from face_organizer.detect import Detector
-from face_organizer.detect.looking import (
+from face_organizer.detect.looks import (
     Found,
     Look,
     Pixels,

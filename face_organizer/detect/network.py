@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 
-from face_organizer.device import CudaOptions, Device
 from face_organizer.errors import PackError
-from face_organizer.graph_cache import runnable
-from face_organizer.runtime import open_session
+from face_organizer.networks.devices import CudaOptions, Device
+from face_organizer.networks.graph_cache import runnable
+from face_organizer.networks.sessions import open_session
 from face_organizer.types import Float32, Image
 
 STRIDES = (8, 16, 32)

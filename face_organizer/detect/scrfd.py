@@ -8,11 +8,11 @@ from functools import partial
 import numpy as np
 
 from face_organizer.detect.network import STRIDES, Network, grid
-from face_organizer.detect.nms import Candidates, best_of_each
-from face_organizer.device import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.errors import PackError
-from face_organizer.roles import Role
-from face_organizer.runtime import planes
+from face_organizer.geometry.boxes import Candidates, best_of_each
+from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
+from face_organizer.networks.roles import Role
+from face_organizer.networks.sessions import planes
 from face_organizer.types import Detections, Float32, Image
 
 MEAN, STD = 127.5, 128.0

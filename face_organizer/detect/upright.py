@@ -10,11 +10,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer import align
-from face_organizer.detect import Detector, canvas
-from face_organizer.detect.canvas import Placement
-from face_organizer.detect.looking import Found, Look, Pixels, detect, keep_every, quarter_turns
-from face_organizer.detect.main_face import main_face
+from face_organizer.detect import Detector
+from face_organizer.detect.looks import Found, Look, Pixels, detect, keep_every, quarter_turns
+from face_organizer.geometry import align, canvas
+from face_organizer.geometry.canvas import Placement
+from face_organizer.geometry.main_face import main_face
 from face_organizer.types import NO_FACES, Detections, Float32
 
 SECOND_LOOK, SECOND_LOOK_FACE = 160, 60.0

@@ -11,12 +11,12 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-from face_organizer.device import Device
 from face_organizer.doctor import devices, environment, host, nvidia, probes
 from face_organizer.doctor.report import Check, Report, State
 from face_organizer.errors import DeviceError, FaceOrganizerError
-from face_organizer.graph_cache import cache_dir
-from face_organizer.resources import Cores, Memory, available_cores, available_memory
+from face_organizer.files import cache_dir
+from face_organizer.machine import Cores, Memory, available_cores, available_memory
+from face_organizer.networks.devices import Device
 
 __all__ = ["Check", "Report", "Sources", "State", "asked_devices", "error_of", "examine", "this_machine"]
 
@@ -60,7 +60,7 @@ def asked_devices(option: str | None, environ: Mapping[str, str]) -> list[Device
 
     Numbers mean what they mean to `embed`, FACE_ORGANIZER_DEVICES included. UsageError for other words.
     """
-    from face_organizer.engine import choose_devices
+    from face_organizer.embed.engine import choose_devices
 
     words = option if option is not None else environ.get("GPU_ID") or "auto"
     return None if words.strip().lower() == "auto" else choose_devices(option, environ)[0]

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
-from face_organizer.device import CPU, Device
 from face_organizer.doctor import builds
 from face_organizer.doctor.environment import GPU_PROFILES, TWINS, reinstall
 from face_organizer.doctor.nvidia import Nvidia
 from face_organizer.doctor.probes import Trial
 from face_organizer.doctor.report import Check, State
-from face_organizer.resources import megabytes
+from face_organizer.machine import megabytes
+from face_organizer.networks.devices import CPU, Device
 
 DRIVER_MEND = (
     "install the NVIDIA driver on the host; in a container give it the GPUs too (NVIDIA Container Toolkit, "

@@ -7,10 +7,10 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from face_organizer import packs
 from face_organizer.doctor.report import Check, State
 from face_organizer.errors import PackError
-from face_organizer.resources import Cores, Memory, choose_workers, megabytes
+from face_organizer.machine import Cores, Memory, choose_workers, megabytes
+from face_organizer.networks import packs
 
 LARGE_PACK = 64_000_000
 """Bytes of a pack from which on `--quick` does not hash it (measured: 0.15 s for each 100 MB)."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from face_organizer.device import Device
+from face_organizer.networks.devices import Device
 
 _ROOT = str(Path(__file__).resolve().parent.parent.parent)
 _CODE = (

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from face_organizer.device import CUDA_PROVIDER, Device
 from face_organizer.errors import DeviceError
-from face_organizer.runtime import SessionFactory, open_session
+from face_organizer.networks.devices import CUDA_PROVIDER, Device
+from face_organizer.networks.sessions import SessionFactory, open_session
 from face_organizer.types import Float32
 
 TOLERANCE = 1e-3

@@ -7,8 +7,8 @@
 Pure functions; files are read and networks run by `extract`.
 """
 
-from face_organizer.faceswap.geometry import Centering, crop_landmarks, crop_points, five_points
 from face_organizer.faceswap.header import Header, HeaderError, read_header
+from face_organizer.faceswap.landmarks import Centering, crop_landmarks, crop_points, five_points
 from face_organizer.faceswap.verify import SAMPLE, TOLERANCE, Verdict, settle
 
 __all__ = [

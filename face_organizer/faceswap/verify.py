@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from face_organizer.faceswap.geometry import Centering, crop_landmarks
 from face_organizer.faceswap.header import Header
+from face_organizer.faceswap.landmarks import Centering, crop_landmarks
 from face_organizer.types import Detections
 
 SAMPLE = 8

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Protocol, cast
 import numpy as np
 
 from face_organizer.columns import Columns, column, text
-from face_organizer.device import Device
-from face_organizer.errors import PackError, UsageError
+from face_organizer.errors import ModelMissingError, UsageError
+from face_organizer.networks.devices import Device
 from face_organizer.types import Faces, Float32, Image
 
 if TYPE_CHECKING:
-    from face_organizer.images import Shrinkable
+    from face_organizer.media.images import Shrinkable
 
 GENDERS = ("Woman", "Man")
 """DeepFace's words, which the original's `--gender` takes."""
@@ -77,10 +77,6 @@ MODELS: dict[str, str] = {
 }
 """`--model` → where its class is, in the order in which `auto` takes them: the first is the one whose
 accuracy was measured (docs/gender.md), is free for any use and always comes along."""
-
-
-class ModelMissingError(PackError):
-    """A gender network, or what it needs, is not installed; the message says how to get it."""
 
 
 def open_model(choice: str, device: Device, *, attributes: bool = False) -> tuple[GenderModel, str]:

@@ -11,12 +11,14 @@ from typing import Any
 
 import numpy as np
 
-from face_organizer.device import Device
-from face_organizer.gender import Judged, ModelMissingError, chips
-from face_organizer.gender.deepface_child import BATCH, Setup
-from face_organizer.gender.deepface_process import Process, engine, weights_folder
-from face_organizer.graph_cache import sha256_file
-from face_organizer.images import Shrinkable
+from face_organizer.deepface.child import BATCH, Setup
+from face_organizer.deepface.process import Process, engine, weights_folder
+from face_organizer.errors import ModelMissingError
+from face_organizer.files import sha256_file
+from face_organizer.gender import Judged
+from face_organizer.gender import crops as chips
+from face_organizer.media.images import Shrinkable
+from face_organizer.networks.devices import Device
 from face_organizer.types import Faces, Image
 
 SIZE = 224

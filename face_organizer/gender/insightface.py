@@ -8,14 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from face_organizer import packs
-from face_organizer.device import Device
-from face_organizer.errors import PackError
-from face_organizer.gender import Judged, ModelMissingError, chips
-from face_organizer.graph_cache import sha256_file
-from face_organizer.graphs import load_model
-from face_organizer.images import Shrinkable
-from face_organizer.runtime import open_session, planes
+from face_organizer.errors import ModelMissingError, PackError
+from face_organizer.files import sha256_file
+from face_organizer.gender import Judged
+from face_organizer.gender import crops as chips
+from face_organizer.media.images import Shrinkable
+from face_organizer.networks import packs
+from face_organizer.networks.devices import Device
+from face_organizer.networks.graphs import load_model
+from face_organizer.networks.sessions import open_session, planes
 from face_organizer.types import Faces, Image
 
 FILE = "genderage.onnx"

@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from face_organizer import align, images, video
+from face_organizer.embed.pictures import in_order
 from face_organizer.errors import ImageError
-from face_organizer.extract import in_order
 from face_organizer.gender import GenderModel, Judged
 from face_organizer.gender.journal import Journal, key_of
+from face_organizer.geometry import align
+from face_organizer.media import images, video
 from face_organizer.types import Faces, FaceTable, Image, Int64, Outcome
 
 WHY_UNTOLD = "the table does not tell where the face is; embed the picture again"

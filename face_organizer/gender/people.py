@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from face_organizer import assignments
+from face_organizer.cluster import result
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
 from face_organizer.types import FaceTable
@@ -16,7 +16,7 @@ def persons_of(place: Path, table: FaceTable) -> list[str]:
     `place` is as for `assignments.read`. Raises `FaceOrganizerError` where there is no such result, or none
     of these faces is in it.
     """
-    former = assignments.read(place)
+    former = result.read(place)
     known = {
         (path, index): former.names[label]
         for path, index, label in zip(

@@ -13,8 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from face_organizer import assignments
-from face_organizer.files import atomic_write
+from face_organizer.files import atomic_write, plain_cell
 from face_organizer.gender import GENDERS, Judged
 from face_organizer.gender.judging import Looked
 from face_organizer.types import FaceTable, Float32, Outcome
@@ -140,5 +139,5 @@ def write(path: Path, rows: Sequence[Mapping[str, object]]) -> None:
         text = io.TextIOWrapper(file, "utf-8", errors="surrogateescape", newline="", write_through=True)
         writer = csv.DictWriter(text, list(rows[0]) if rows else COLUMNS)
         writer.writeheader()
-        writer.writerows({name: assignments.plain_cell(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)
         text.detach()

@@ -11,8 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from face_organizer.errors import OrganizeError
-from face_organizer.files import printable
-from face_organizer.listing import MARKER
+from face_organizer.files import MARKER, printable
 from face_organizer.organize import journal as journals
 from face_organizer.organize.copying import PART, SourceError, locked, reason
 from face_organizer.organize.journal import Journal, Move

@@ -13,8 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from face_organizer.errors import OrganizeError
-from face_organizer.files import atomic_write, printable
-from face_organizer.listing import MARKER
+from face_organizer.files import MARKER, atomic_write, printable
 
 _PLAN = "plan.jsonl"
 MODES = ("copy", "hardlink", "symlink", "move")

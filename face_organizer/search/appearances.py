@@ -12,7 +12,7 @@ import numpy as np
 
 from face_organizer.errors import ImageError
 from face_organizer.files import atomic_write
-from face_organizer.search.finding import Found
+from face_organizer.search.match import Found
 from face_organizer.types import FaceTable
 
 _QUALITY = 92
@@ -71,7 +71,7 @@ def write_frame(path: Path, table: FaceTable, row: int, source: str) -> bool:
     more)."""
     from PIL import Image
 
-    from face_organizer import video
+    from face_organizer.media import video
 
     try:
         picture = video.frame(source, float(table.faces.time[row]))

@@ -14,7 +14,7 @@ import numpy as np
 
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import atomic_write, printable
-from face_organizer.search.crowd import crowd_of
+from face_organizer.search.threshold import crowd_of
 from face_organizer.types import Float32, Stamp
 
 ENDING = ".profile"

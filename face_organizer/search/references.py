@@ -11,13 +11,17 @@ from pathlib import Path
 
 import numpy as np
 
-from face_organizer import assignments, crops, extract, packs, table
-from face_organizer.device import Device
-from face_organizer.engine import open_engine, stamp_of
+from face_organizer import table
+from face_organizer.cluster import result
+from face_organizer.embed import pictures
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.picture import ExtractOptions
 from face_organizer.errors import FaceOrganizerError, SpaceMismatchError, TableError, UsageError
+from face_organizer.faceswap import trust
 from face_organizer.files import printable
-from face_organizer.listing import listing
-from face_organizer.picture import ExtractOptions
+from face_organizer.media.listing import listing
+from face_organizer.networks import packs
+from face_organizer.networks.devices import Device
 from face_organizer.search.profiles import Profile, Reference
 from face_organizer.types import FaceTable, Float32, Outcome
 
@@ -99,13 +103,13 @@ def from_photos(
     told = searched.stamp.options if searched.stamp else {}
     options = ExtractOptions(**{k: v for k, v in told.items() if k in known} | {"faces": "all"})
     paths = sorted({path for photos in people.values() for path in photos}, key=os.fsencode)
-    seen, _ = extract.extract(
+    seen, _ = pictures.extract(
         paths,
         open_engine(pack, device),
         options,
         stamp=stamp_of(pack, options),
         lanes=lanes,
-        samples=crops.samples(paths),
+        samples=trust.samples(paths),
     )
     rows = defaultdict(list)
     for row, file in enumerate(seen.faces.file_index.tolist()):
@@ -133,7 +137,7 @@ def from_photos(
 
 def from_person(name: str, people: Path, searched: FaceTable) -> Given:
     """The faces that a result of `cluster` has in the folder `name`, by their rows in the table."""
-    former = assignments.read(people)
+    former = result.read(people)
     if name not in former.names:
         raise UsageError(f"{printable(name)}: {printable(people)} has no person of that name")
     wanted = former.names.index(name)

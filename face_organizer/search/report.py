@@ -13,13 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from face_organizer import sheets
-from face_organizer.assignments import plain_cell
 from face_organizer.errors import FaceOrganizerError
-from face_organizer.files import atomic_write, printable
+from face_organizer.files import atomic_write, plain_cell, printable
+from face_organizer.previews import sheets
+from face_organizer.previews.thumbnails import Tile, thumbnails
 from face_organizer.search import appearances
-from face_organizer.search.finding import CONFIDENCE, Found, photos
-from face_organizer.thumbnails import Tile, thumbnails
+from face_organizer.search.match import CONFIDENCE, Found, photos
 from face_organizer.types import FaceTable
 
 CSV, JSON, XLSX = "report.csv", "report.json", "report.xlsx"

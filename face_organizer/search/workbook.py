@@ -12,9 +12,9 @@ from urllib.parse import quote
 import numpy as np
 
 from face_organizer.files import atomic_write, printable
+from face_organizer.previews.thumbnails import thumbnails
 from face_organizer.search import report
-from face_organizer.search.finding import Found, photos
-from face_organizer.thumbnails import thumbnails
+from face_organizer.search.match import Found, photos
 from face_organizer.types import Outcome
 
 ROWS = 1_048_576

@@ -6,11 +6,11 @@ import os
 
 import pytest
 
-from face_organizer.device import CUDA_PROVIDER, Device, cuda_devices
 from face_organizer.doctor import error_of, examine, this_machine
 from face_organizer.doctor.nvidia import look, visible
 from face_organizer.doctor.probes import run_trial
 from face_organizer.doctor.trial import onnxruntime_trial
+from face_organizer.networks.devices import CUDA_PROVIDER, Device, cuda_devices
 
 pytestmark = pytest.mark.gpu
 

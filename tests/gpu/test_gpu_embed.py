@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from face_organizer import packs
-from face_organizer.device import (
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.pictures import ExtractOptions, Run, extract
+from face_organizer.errors import DeviceError, OutOfMemoryError
+from face_organizer.networks import packs
+from face_organizer.networks.devices import (
     CPU,
     CUDA_DEFAULTS,
     CUDA_PROVIDER,
@@ -17,9 +20,6 @@ from face_organizer.device import (
     Device,
     cuda_devices,
 )
-from face_organizer.engine import open_engine, stamp_of
-from face_organizer.errors import DeviceError, OutOfMemoryError
-from face_organizer.extract import ExtractOptions, Run, extract
 from face_organizer.types import FaceTable
 
 pytestmark = pytest.mark.gpu

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from face_organizer.device import CPU, Device, cuda_devices
 from face_organizer.gender import open_model
+from face_organizer.networks.devices import CPU, Device, cuda_devices
 
 pytestmark = pytest.mark.gpu
 

@@ -1,0 +1,166 @@
+"""What the pictures know of who is who, beside the embeddings."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import defaultdict
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from face_organizer.cluster.threshold import Chance
+from face_organizer.types import FaceTable, Float32, Int64
+
+_FRAME = re.compile(r"^(.*?)(\d+)(\D*)$")
+
+
+def _no_pairs() -> Int64:
+    return np.empty((0, 2), np.int64)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Hints:
+    """Pairs of faces, as rows: `conflicts` (m, 2) are on one photo or frame, so rather not one person;
+    `same` (m, 2) follow one another in a video, so rather one. `named` (n,) is the person that a face was
+    given by the user, or -1; None where nothing is known.
+    """
+
+    conflicts: Int64 = field(default_factory=_no_pairs)
+    same: Int64 = field(default_factory=_no_pairs)
+    named: Int64 | None = None
+
+    def of(self, rows: Int64) -> Hints:
+        """What is known of some of the faces, `rows` in ascending order, numbered anew."""
+        named = None if self.named is None else self.named[rows]
+        return Hints(_among(self.conflicts, rows), _among(self.same, rows), named)
+
+    def first_groups(
+        self, vectors: Float32, near: Int64, cosines: Float32, chance: Chance
+    ) -> tuple[Int64, Float32, Int64]:
+        """Group (n,), weight (n,) of each face, and the person (g,) of each group, before anything is merged;
+        `near` (m, 2) are pairs of faces and `cosines` (m,) theirs.
+
+        Near-identical faces are one group and count as one face together. Frames that follow one another are
+        one group where their embeddings don't speak against it.
+        """
+        count = len(vectors)
+        named = np.full(count, -1, np.int64) if self.named is None else self.named
+        copies = self._joined(count, near[cosines >= copy_cosine(chance)], named)
+        weight = (1 / np.bincount(copies, minlength=count)[copies]).astype(np.float32)
+        joined = np.concatenate(
+            [
+                np.stack([np.arange(count), copies], axis=1),
+                _alike(vectors, self.same, chance.threshold(1.0)),
+                _in_person(named),
+            ]
+        )
+        label = self._joined(count, joined, named)
+        _, label = np.unique(label, return_inverse=True)
+        person = np.full(int(label.max()) + 1, -1, np.int64)
+        np.maximum.at(person, label, named)
+        return label.astype(np.int64), weight, person
+
+    @staticmethod
+    def _joined(count: int, pairs: Int64, named: Int64) -> Int64:
+        """The smallest row of each connected part; pairs that would join two named people are left out."""
+        a, b = named[pairs[:, 0]], named[pairs[:, 1]]
+        pairs = pairs[(a == b) | (a < 0) & (b < 0)]
+        label = np.arange(count)
+        while len(pairs):
+            low = np.minimum(label[pairs[:, 0]], label[pairs[:, 1]])
+            new = label.copy()
+            np.minimum.at(new, label[pairs[:, 0]], low)
+            np.minimum.at(new, label[pairs[:, 1]], low)
+            new = new[new]
+            if np.array_equal(new, label):
+                break
+            label = new
+        return label
+
+
+NO_HINTS = Hints()
+
+
+def copy_cosine(chance: Chance) -> float:
+    """From this cosine on two faces are copies: a quarter of the way of two usual photos of one person."""
+    typical = chance.typical if np.isfinite(chance.typical) else chance.threshold()
+    return 1 - (1 - typical) / 4
+
+
+def hints_of(
+    table: FaceTable, *, photos: bool = True, frames: bool = True, named: Int64 | None = None
+) -> Hints:
+    """What the pictures of `table` know.
+
+    `photos`: two faces of one photo, or of one frame of a video or that FaceSwap crops were cut from, are two
+    people. `frames`: FaceSwap faces of one number on neighbouring frames are one, and so are faces of one
+    track of a video.
+    """
+    conflicts = _on_one_photo(table) if photos else _no_pairs()
+    return Hints(conflicts, _on_next_frames(table) if frames else _no_pairs(), named)
+
+
+def _on_one_photo(table: FaceTable) -> Int64:
+    faces, paths = table.faces, table.files.path
+    by_photo: dict[object, list[int]] = defaultdict(list)
+    seconds = np.nan_to_num(faces.time, nan=-1).tolist()
+    for i, (file, frame) in enumerate(zip(faces.file_index.tolist(), faces.source_filename, strict=True)):
+        by_photo[(os.path.dirname(paths[file]), frame) if frame else (file, seconds[i])].append(i)
+    pairs = [
+        (a, b)
+        for rows in by_photo.values()
+        if len(rows) > 1
+        for at, a in enumerate(rows)
+        for b in rows[at + 1 :]
+        # The same face of the same frame, extracted twice, is no second person.
+        if not faces.source_filename[a] or faces.source_face[a] != faces.source_face[b]
+    ]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def _on_next_frames(table: FaceTable) -> Int64:
+    """Each face with the same face of the next frame: no further on than twice the usual step of its
+    video."""
+    faces, paths = table.faces, table.files.path
+    videos: dict[object, list[tuple[int, int]]] = defaultdict(list)
+    for i, (file, frame) in enumerate(zip(faces.file_index.tolist(), faces.source_filename, strict=True)):
+        match = _FRAME.match(os.path.splitext(frame)[0]) if frame else None
+        if match:
+            number = int(match[2][-15:])
+            key = (os.path.dirname(paths[file]), match[1], match[3], int(faces.source_face[i]))
+            videos[key].append((number, i))
+    pairs = []
+    for rows in videos.values():
+        rows.sort()
+        steps = np.diff([number for number, _ in rows])
+        usual = np.median(steps[steps > 0]) if (steps > 0).any() else 0
+        pairs += [
+            (rows[k][1], rows[k + 1][1]) for k in np.flatnonzero((steps <= 2 * usual) & (steps > 0)).tolist()
+        ]
+    # Rows of one track of a video stand next to each other.
+    same = (np.diff(faces.file_index) == 0) & (np.diff(faces.track) == 0) & (faces.track[1:] >= 0)
+    pairs += [(k, k + 1) for k in np.flatnonzero(same).tolist()]
+    return np.array(pairs, np.int64).reshape(-1, 2)
+
+
+def _among(pairs: Int64, rows: Int64) -> Int64:
+    at = np.minimum(np.searchsorted(rows, pairs), max(len(rows) - 1, 0))
+    inside = (rows[at] == pairs).all(axis=1) if len(rows) else np.zeros(len(pairs), np.bool_)
+    kept: Int64 = at[inside].astype(np.int64)
+    return kept
+
+
+def _alike(vectors: Float32, pairs: Int64, cosine: float) -> Int64:
+    keep = [np.empty((0, 2), np.int64)]
+    for at in range(0, len(pairs), 1 << 17):
+        part = pairs[at : at + (1 << 17)]
+        keep.append(part[np.einsum("ij,ij->i", vectors[part[:, 0]], vectors[part[:, 1]]) >= cosine])
+    return np.concatenate(keep)
+
+
+def _in_person(named: Int64) -> Int64:
+    """Each named face with the first of its person."""
+    rows = np.flatnonzero(named >= 0)
+    _, first, inverse = np.unique(named[rows], return_index=True, return_inverse=True)
+    return np.stack([rows, rows[first][inverse]], axis=1)

@@ -1,0 +1,95 @@
+"""A clustering and the one before it: names and letters that stay, named people that keep their faces."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from face_organizer.cluster import person_name
+from face_organizer.cluster.result import UNASSIGNED, Former
+from face_organizer.types import FaceTable, Int64
+
+_LETTERS = re.compile(r"person_[A-Z]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """Names of the clusters, of so many faces that both clusterings hold how many `moved`, and which names
+    went."""
+
+    names: Sequence[str]
+    shared: int
+    moved: int
+    gone: Sequence[str]
+
+
+def before(previous: Former, table: FaceTable) -> Int64:
+    """The label (n,) that each face of `table` had; -2 for one that was not there."""
+    rows = {key: i for i, key in enumerate(zip(previous.paths, previous.face_index.tolist(), strict=True))}
+    keys = zip(table.face_paths(), table.faces.face_index.tolist(), strict=True)
+    at = np.array([rows.get(key, -1) for key in keys], np.int64).reshape(-1)
+    return np.where(at >= 0, previous.labels[at] if len(previous.labels) else -2, -2)
+
+
+def named(previous: Former, old: Int64) -> Int64:
+    """The person (n,) of faces in a cluster that the user gave a name, else -1; `old` as `before` gives
+    it."""
+    given = np.array([not _LETTERS.fullmatch(name) for name in previous.names] + [False, False])
+    return np.where(given[old], old, -1)
+
+
+def pinned(labels: Int64, person: Int64) -> Int64:
+    """`labels` with all faces of each named `person` (n,) in one cluster, and no two of them in the same
+    one."""
+    out = labels.copy()
+    fresh = int(labels.max(initial=-1)) + 1
+    taken: set[int] = set()
+    people, sizes = np.unique(person[person >= 0], return_counts=True)
+    for one in people[np.argsort(-sizes, kind="stable")].tolist():
+        rows = np.flatnonzero(person == one)
+        found = Counter(labels[rows][labels[rows] >= 0].tolist())
+        free = [
+            label for label, _ in sorted(found.items(), key=lambda c: (-c[1], c[0])) if label not in taken
+        ]
+        target = free[0] if free else fresh
+        fresh += not free
+        taken.add(target)
+        out[rows] = target
+    return out
+
+
+def keep_names(labels: Int64, clusters: int, old: Int64, previous: Former) -> Kept:
+    """Names for the new clusters: each takes that of the old one with which it shares most faces."""
+    both = np.flatnonzero((labels >= 0) & (old >= 0))
+    width = len(previous.names) + 1
+    keys, counts = np.unique(labels[both] * width + old[both], return_counts=True)
+    cells = np.stack([keys // width, keys % width], axis=1)
+    given = np.array([not _LETTERS.fullmatch(name) for name in previous.names], np.bool_)
+    names: dict[int, str] = {}
+    left = {i for i, name in enumerate(previous.names) if name != UNASSIGNED}
+    first = np.lexsort((cells[:, 1], cells[:, 0], -counts, ~given[cells[:, 1]]))
+    for new, was in (cells[i].tolist() for i in first):
+        if new not in names and was in left:
+            names[new] = previous.names[was]
+            left.discard(was)
+    letters = _free_letters(previous.names)
+    all_names = [names[i] if i in names else next(letters) for i in range(clusters)]
+    seen = np.flatnonzero(old > -2)
+    now = np.array([*all_names, UNASSIGNED], object)[labels[seen]]
+    then = np.array([*previous.names, UNASSIGNED], object)[old[seen]]
+    gone = [previous.names[i] for i in sorted(left)]
+    return Kept(all_names, len(seen), int((now != then).sum()), gone)
+
+
+def _free_letters(used: Sequence[str]) -> Iterator[str]:
+    """`person_A`, `person_B` …, without those in use, as an endless iterator."""
+    taken = set(used)
+    index = 0
+    while True:
+        if (name := person_name(index)) not in taken:
+            yield name
+        index += 1

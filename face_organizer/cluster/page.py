@@ -1,0 +1,181 @@
+"""One page on which a person sees what a sorting made: `index.html`, which needs no server and no network."""
+
+from __future__ import annotations
+
+import base64
+import io
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import numpy as np
+
+from face_organizer.cluster.result import UNASSIGNED, Sorting
+from face_organizer.files import atomic_write, printable
+from face_organizer.types import Float32, Image, Int64, Outcome
+
+_SIDE = 96  # pixels of a face on the page
+_QUALITY = 80
+_POINTS = 4000  # of the map: more make the page heavy and the map no clearer
+_BINS = 40
+_COLOURS = 10  # persons with a colour of their own, `--c0` to `--c9` of the page; the rest is grey
+_SEED = 1234
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A folder of the output: its rows of the table, and faces to show."""
+
+    name: str
+    rows: Int64
+    typical: Sequence[Image]
+    unsure: Sequence[Image]
+
+
+def write(path: Path, sorting: Sorting, cards: Sequence[Card]) -> None:
+    """Write the page, replacing what is there."""
+    page = _template().render(
+        totals=_totals(sorting, cards),
+        outcomes=_outcomes(sorting),
+        shown=[_card(sorting, i, card) for i, card in enumerate(cards) if card.typical],
+        rest=[_card(sorting, i, card) for i, card in enumerate(cards) if not card.typical],
+        histogram=_histogram(sorting),
+        points=_points(sorting, cards),
+        legend=[
+            {"name": printable(card.name), "colour": _colour(i, card.name)}
+            for i, card in enumerate(cards[:_COLOURS])
+        ],
+    )
+    with atomic_write(path) as file:
+        file.write(page.encode("utf-8", "replace"))
+
+
+def facts(sorting: Sorting, rows: Int64) -> str:
+    """A person in one line: faces, pictures, and how alike they are to the center."""
+    pictures = len(np.unique(sorting.table.faces.file_index[rows]))
+    words = f"{len(rows):,} faces on {pictures:,} pictures"
+    if not np.any(sorting.clustering.labels[rows] >= 0):
+        return words
+    low, middle = np.quantile(sorting.clustering.similarity[rows], [0.05, 0.5])
+    return f"{words} · similarity to the center {middle:.2f}, 19 of 20 above {low:.2f}"
+
+
+@cache
+def _template() -> Any:
+    import jinja2
+
+    loader = jinja2.PackageLoader("face_organizer", "")
+    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(
+        "overview.html.j2"
+    )
+
+
+def _totals(sorting: Sorting, cards: Sequence[Card]) -> list[tuple[str, str]]:
+    nobody = int((sorting.clustering.labels < 0).sum())
+    sorted_files = len(np.unique(sorting.table.faces.file_index[sorting.clustering.labels >= 0]))
+    return [
+        (f"{sum(card.name != UNASSIGNED for card in cards):,}", "persons"),
+        (f"{sorting.table.total_files:,}", "pictures"),
+        (f"{sorted_files:,}", "pictures of a person"),
+        (f"{len(sorting.table):,}", "faces"),
+        (f"{nobody:,}", "faces of nobody known"),
+    ]
+
+
+def _outcomes(sorting: Sorting) -> list[tuple[str, str]]:
+    counts = sorting.table.outcome_counts()
+    return [(k.replace("_", " "), f"{n:,}") for k, n in counts.items() if n and k != Outcome.FACES.label]
+
+
+def _card(sorting: Sorting, index: int, card: Card) -> dict[str, Any]:
+    return {
+        "id": f"p{index}",
+        "name": printable(card.name),
+        "folder": f"{_link(card.name)}/",
+        "sheet": f"{_link(card.name)}.jpg",
+        "faces": f"{len(card.rows):,}",
+        "facts": facts(sorting, card.rows),
+        "colour": _colour(index, card.name),
+        "typical": [_data(picture) for picture in card.typical],
+        "unsure": [_data(picture) for picture in card.unsure],
+    }
+
+
+def _link(name: str) -> str:
+    return quote(os.fsencode(name))
+
+
+def _colour(index: int, name: str) -> str:
+    return f"var(--c{index})" if index < _COLOURS and name != UNASSIGNED else "var(--nobody)"
+
+
+def _data(picture: Image) -> str:
+    from PIL import Image as Pillow
+
+    small = Pillow.fromarray(picture).resize((_SIDE, _SIDE), Pillow.Resampling.LANCZOS)
+    buffer = io.BytesIO()
+    small.save(buffer, "JPEG", quality=_QUALITY)
+    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+
+
+def _histogram(sorting: Sorting) -> dict[str, Any]:
+    """Bars of faces by similarity to their center, those of persons below, those of nobody on top."""
+    similarity, labels = sorting.clustering.similarity, sorting.clustering.labels
+    low = max(-1.0, np.floor(float(similarity.min(initial=0.0)) * 10) / 10)
+    edges = np.linspace(low, 1.0, _BINS + 1)
+    known, nobody = (
+        np.histogram(np.clip(similarity[mask], low, 1.0), edges)[0] for mask in (labels >= 0, labels < 0)
+    )
+    top = max(int((known + nobody).max(initial=0)), 1)
+    bars = [
+        {
+            "x": round(100 * i / _BINS, 3),
+            "width": round(100 / _BINS - 0.25, 3),
+            "known": round(100 * float(k) / top, 2),
+            "nobody": round(100 * float(n) / top, 2),
+            "title": f"{edges[i]:.2f} to {edges[i + 1]:.2f}: {k:,} faces of persons, {n:,} of nobody known",
+        }
+        for i, (k, n) in enumerate(zip(known, nobody, strict=True))
+    ]
+    ticks = [
+        {"x": round(100 * (t - low) / (1 - low), 2), "text": f"{t:.1f}"} for t in np.arange(low, 1.01, 0.2)
+    ]
+    return {"bars": bars, "ticks": ticks, "top": f"{top:,}"}
+
+
+def _points(sorting: Sorting, cards: Sequence[Card]) -> list[dict[str, Any]]:
+    """The map: the two principal axes of a sample of the faces, 0 to 100 each."""
+    rows = np.arange(len(sorting.table))
+    if len(rows) > _POINTS:
+        rows = np.sort(np.random.default_rng(_SEED).choice(len(rows), _POINTS, replace=False))
+    flat = _principal(np.asarray(sorting.table.embeddings[rows], np.float32))
+    of_row = np.full(len(sorting.table), -1, np.int64)
+    for i, card in enumerate(cards):
+        of_row[card.rows] = i
+    return [
+        {
+            "x": round(float(x), 2),
+            "y": round(float(y), 2),
+            "person": f"p{card}",
+            "colour": _colour(card, cards[card].name),
+            "name": printable(cards[card].name),
+        }
+        for (x, y), card in zip(flat.tolist(), of_row[rows].tolist(), strict=True)
+    ]
+
+
+def _principal(vectors: Float32) -> Float32:
+    """(n, 2) in 0 to 100: (n, d) `vectors` along the two axes of their largest variance."""
+    if not len(vectors):
+        return np.zeros((0, 2), np.float32)
+    centred = vectors - vectors.mean(axis=0)
+    _, axes = np.linalg.eigh(centred.T @ centred)
+    flat = centred @ axes[:, :-3:-1]
+    # Eigenvectors have no sign of their own: the larger tail points up and right, on every machine.
+    flat *= np.where(np.abs(flat.max(axis=0)) >= np.abs(flat.min(axis=0)), 1, -1)
+    low, span = flat.min(axis=0), np.maximum(np.ptp(flat, axis=0), 1e-6)
+    return np.asarray(100 * (flat - low) / span, np.float32)

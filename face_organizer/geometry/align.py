@@ -1,0 +1,169 @@
+"""Five landmarks → an upright 112×112 face, where recognition networks expect eyes, nose and mouth."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from face_organizer.types import Float32, Image
+
+if TYPE_CHECKING:
+    from face_organizer.media.images import Shrinkable
+
+SIZE = 112
+"""Side of a chip in pixels."""
+
+TEMPLATE: Float32 = np.array(
+    [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
+    dtype=np.float32,
+)
+"""(5, 2) pixels of a 112×112 chip, in the landmark order of `types`. Source: InsightFace,
+`insightface/utils/face_align.py`, `arcface_dst`; OpenCV's FaceRecognizerSF uses the same points."""
+TEMPLATE.setflags(write=False)
+
+_EYES_IN_BOX = np.array([[0.31, 0.38], [0.69, 0.38]])
+"""As shares of a box's sides: about there in Haar's, SSD's and YOLO's boxes."""
+_SMALLEST_SPREAD = 1e-2  # pixels; below it five points are one, and scale and angle are rounding noise
+_LARGEST = 1e7  # pixels; beyond any picture
+_REMAP_LIMIT = 32766  # cv2.warpAffine refuses sources with a side of SHRT_MAX or more
+
+
+def usable(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
+    """(n,) whether `estimate` can align each row of `landmarks` (n, 5, 2).
+
+    They must be finite, of a sane size, not all one point, and not such that the best fit shrinks the
+    face to nothing (as for the face in a mirror).
+    """
+    with np.errstate(all="ignore"):
+        fit, _, spread = _fit(landmarks, TEMPLATE)
+        sane = np.isfinite(landmarks).all((1, 2)) & (np.abs(landmarks) < _LARGEST).all((1, 2))
+        good: NDArray[np.bool_] = sane & (spread > _SMALLEST_SPREAD) & (np.abs(fit) > 1e-6)
+    return good
+
+
+def estimate(
+    landmarks: NDArray[np.floating], size: int = SIZE, *, template: Float32 | None = None
+) -> Float32:
+    """Similarity transforms (turn, scale, shift; no mirror) that bring landmarks nearest to the template.
+
+    `landmarks` is (n, 5, 2) in source pixels; the result (n, 2, 3) float32 maps source pixels to pixels of a
+    `size`×`size` chip, or of the chip that another (5, 2) `template` is for. The least-squares optimum in
+    closed form: S. Umeyama, "Least-squares estimation of transformation parameters between two point
+    patterns", PAMI 1991, which in the plane, without mirrors, is a regression in one complex number. Equals
+    insightface's `estimate_norm`.
+
+    ValueError where rows are not `usable` (it names them): filter first where landmarks come from outside.
+    """
+    if landmarks.ndim != 3 or landmarks.shape[1:] != (5, 2):
+        raise ValueError(f"landmarks must be (n, 5, 2), not {landmarks.shape}")
+    bad = np.flatnonzero(~usable(landmarks))
+    if len(bad):
+        raise ValueError(
+            f"landmarks of faces {bad[:5].tolist()} cannot be aligned: not finite, or all in one place"
+        )
+    turn, shift, _ = _fit(landmarks, TEMPLATE * np.float32(size / SIZE) if template is None else template)
+    matrix = np.empty((len(landmarks), 2, 3), np.float32)
+    matrix[:, 0] = np.stack([turn.real, -turn.imag, shift.real], axis=1)
+    matrix[:, 1] = np.stack([turn.imag, turn.real, shift.imag], axis=1)
+    return matrix
+
+
+def _fit(
+    landmarks: NDArray[np.floating], template: Float32
+) -> tuple[NDArray[np.complex128], NDArray[np.complex128], NDArray[np.float64]]:
+    """turn·z + shift for points z = x + iy, each (n,), and the spread of the points in pixels."""
+    points = landmarks[..., 0].astype(np.float64) + 1j * landmarks[..., 1].astype(np.float64)
+    goal = template[:, 0].astype(np.float64) + 1j * template[:, 1].astype(np.float64)
+    middle, goal_middle = points.mean(axis=1), goal.mean()
+    centred = points - middle[:, None]
+    power = (centred.real**2 + centred.imag**2).sum(axis=1)
+    turn = (centred.conj() * (goal - goal_middle)).sum(axis=1) / np.where(power > 0, power, 1.0)
+    return turn, goal_middle - turn * middle, np.sqrt(power / 5)
+
+
+def about_eyes(eyes: NDArray[np.floating]) -> NDArray[np.float64]:
+    """(5, 2) landmarks about two eyes (2, 2), the viewer's left first: nose and mouth where the template has
+    them."""
+    points = TEMPLATE.astype(np.float64) @ np.array([1, 1j])
+    goal = eyes.astype(np.float64) @ np.array([1, 1j])
+    placed = goal[0] + (points - points[0]) * (goal[1] - goal[0]) / (points[1] - points[0])
+    return np.stack([placed.real, placed.imag], axis=1)
+
+
+def eyes_in(box: Sequence[float]) -> NDArray[np.float64]:
+    """(2, 2) where the eyes are likely to be in the box of a detector that finds none."""
+    corner, far = np.array(box[:2], np.float64), np.array(box[2:], np.float64)
+    return corner + _EYES_IN_BOX * (far - corner)
+
+
+def for_reduced(matrix: Float32, reduction: float) -> Float32:
+    """`matrix` (2, 3) of `estimate` for the same picture shrunk by `reduction`, whole numbers being centers
+    of pixels."""
+    if reduction == 1:
+        return matrix
+    linear = matrix[:, :2] * np.float32(reduction)
+    shift = matrix[:, 2] + matrix[:, :2] @ np.full(2, (reduction - 1) / 2, np.float32)
+    return np.column_stack([linear, shift]).astype(np.float32)
+
+
+def roll(landmarks: NDArray[np.floating]) -> Float32:
+    """(n,) degrees in (-180, 180] that the faces of (n, 5, 2) `landmarks` are turned clockwise in their
+    picture."""
+    with np.errstate(all="ignore"):
+        turn, _, _ = _fit(landmarks, TEMPLATE)
+    return np.asarray(np.degrees(np.angle(turn.conj())), np.float32)
+
+
+def misfit(landmarks: NDArray[np.floating]) -> Float32:
+    """(n,) how unlike any frontal face (n, 5, 2) `landmarks` are, whatever their size, turn and place.
+
+    The root mean square distance between them and the template laid on them, over the template's own spread
+    as it lies there: 0 for the template, about 0.1 for frontal faces, up to 0.3 for profiles, 1 and more for
+    points that make no face. Infinite where the points lie all in one place.
+    """
+    points = landmarks[..., 0].astype(np.float64) + 1j * landmarks[..., 1].astype(np.float64)
+    points = points - points.mean(axis=1, keepdims=True)
+    goal = TEMPLATE[:, 0].astype(np.float64) + 1j * TEMPLATE[:, 1].astype(np.float64)
+    goal = goal - goal.mean()
+    laid = (points * goal.conj()).sum(axis=1) / (np.abs(goal) ** 2).sum()
+    off = np.sqrt((np.abs(points - laid[:, None] * goal) ** 2).mean(axis=1))
+    with np.errstate(all="ignore"):
+        relative = off / (np.abs(laid) * np.sqrt((np.abs(goal) ** 2).mean()))
+    return np.where(np.isfinite(relative), relative, np.inf).astype(np.float32)
+
+
+def warp(image: Image, matrix: Float32, size: int = SIZE) -> Image:
+    """The (size, size, 3) uint8 chip of `image` (h, w, 3) uint8 under one (2, 3) `matrix` of `estimate`.
+
+    Bilinear; what lies outside the picture is black, as insightface and OpenCV do it.
+    """
+    import cv2
+
+    if max(image.shape[:2]) > _REMAP_LIMIT:
+        image, matrix = _part(image, matrix, size)
+    chip: Image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[assignment]
+    return chip
+
+
+def cut(source: Shrinkable, matrix: Float32, size: int = SIZE) -> Image:
+    """The chip of `source` under one `matrix`, from pixels shrunk no further than the chip itself shrinks
+    them: a small face comes from the whole picture. Raises `ImageError`."""
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    pixels, reduction = source.pixels(max(source.width, source.height) * scale)
+    return warp(pixels, for_reduced(matrix, reduction), size)
+
+
+def _part(image: Image, matrix: Float32, size: int) -> tuple[Image, Float32]:
+    """The part of a very large picture that the chip shows, at most `_REMAP_LIMIT` a side, and its matrix."""
+    linear, shift = matrix[:, :2].astype(np.float64), matrix[:, 2].astype(np.float64)
+    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
+    source = np.linalg.solve(linear, (corners - shift).T).T
+    low = np.clip(np.floor(source.min(axis=0)).astype(np.int64) - 2, 0, None)
+    high = np.minimum(np.ceil(source.max(axis=0)).astype(np.int64) + 2, low + _REMAP_LIMIT)
+    part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+    if part.size == 0:
+        part = np.zeros((1, 1, 3), np.uint8)
+    return part, np.column_stack([linear, shift + linear @ low]).astype(np.float32)

@@ -1,0 +1,107 @@
+"""Which pictures and videos there are: folders walked in one order on every machine."""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from face_organizer.errors import UsageError
+from face_organizer.files import MARKER, printable
+from face_organizer.media.images import READABLE_ENDINGS, UNSUPPORTED_ENDINGS, ending
+from face_organizer.media.video import ENDINGS as VIDEO_ENDINGS
+
+
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """The pictures and videos under some folders.
+
+    `paths` are absolute, each once, sorted by their bytes. `other` counts files that are neither by
+    their ending; `skipped` are output folders of this program; `problems` are folders that could not be
+    listed, with the reason.
+    """
+
+    paths: Sequence[str]
+    other: int = 0
+    skipped: Sequence[str] = ()
+    problems: Sequence[str] = ()
+
+
+@dataclass(slots=True)
+class _Walk:
+    """State of one walk: what was found, and the folders seen, by device and inode, so that loops end."""
+
+    recursive: bool
+    exclude: Sequence[str]
+    paths: set[str] = field(default_factory=set)
+    other: int = 0
+    skipped: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    seen: set[tuple[int, int]] = field(default_factory=set)
+
+    def folders(self, roots: Sequence[str]) -> None:
+        """Walk `roots`; folders behind symbolic links come last, so that a folder goes by its own path."""
+        pending = deque((root, root) for root in roots)
+        while pending:
+            root, folder = pending.popleft()
+            try:
+                status = os.stat(folder)
+                if (status.st_dev, status.st_ino) in self.seen:
+                    continue
+                self.seen.add((status.st_dev, status.st_ino))
+                with os.scandir(folder) as scan:
+                    entries = sorted(scan, key=lambda e: os.fsencode(e.name))
+            except OSError as error:
+                self.problems.append(f"{folder}: {(error.strerror or str(error)).lower()}")
+                continue
+            if any(entry.name == MARKER for entry in entries):
+                self.skipped.append(folder)
+                continue
+            for entry in entries:
+                if self._excluded(entry.name, entry.path[len(root) :].lstrip("/")):
+                    continue
+                if not os.path.isdir(entry.path):
+                    self.file(entry.path)
+                elif self.recursive:
+                    add = pending.append if entry.is_symlink() else pending.appendleft
+                    add((root, entry.path))
+
+    def _excluded(self, *names: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in self.exclude)
+
+    def single(self, path: str) -> None:
+        """A file that was named itself."""
+        if not self._excluded(os.path.basename(path)):
+            self.file(path)
+
+    def file(self, path: str) -> None:
+        if ending(path) in READABLE_ENDINGS | UNSUPPORTED_ENDINGS | VIDEO_ENDINGS:
+            self.paths.add(path)
+        else:
+            self.other += 1
+
+
+def listing(inputs: Sequence[str | Path], *, recursive: bool = True, exclude: Sequence[str] = ()) -> Listing:
+    """The pictures and videos in `inputs` (folders or single files), sorted, each once however often it is
+    reached.
+
+    Endings are matched without regard to case. Symbolic links are followed, loops end. `exclude` are
+    shell patterns (`*_mask.png`, `thumbs`, `2017/*`), matched against the name and the path below the input;
+    a folder that is an input itself is never left out by them. Output folders of this program are, so that an
+    output inside an input is never read back. Raises `UsageError` when an input is not there.
+    """
+    if not all(os.fspath(item) for item in inputs):
+        raise UsageError("an empty name is no folder or picture")
+    paths = [os.path.abspath(item) for item in inputs]
+    for path in paths:
+        if not os.path.lexists(path):
+            raise UsageError(f"{printable(path)}: no such folder or picture")
+    walk = _Walk(recursive, exclude)
+    walk.folders([path for path in paths if os.path.isdir(path)])
+    for path in paths:
+        if not os.path.isdir(path):
+            walk.single(path)
+    return Listing(sorted(walk.paths, key=os.fsencode), walk.other, walk.skipped, walk.problems)

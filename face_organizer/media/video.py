@@ -1,0 +1,239 @@
+"""Reading videos: nothing else in the package opens one.
+
+A `Video` gives frames as RGB uint8, upright and in the shape they are shown in, each with the time at which
+it is shown; what cannot be read is told in words. Times are seconds from the start of the file, as players
+show them, taken from the file's time stamps, never from counting frames: phones record at a rate that varies.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator
+from typing import Any, Self
+
+import numpy as np
+
+from face_organizer.errors import ImageError
+from face_organizer.media.images import DEFAULT_MAX_PIXELS, Decoded, Shrinkable, ending, open_source, opened
+from face_organizer.types import Image, Outcome
+
+ENDINGS = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm"})
+"""Endings, in lower case, of what is read as a video."""
+
+MAX_PIXELS = 8192 * 8192
+"""Largest frame that is decoded whatever `--max-megapixels` says: a decoder keeps up to seventeen of them."""
+
+_FORMATS = "mov,matroska,avi,mpegts,mpeg,asf,flv"
+"""FFmpeg's names of the containers that are opened. None of them is a list of other files."""
+_THREADS = 4  # whatever the machine: the frames of a damaged file may depend on it
+_SPARSE = 4.0
+"""Where so many frames or more are shown for each that is wanted, those that no other frame needs are not
+decoded: a wanted frame may then come a few frames late, and films take a quarter less time."""
+_MOST_BLIND = 10.0  # seconds; videos that refresh bit by bit never show a key frame
+_LEAST_CUT, _LEAST_CUT_SHARE = 1.0, 0.03  # seconds; share of what the file says it lasts
+_WIDEST_PIXEL = 4.0
+
+
+def is_video(path: str) -> bool:
+    """Whether the file's name says that it is a video."""
+    return ending(path) in ENDINGS
+
+
+class Video:
+    """One video file, for use in a `with` block. `width` and `height` are pixels of its first frame as shown,
+    0 until that was taken.
+
+    Raises `ImageError` when entered: `unreadable` for what is no video, `unsupported` for one without
+    pictures, in a codec that there is no decoder for, or with frames over `max_pixels`, none of which is
+    decoded. `damage` tells, when all frames were taken, in words what could not be read; empty for a sound
+    file.
+    """
+
+    def __init__(self, path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
+        self._path = path
+        self._max_pixels = min(max_pixels, MAX_PIXELS)
+        self._stack = contextlib.ExitStack()
+        self.width = self.height = 0
+        self.damage = ""
+
+    def __enter__(self) -> Self:
+        with contextlib.ExitStack() as stack:
+            file = stack.enter_context(opened(self._path))
+            self._container = stack.enter_context(_container(file, self._max_pixels))
+            self._stream = _stream(self._container, self._max_pixels)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
+
+    def samples(self, fps: float) -> Iterator[tuple[float, Image]]:
+        """Of each 1/`fps` seconds the first frame, and the very last one: (time, (h, w, 3) RGB uint8).
+
+        Times rise. Frames that are damaged are left out, and those that build on them.
+        """
+        rate = self._stream.average_rate
+        if rate and rate >= _SPARSE * fps:
+            self._stream.codec_context.skip_frame = "NONREF"
+        due, waiting = -math.inf, None
+        for time, frame in self._decoded():
+            waiting = (time, frame)
+            if time >= due:
+                yield time, self._image(frame)
+                due, waiting = (math.floor(time * fps + 1e-6) + 1) / fps, None
+        if waiting:
+            yield waiting[0], self._image(waiting[1])
+
+    def at(self, time: float) -> Image:
+        """The frame that is shown nearest to `time` seconds. Raises `ImageError` where there is none."""
+        from av.error import FFmpegError
+
+        with contextlib.suppress(FFmpegError):  # a file without an index is read from its start
+            at = max(time + self._start - 0.001, 0)
+            self._container.seek(int(at / self._stream.time_base), stream=self._stream)
+        before = None
+        for shown, frame in self._decoded():
+            if shown >= time:
+                if before is not None and time - before[0] < shown - time:
+                    frame = before[1]
+                return self._image(frame)
+            before = (shown, frame)
+        if before is None:
+            raise ImageError(Outcome.UNREADABLE, f"no frame at {time:.1f} s")
+        return self._image(before[1])
+
+    @property
+    def _start(self) -> float:
+        return (self._container.start_time or 0) / 1e6
+
+    def _decoded(self) -> Iterator[tuple[float, Any]]:
+        """Sound frames in the order they are shown, each with its time; `damage` is set on the way."""
+        from av.error import FFmpegError
+
+        stream = self._stream
+        step = 1 / float(stream.average_rate or 25)
+        # Sound and subtitles too: they may end later than the pictures, and tell whether the file is cut off.
+        others = self._container.streams
+        packets = self._container.demux(stream, *others.audio, *others.subtitles)
+        shown, reached, blind = -math.inf, 0.0, -math.inf
+        while True:
+            try:
+                packet = next(packets, None)
+            except FFmpegError as error:
+                self._note(reached, error)
+                break
+            if packet is None:
+                break
+            reached = max(reached, self._end(packet))
+            if packet.stream is not stream:
+                continue
+            try:
+                frames = packet.decode()
+            except FFmpegError as error:
+                self._note(max(shown, 0.0), error)
+                blind = max(shown, 0.0) + _MOST_BLIND
+                continue
+            for frame in frames:
+                time = shown + step if frame.time is None else frame.time - self._start
+                time = max(time, 0.0)
+                if frame.is_corrupt:
+                    self._note(time, None)
+                    blind = time + _MOST_BLIND
+                elif (frame.key_frame or time >= blind) and time > shown:
+                    blind, shown = -math.inf, time
+                    yield time, frame
+        whole = self._declared()
+        if whole - reached > max(_LEAST_CUT, _LEAST_CUT_SHARE * whole):
+            self.damage = f"cut off after {reached:.1f} s: it should last {whole:.1f} s"
+
+    def _declared(self) -> float:
+        """Seconds that the file says it lasts; 0 where it does not."""
+        seconds = (self._container.duration or 0) / 1e6
+        if self._container.format.name == "avi" and self._stream.average_rate:
+            # FFmpeg shortens the duration of a cut AVI, its header still counts all frames.
+            seconds = max(seconds, float(self._stream.frames / self._stream.average_rate))
+        return seconds
+
+    def _end(self, packet: Any) -> float:
+        """Seconds at which what is in the packet ends."""
+        if packet.pts is None or packet.time_base is None:
+            return 0.0
+        return float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._start
+
+    def _note(self, time: float, error: Exception | None) -> None:
+        """The first damage is told."""
+        what = f": {str(error.strerror).lower()}" if isinstance(error, OSError) and error.strerror else ""
+        self.damage = self.damage or f"damaged at {time:.1f} s{what}"
+
+    def _shown(self, width: int, height: int) -> tuple[int, int]:
+        """Size with square pixels; before any rotation."""
+        ratio = float(self._stream.sample_aspect_ratio or 1)
+        if not 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:
+            ratio = 1.0
+        return max(1, round(width * ratio)), height
+
+    def _image(self, frame: Any) -> Image:
+        width, height = self._shown(frame.width, frame.height)
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+        turned = np.rot90(pixels, round(frame.rotation / 90) % 4)
+        if not self.width:
+            self.height, self.width = turned.shape[:2]
+        return np.ascontiguousarray(turned, np.uint8)
+
+
+def picture(path: str, time: float) -> Shrinkable:
+    """What a face is on: the frame at `time` seconds of a video (the first where that is NaN), else the
+    picture file. Raises `ImageError`."""
+    if is_video(path):
+        return Decoded(frame(path, 0.0 if math.isnan(time) else time))
+    return open_source(path)
+
+
+def frame(path: str, time: float) -> Image:
+    """The frame of the video at `path` that is shown at `time` seconds, such as a face row's: (h, w, 3) RGB
+    uint8. Raises `ImageError`."""
+    with Video(path) as video:
+        return video.at(time)
+
+
+@contextlib.contextmanager
+def _container(file: Any, max_pixels: int) -> Iterator[Any]:
+    """The container in an open file. Raises `ImageError` for what is none."""
+    import av
+
+    # A frame that is too large is refused while the file is probed, before anything is decoded.
+    options = {"format_whitelist": _FORMATS, "max_pixels": str(max_pixels)}
+    try:
+        container = av.open(
+            file, options=options, io_open=_refuse, metadata_errors="replace", buffer_size=1 << 18
+        )
+    except av.error.FFmpegError as error:
+        reason = "not a video, or one whose index is missing or damaged"
+        raise ImageError(Outcome.UNREADABLE, reason) from error
+    with container:
+        yield container
+
+
+def _refuse(url: str, flags: int, options: Any) -> Any:
+    """A video has no business with other files."""
+    raise PermissionError(f"a video that names another file: {url}")
+
+
+def _stream(container: Any, max_pixels: int) -> Any:
+    """The stream of moving pictures, ready to decode. Raises `ImageError` where there is none."""
+    from av.stream import Disposition
+
+    streams = [s for s in container.streams.video if not s.disposition & Disposition.attached_pic]
+    if not streams:
+        raise ImageError(Outcome.UNSUPPORTED, "no moving pictures in it")
+    stream = streams[0]
+    if stream.codec_context is None:
+        raise ImageError(Outcome.UNSUPPORTED, "its codec cannot be decoded here")
+    if not stream.codec_context.width or not stream.codec_context.height:
+        # What FFmpeg refuses by `max_pixels` has no size any more.
+        limit = f"the limit of {max_pixels / 1e6:g} megapixels (--max-megapixels)"
+        raise ImageError(Outcome.UNSUPPORTED, f"frames of unknown size, or over {limit}")
+    stream.thread_type = "FRAME"
+    stream.codec_context.thread_count = _THREADS
+    return stream

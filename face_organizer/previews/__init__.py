@@ -1,0 +1,4 @@
+"""Faces to look at: thumbnails and contact sheets.
+
+Others import `thumbnails` and `sheets`.
+"""
