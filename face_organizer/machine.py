@@ -8,9 +8,15 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
+
+_In = TypeVar("_In")
+_Out = TypeVar("_Out")
 
 BASE_BYTES = 450_000_000
 """What a run holds beside its workers: libraries and the networks of the built-in pack (measured: 440 MB)."""
@@ -222,3 +228,19 @@ def _text(path: Path) -> str:
         return path.read_text("utf-8", errors="replace")
     except OSError:
         return ""
+
+
+def in_order(items: Iterable[_In], work: Callable[[_In], _Out], threads: int) -> Iterator[_Out]:
+    """`work` on every item in `threads` threads, results in order; few wait at a time, so that memory is
+    bounded."""
+    waiting: deque[Future[_Out]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        try:
+            for item in items:
+                waiting.append(pool.submit(work, item))
+                if len(waiting) > 2 * threads:
+                    yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)

@@ -35,7 +35,7 @@ def test_template_is_insightfaces() -> None:
     assert np.array_equal(TEMPLATE, face_align.arcface_dst)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(
     st.floats(-3.1, 3.1),
     st.floats(0.05, 50),

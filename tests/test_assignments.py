@@ -100,7 +100,7 @@ def test_the_three_files_hold_the_same_rows(tmp_path: Path) -> None:
 
 
 @given(table=tables(), data=st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_names_and_labels_round_trip(
     tmp_path_factory: pytest.TempPathFactory, table: FaceTable, data: st.DataObject
 ) -> None:

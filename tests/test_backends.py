@@ -102,7 +102,7 @@ def test_a_hang_is_stopped_and_a_slow_one_keeps_what_it_did(pictures: list[str])
 
 
 @given(st.lists(st.tuples(*[st.integers(0, 30)] * 4), max_size=6), st.data())
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_overlap_is_that_of_pixels(corners: list[tuple[int, int, int, int]], data: st.DataObject) -> None:
     boxes = np.array(
         [[min(a, c), min(b, d), max(a, c), max(b, d)] for a, b, c, d in corners], np.float32

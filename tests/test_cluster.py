@@ -157,7 +157,7 @@ def test_kmeans_is_as_good_as_brute_force(clusters: int, seed: int) -> None:
 @given(
     count=st.integers(1, 30), clusters=st.integers(1, 8), distinct=st.integers(1, 30), seed=st.integers(0, 99)
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_faces_go_to_the_most_similar_center(count: int, clusters: int, distinct: int, seed: int) -> None:
     vectors = unit(distinct, 5, seed)[np.random.default_rng(seed).integers(0, distinct, count)]
     if clusters > count:

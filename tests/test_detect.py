@@ -193,7 +193,7 @@ box = st.tuples(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 @given(st.lists(box, max_size=25), st.sampled_from([0.0, 0.3, 0.4, 0.5, 1.0]), st.sampled_from([0.0, 1.0]))
 def test_nms_equals_brute_force(rows: list[tuple[int, ...]], iou: float, extra: float) -> None:
     table = np.array(rows, np.float32).reshape(-1, 5)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from making_tables import table_of, tables
 from shell import here
@@ -186,7 +186,6 @@ def looked_of(woman: Float32, failed: dict[int, str] | None = None) -> Looked:
     return Looked(Judged.empty(len(woman), woman=woman), failed or {}, 0)
 
 
-@settings(suppress_health_check=[HealthCheck.too_slow])
 @given(
     made=tables(), seed=st.integers(0, 99), least=st.floats(0.5, 1), gender=st.sampled_from(["Woman", "Man"])
 )

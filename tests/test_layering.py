@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -14,19 +15,23 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "face_organizer"
 
 FLOORS = (
-    "__init__ columns errors types",
-    "align device faceswap files download graph_cache graphs half_precision images jpeg known listing packs"
-    " pickle_machine pickled_arrays pillow_picture png resources roles runtime safe_pickle shards table"
-    " table_document table_folder unpack video workplace",
-    "cluster crops detect embed metrics quality thumbnails tracks",
-    "clips engine extract picture rows",
-    "assignments backends diagnosis dividing doctor embedding evaluation gallery gender"
-    " jobs organize overview pieces search"
-    " sheets stability worker",
+    "columns errors files machine types",
+    "media networks organize table",
+    "geometry",
+    "detect previews recognize",
+    "faceswap",
+    "embed",
+    "cluster deepface",
+    "evaluate gender search",
+    "compare doctor",
+    "api",
     "cli",
-    "__main__ demo",
+    "__main__",
 )
-"""Rooms, from the ground up. A room imports its own floor and those beneath."""
+"""Rooms, from the ground up: a folder or a module that lies flat. A room imports only from floors beneath its
+own; the ground floor's modules may import one another."""
+
+FLAT = {"columns", "errors", "files", "machine", "types", "api", "__init__", "__main__"}
 
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
 
@@ -44,15 +49,13 @@ def room(module: str) -> str:
 
 
 def imports(path: Path) -> Iterator[tuple[int, str]]:
-    """(line, imported module of the package), inside functions and TYPE_CHECKING blocks too."""
+    """(line, module of the package or name in it), inside functions and TYPE_CHECKING blocks too."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             assert node.level == 0, f"{path}:{node.lineno}: imports are absolute here"
-            names = [node.module or ""]
-            if node.module == PACKAGE:
-                names = [f"{PACKAGE}.{alias.name}" for alias in node.names]
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
         else:
             continue
         for name in names:
@@ -63,20 +66,98 @@ def imports(path: Path) -> Iterator[tuple[int, str]]:
 MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
 
 
-@pytest.mark.parametrize("path", MODULES, ids=module_name)
-def test_a_module_imports_its_floor_and_below(path: Path) -> None:
-    here = room(module_name(path))
-    assert here in FLOOR, f"put {here} on a floor"
-    for line, imported in imports(path):
-        assert room(imported) in FLOOR, f"{path.name}:{line}: {imported} stands on no floor"
-        assert FLOOR[room(imported)] <= FLOOR[here], (
-            f"{path.name}:{line}: {here} imports {imported}, above it"
-        )
+def arrows() -> dict[tuple[str, str], list[str]]:
+    """(room, imported room) and the places of these imports, `file:line module`."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for path in MODULES:
+        here = room(module_name(path))
+        for line, imported in imports(path):
+            if "__init__" not in {here, there := room(imported)} and there != here:
+                found.setdefault((here, there), []).append(f"{path.relative_to(ROOT)}:{line} {imported}")
+    return found
+
+
+def test_a_room_imports_only_what_lies_beneath_it() -> None:
+    wrong = [
+        place
+        for (here, there), places in arrows().items()
+        if not (FLOOR[there] < FLOOR[here] or FLOOR[here] == FLOOR[there] == 0)
+        for place in places
+    ]
+    assert wrong == []
+
+
+def test_the_house_stays_small() -> None:
+    """At most 8 modules beside the rooms, 12 floors, 150 arrows between rooms."""
+    flat = {p.stem for p in (ROOT / PACKAGE).glob("*.py")}
+    assert flat <= FLAT
+    assert len(FLOORS) <= 12
+    assert len(arrows()) <= 150, sorted(arrows())
+
+
+def test_a_room_offers_what_its_front_page_names() -> None:
+    """Others import what `__all__` of a room's `__init__` lists: modules of it, or names in it."""
+    wrong = []
+    for path in MODULES:
+        here = room(module_name(path))
+        for line, imported in imports(path):
+            parts = imported.split(".")
+            there = room(imported)
+            if there in {here, "__init__"} or not (ROOT / PACKAGE / there).is_dir():
+                continue
+            if len(parts) > 2 and parts[2] not in offered(there):
+                wrong.append(f"{path.relative_to(ROOT)}:{line} {imported}")
+    assert wrong == []
+
+
+def test_the_front_door_is_typed() -> None:
+    """What a type checker reads in `api` is what `load` loads."""
+    import face_organizer as fo
+    from face_organizer import api
+
+    (block,) = [n for n in ast.parse(Path(api.__file__).read_text("utf-8")).body if isinstance(n, ast.If)]
+    typed = {
+        alias.asname: node.module.removeprefix(f"{PACKAGE}.")
+        for node in block.body
+        if isinstance(node, ast.ImportFrom) and node.module
+        for alias in node.names
+    }
+    assert typed == api.OFFERED
+    assert all(getattr(fo, name) is api.load(name) for name in typed)
+    assert set(dir(fo)) == {"__version__", *typed}
+    with pytest.raises(AttributeError, match="offers no 'nonsense'"):
+        fo.nonsense  # noqa: B018
+
+
+def test_a_function_of_the_front_door_is_not_hidden_by_the_room_of_its_name() -> None:
+    script = (
+        "import face_organizer.cluster, face_organizer as fo, importlib\n"
+        f"for name in {sorted(room(module_name(p)) for p in MODULES)}:\n"
+        "    importlib.import_module(f'face_organizer.{name}')\n"
+        "from face_organizer import api\n"
+        "assert all(type(getattr(fo, name)).__name__ != 'module' for name in api.OFFERED)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], cwd=ROOT, check=True)
+
+
+@cache
+def offered(folder: str) -> frozenset[str]:
+    tree = ast.parse((ROOT / PACKAGE / folder / "__init__.py").read_text("utf-8"))
+    assert ast.get_docstring(tree), f"{folder}/__init__.py says nothing"
+    for node in tree.body:
+        if isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "__all__":
+            return frozenset(ast.literal_eval(node.value))
+    return frozenset()
 
 
 def test_no_two_modules_import_each_other() -> None:
     """Beyond floors: modules that import one another at their top level cannot be read one at a time."""
-    graph = {module_name(p): {m for _, m in imports(p)} for p in MODULES if p.name != "__init__.py"}
+    names = {module_name(p) for p in MODULES if p.name != "__init__.py"}
+    graph = {
+        module_name(p): {m for _, name in imports(p) for m in (name, name.rpartition(".")[0]) if m in names}
+        for p in MODULES
+        if p.name != "__init__.py"
+    }
     resolved: set[str] = set()
     while True:
         free = {m for m, needs in graph.items() if not (needs & graph.keys()) - resolved - {m}} - resolved
@@ -91,7 +172,7 @@ def test_imports_are_found_inside_functions(tmp_path: Path) -> None:
     path.write_text(
         "def f():\n    from face_organizer.cli import main\n    import face_organizer.embed.processes\n"
     )
-    assert list(imports(path)) == [(2, "face_organizer.cli"), (3, "face_organizer.embed.processes")]
+    assert list(imports(path)) == [(2, "face_organizer.cli.main"), (3, "face_organizer.embed.processes")]
 
 
 def loaded_after(code: str) -> set[str]:

@@ -137,7 +137,7 @@ def test_a_person_with_more_copies_than_a_face_has_neighbours_is_one() -> None:
 
 
 @given(st.integers(0, 999), st.floats(0.2, 0.9))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_likeness_is_that_of_the_pairs_and_nothing_alike_is_left_apart(seed: int, threshold: float) -> None:
     vectors = faces([4, 4, 3, 1], near=0.7, dim=12, seed=seed)
     every = np.array([(a, b) for a in range(12) for b in range(a)], np.int64)

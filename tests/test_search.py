@@ -126,7 +126,7 @@ def test_a_face_is_a_match_of_one_person_only() -> None:
     assert "more like Anna" in ben.reasons
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.lists(st.text(max_size=5) | st.just("\udcff"), max_size=20))
 def test_texts_are_what_they_were_made_of(texts: list[str]) -> None:
     column = Texts.of(texts)

@@ -26,7 +26,7 @@ from face_organizer.errors import FaceOrganizerError, TableError, UsageError
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
 
 STAMP = stamp()
-QUIET = settings(deadline=None, max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
+QUIET = settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 @pytest.fixture(autouse=True)

@@ -59,7 +59,7 @@ def test_a_table_is_read_as_it_was_written(place: Path, made: FaceTable) -> None
 
 
 @given(made=tables(), form=st.sampled_from(FORMS))
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=100)
 def test_any_table_is_read_as_it_was_written(
     tmp_path_factory: pytest.TempPathFactory, made: FaceTable, form: str
 ) -> None:
@@ -326,7 +326,7 @@ def assert_read_or_refused(place: Path, again: Path) -> None:
 
 
 @given(data=st.data(), name=st.sampled_from(["faces.pkl", "original.pkl"]))
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_damaged_pickle_is_read_or_refused_with_its_name(
     sound: Path, data: st.DataObject, name: str
 ) -> None:
@@ -336,7 +336,7 @@ def test_a_damaged_pickle_is_read_or_refused_with_its_name(
 
 
 @given(data=st.data())
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=400)
 def test_a_damaged_folder_is_read_or_refused_with_its_name(sound: Path, data: st.DataObject) -> None:
     folder = sound / "damaged.faces"
     shutil.rmtree(folder, ignore_errors=True)
@@ -601,7 +601,7 @@ def test_a_table_that_cannot_be_written_says_why(tmp_path: Path, name: str, word
 
 
 @given(parts=st.lists(tables(stamped=True), min_size=1, max_size=4), data=st.data())
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_merging_does_not_depend_on_the_order_of_tables(parts: list[FaceTable], data: st.DataObject) -> None:
     parts = [dataclasses.replace(p, stamp=stamp(version=str(len(p)))) for p in parts]
     order = data.draw(st.permutations(range(len(parts))))

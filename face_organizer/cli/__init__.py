@@ -15,6 +15,8 @@ import click
 from face_organizer import __version__
 from face_organizer.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, FaceOrganizerError
 
+__all__ = ["main"]
+
 COMMANDS = {
     "embed": (
         "face_organizer.cli.embed:embed",

@@ -13,6 +13,8 @@ import numpy as np
 from face_organizer.errors import ClusterError
 from face_organizer.types import Clustering, Float32, Int64
 
+__all__ = ["divide", "faiss_device", "gallery", "result"]
+
 
 class Clusterer(Protocol):
     """What a clusterer is."""

@@ -16,6 +16,8 @@ from face_organizer.detect.looks import Look, Pixels
 from face_organizer.errors import UsageError
 from face_organizer.networks import packs
 
+__all__ = ["Spec", "chart", "diagnosis", "figures", "gender", "run", "truth"]
+
 Face = dict[str, Any]
 """`box` [x1, y1, x2, y2] and `landmarks` (five [x, y], or None where the back end has none) in pixels of the
 picture, `score` 0 to 1 or None, `turn` in degrees (see `types.Faces`). JSON, as it crosses processes."""

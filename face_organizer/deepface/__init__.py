@@ -1,4 +1,3 @@
-"""The one child process that holds TensorFlow and DeepFace, and the faces that DeepFace finds.
+"""The one child process that holds TensorFlow and DeepFace, and the faces that DeepFace finds."""
 
-Others import `process` and `detector`.
-"""
+__all__ = ["child", "detector", "process"]

@@ -12,6 +12,8 @@ from face_organizer.types import Detections, Image
 if TYPE_CHECKING:
     from face_organizer.networks.packs import Pack
 
+__all__ = ["Detector", "finder", "looks", "open_detector"]
+
 
 class Detector(Protocol):
     """What every detector offers. `detect` may be called from several threads at once."""

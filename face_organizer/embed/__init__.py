@@ -1,4 +1,3 @@
-"""The slow step: pictures and videos in, a face table out, whatever kills it on the way.
+"""The slow step: pictures and videos in, a face table out, whatever kills it on the way."""
 
-Others import `run` (the whole step), `picture` (options and outcomes) and `engine`.
-"""
+__all__ = ["engine", "picture", "pictures", "resume", "rows", "run", "shards", "worker"]

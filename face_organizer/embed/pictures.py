@@ -6,12 +6,9 @@ networks on its own chunk, so that one decodes while another computes.
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice, pairwise
-from typing import TypeVar
 
 import numpy as np
 
@@ -21,12 +18,10 @@ from face_organizer.embed.rows import Chunk, chunk_of, table_of
 from face_organizer.errors import ImageError
 from face_organizer.faceswap.trust import Crops
 from face_organizer.geometry import align, main_face, quality
+from face_organizer.machine import in_order
 from face_organizer.media import images
 from face_organizer.recognize import Embedder
 from face_organizer.types import Detections, FaceTable, Float32, Image, Outcome, Stamp
-
-_In = TypeVar("_In")
-_Out = TypeVar("_Out")
 
 CHUNK_FILES = 16
 CHUNK_PIXELS = 64_000_000  # pixels of the pictures that one lane holds at a time, about 200 MB
@@ -115,22 +110,6 @@ def _chunks(
             if stopping():
                 return
             yield paths[start : start + CHUNK_FILES], start + CHUNK_FILES >= len(paths)
-
-
-def in_order(items: Iterable[_In], work: Callable[[_In], _Out], lanes: int) -> Iterator[_Out]:
-    """`work` on every item in `lanes` threads, results in order; few wait at a time, so that memory is
-    bounded."""
-    waiting: deque[Future[_Out]] = deque()
-    with ThreadPoolExecutor(lanes, thread_name_prefix="lane") as pool:
-        try:
-            for item in items:
-                waiting.append(pool.submit(work, item))
-                if len(waiting) > 2 * lanes:
-                    yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            pool.shutdown(wait=False, cancel_futures=True)
 
 
 def extract_chunk(

@@ -17,6 +17,7 @@ from face_organizer.embed.rows import Chunk, files_of
 from face_organizer.embed.tracks import Tracker
 from face_organizer.errors import ImageError
 from face_organizer.files import printable
+from face_organizer.machine import in_order
 from face_organizer.media import images, video
 from face_organizer.types import FaceTable, Image, Outcome, Stamp
 
@@ -56,7 +57,7 @@ def extract_clip(
             clip.content = images.content_of_file(path)
         with video.Video(path, max_pixels=options.max_pixels) as source:
             batches = _batches(source, options, run)
-            for looked in pictures.in_order(batches, lambda b: _look(path, b, engine, options), lanes):
+            for looked in in_order(batches, lambda b: _look(path, b, engine, options), lanes):
                 run.add(looked.chunk.run)
                 outcomes.update(looked.outcomes)
                 _follow(tracker, looked)

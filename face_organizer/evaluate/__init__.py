@@ -1,4 +1,3 @@
-"""How good a result of `cluster` is: against known people, or by pairs that a person looks at.
+"""How good a result of `cluster` is: against known people, or by pairs that a person looks at."""
 
-Others import `scores` and `audit`.
-"""
+__all__ = ["audit", "scores"]

@@ -23,4 +23,5 @@ __all__ = [
     "five_points",
     "read_header",
     "settle",
+    "trust",
 ]

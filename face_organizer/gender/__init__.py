@@ -21,6 +21,8 @@ from face_organizer.types import Faces, Float32, Image
 if TYPE_CHECKING:
     from face_organizer.media.images import Shrinkable
 
+__all__ = ["GenderModel", "journal", "judging", "open_model", "people", "verdicts"]
+
 GENDERS = ("Woman", "Man")
 """DeepFace's words, which the original's `--gender` takes."""
 

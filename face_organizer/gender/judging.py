@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from face_organizer.embed.pictures import in_order
 from face_organizer.errors import ImageError
 from face_organizer.gender import GenderModel, Judged
 from face_organizer.gender.journal import Journal, key_of
 from face_organizer.geometry import align
+from face_organizer.machine import in_order
 from face_organizer.media import images, video
 from face_organizer.types import Faces, FaceTable, Image, Int64, Outcome
 

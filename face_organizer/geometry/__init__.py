@@ -1,4 +1,3 @@
-"""Five points, boxes and canvases: where a face is, and what its picture tells of it. No files, no networks.
+"""Five points, boxes and canvases: where a face is, and what its picture tells of it."""
 
-Others import `align`, `boxes`, `canvas`, `main_face` and `quality`.
-"""
+__all__ = ["align", "boxes", "canvas", "main_face", "quality"]

@@ -1,4 +1,3 @@
-"""Pixels of pictures and videos, and which files there are.
+"""Pixels of pictures and videos, and which files there are."""
 
-Others import `images`, `videos` and `listing`.
-"""
+__all__ = ["images", "listing", "video"]

@@ -1,4 +1,3 @@
-"""Model packs, the devices that networks run on, and the ONNX sessions in which they run.
+"""Model packs, the devices that networks run on, and the ONNX sessions in which they run."""
 
-Others import `packs`, `devices`, `sessions`, `graphs` and `download`.
-"""
+__all__ = ["devices", "download", "graph_cache", "graphs", "packs", "roles", "sessions"]

@@ -22,6 +22,7 @@ __all__ = [
     "Plan",
     "Undone",
     "apply",
+    "journal",
     "moved",
     "plan",
     "renamed",

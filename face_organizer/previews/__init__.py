@@ -1,4 +1,3 @@
-"""Faces to look at: thumbnails and contact sheets.
+"""Faces to look at: thumbnails and contact sheets."""
 
-Others import `thumbnails` and `sheets`.
-"""
+__all__ = ["sheets", "thumbnails"]

@@ -12,6 +12,8 @@ from face_organizer.types import Float32, Image
 if TYPE_CHECKING:
     from face_organizer.networks.packs import Pack
 
+__all__ = ["Embedder", "open_embedder"]
+
 
 class Embedder(Protocol):
     """What every embedder offers. `embed` may be called from several threads at once."""

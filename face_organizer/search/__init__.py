@@ -3,3 +3,5 @@
 `profiles` makes and keeps profiles, `crowd` learns how near other people come, `finding` scans and decides,
 `references` embeds reference photos, `report` and `workbook` write down what was found.
 """
+
+__all__ = ["appearances", "match", "profiles", "references", "report", "threshold", "workbook"]

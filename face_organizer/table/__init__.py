@@ -22,6 +22,8 @@ from face_organizer.files import atomic_write, printable
 from face_organizer.table import document, folder, safe_pickle
 from face_organizer.types import Faces, FaceTable, Files, Float32, Int64, Stamp
 
+__all__ = ["PICKLE_PROTOCOL", "describe", "merge", "read", "safe_pickle", "write"]
+
 FOLDER_ENDING = ".faces"
 PICKLE_PROTOCOL = 4  # protocol 5, written under numpy 2, does not load under numpy 1
 _DAMAGES = (

@@ -1,0 +1,33 @@
+"""The front door: what `import face_organizer as fo` offers. Commands use nothing else.
+
+Each name is a function or a type of a room and is loaded when it is first asked for. A new question asked of
+a table is a folder and a line here.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from face_organizer.organize import undo as undo
+    from face_organizer.table import merge as merge
+    from face_organizer.table import read as read
+    from face_organizer.table import write as write
+    from face_organizer.types import FaceTable as FaceTable
+
+OFFERED = {
+    "FaceTable": "types",
+    "merge": "table",
+    "read": "table",
+    "undo": "organize",
+    "write": "table",
+}
+"""Each name, and the module of this package that has it."""
+
+
+def load(name: str) -> Any:
+    """The function or type of that name. Raises `AttributeError` for one that is not offered."""
+    if name not in OFFERED:
+        raise AttributeError(f"face_organizer offers no {name!r}; it offers {', '.join(OFFERED)}")
+    return getattr(import_module(f"face_organizer.{OFFERED[name]}"), name)
