@@ -75,6 +75,47 @@ def tables_option(command: Any) -> Any:
     )(command)
 
 
+def inputs_option(text: str, *, required: bool = False) -> Callable[[Any], Any]:
+    """`--input`: folders, pictures and videos."""
+    return click.option(
+        "-i", "--input", "inputs", multiple=True, required=required, metavar="DIR...", help=text
+    )
+
+
+def output_option(text: str, *, required: bool = False) -> Callable[[Any], Any]:
+    """`--output`: where the result goes."""
+    return click.option("-o", "--output", required=required, type=FOLDER_OR_FILE, help=text)
+
+
+def device_option(text: str, *, several: bool = True) -> Callable[[Any], Any]:
+    """`--device`: what computes. Read by `networks.devices`, which knows GPU_ID too."""
+    metavar = "auto|cpu|N[,N]" if several else "auto|cpu|N"
+    return click.option("--device", metavar=metavar, help=f"{text}  [default: $GPU_ID, else auto]")
+
+
+def pack_option(text: str, default: str | None = "auto") -> Callable[[Any], Any]:
+    """`--pack`: the networks that find and compare faces."""
+    return click.option("--pack", default=default, show_default=default is not None, help=text)
+
+
+workers_option = click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Threads that read and compute on each device.  [default: by cores and free memory]",
+)
+walk_options = together(
+    click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
+    click.option(
+        "--exclude",
+        multiple=True,
+        metavar="PATTERN...",
+        help="Leave out names, or paths below the input, that match, such as '*_mask.png'.",
+    ),
+)
+"""Which files of the input folders are taken."""
+
+
 def json_option(command: Any) -> Any:
     """`--json` and `-q`, as every command has them."""
     command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")(
