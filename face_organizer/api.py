@@ -14,6 +14,11 @@ if TYPE_CHECKING:
     from face_organizer.organize import Plan as Plan
     from face_organizer.organize import plan as plan
     from face_organizer.organize import undo as undo
+    from face_organizer.search import FALSE_MATCHES as FALSE_MATCHES
+    from face_organizer.search.find import Found as Found
+    from face_organizer.search.find import search as search
+    from face_organizer.search.leftovers import Leftovers as Leftovers
+    from face_organizer.search.leftovers import leftovers as leftovers
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
     from face_organizer.table import write as write
@@ -21,11 +26,16 @@ if TYPE_CHECKING:
 
 OFFERED = {
     "Applied": "organize",
+    "FALSE_MATCHES": "search",
     "FaceTable": "types",
+    "Found": "search.find",
+    "Leftovers": "search.leftovers",
     "Plan": "organize",
+    "leftovers": "search.leftovers",
     "merge": "table",
     "plan": "organize",
     "read": "table",
+    "search": "search.find",
     "undo": "organize",
     "write": "table",
 }
