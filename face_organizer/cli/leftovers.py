@@ -24,7 +24,7 @@ from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
 from face_organizer.files import count, printable
 
 
-@click.command(cls=ManyValues, context_settings=HELP)
+@click.command(cls=ManyValues, context_settings={**HELP, "show_default": True})
 @tables_option
 @click.option(
     "--found",
@@ -44,15 +44,9 @@ from face_organizer.files import count, printable
     "--without",
     type=click.Choice(["any", "all"]),
     default="any",
-    show_default=True,
     help="any: none of the persons is on the photo. all: at least one of them is missing.",
 )
-@click.option(
-    "--review/--no-review",
-    default=True,
-    show_default=True,
-    help="Whether a photo that is for review counts as found.",
-)
+@click.option("--review/--no-review", default=True, help="Whether a photo for review counts as found.")
 @output_option("Folder for nobody/ and no_face/; without it they are listed.")
 @place_options
 @json_option

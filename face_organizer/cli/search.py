@@ -28,8 +28,11 @@ from face_organizer.cli.placing import summary as placing
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
 from face_organizer.files import clock, count, printable
 
+_SETTINGS = {"references": "reference", "profiles": "profile", "persons": "from_person"}
+"""What these options are called among the settings of a report; the others are called as they are here."""
 
-@click.command(cls=ManyValues, context_settings=HELP)
+
+@click.command(cls=ManyValues, context_settings={**HELP, "show_default": True})
 @tables_option
 @click.option(
     "-r",
@@ -61,7 +64,6 @@ from face_organizer.files import clock, count, printable
     "--reference-face",
     type=click.Choice(["only", "largest"]),
     default="only",
-    show_default=True,
     help="A reference photo with several faces: leave it out, or take its main face.",
 )
 @click.option("--keep-outliers", is_flag=True, help="Use references that are unlike the others too.")
@@ -69,16 +71,11 @@ from face_organizer.files import clock, count, printable
     "--false-matches",
     type=Finite(1e-12, 0.1),
     default=fo.FALSE_MATCHES,
-    show_default=True,
     metavar="RATE",
     help="Share of other people's faces that may pass for a match: 1e-4 is one in 10,000. Review takes 100"
     " times as many.",
 )
-@click.option(
-    "--threshold",
-    type=Finite(-1, 1),
-    help="Cosine from which a face is a match, instead of --false-matches.",
-)
+@click.option("--threshold", type=Finite(-1, 1), help="Cosine of a match, instead of --false-matches.")
 @click.option(
     "--strict",
     is_flag=True,
@@ -88,25 +85,16 @@ from face_organizer.files import clock, count, printable
 @pack_option("Pack that looks at the references.  [default: the one that made the table]", None)
 @device_option("Where references are embedded.", several=False)
 @click.option(
-    "--top",
-    type=click.IntRange(1),
-    default=20,
-    show_default=True,
-    help="Without --output: show at most this many faces of each person.",
+    "--top", type=click.IntRange(1), default=20, help="Without --output: faces of each person shown, at most."
 )
 @click.option(
-    "--thumbnails",
-    type=click.IntRange(0, 10_000),
-    default=500,
-    show_default=True,
-    help="Show this many faces in the workbook.",
+    "--thumbnails", type=click.IntRange(0, 10_000), default=500, help="Faces shown in the workbook, at most."
 )
 @click.option(
     "--frames",
     type=click.IntRange(0, 1000),
     default=0,
-    show_default=True,
-    help="From videos: write at most this many frames of each person, the surest, as JPEG.",
+    help="From videos: frames that show each person best, at most this many, written as JPEG.",
 )
 @place_options
 @json_option
@@ -158,55 +146,37 @@ def search(
         for doubt in one.profile.doubts:
             console.warn(f"{printable(one.name)}: {doubt}")
     console.say(f"{count(len(found.persons), 'person', 'persons')} compared with {count(len(table), 'face')}")
-    settings = _settings(embeddings, mode, wanted)
+    used = {"embeddings": embeddings, **wanted, "mode": mode}
+    settings = {_SETTINGS.get(k, k): _plain(v) for k, v in used.items() if k != "device"}
+    settings = {"command": "search", "version": fo.__version__, **settings, **found.settings}
     if output is None:
         return _show(found, settings, top, console)
     problems: list[tuple[str, str]] = []
-    plan = fo.plan(
-        found,
-        output,
-        mode=mode,
-        thumbnails=thumbnails,
-        frames=frames,
-        settings=settings,
-        on_problem=lambda name, why: problems.append((name, why)),
-    )
+    shown = {"thumbnails": thumbnails, "frames": frames, "settings": settings}
+    plan = fo.plan(found, output, mode=mode, on_problem=lambda *p: problems.append(p), **shown)
     placed = place(plan, dry_run=dry_run, console=console)
     console.files(f"{count(len(problems), 'file')} could not be written whole:", problems)
+    return _report(found, placed, settings, time.perf_counter() - started, console)
+
+
+def _report(
+    found: fo.Found, placed: fo.Plan | fo.Applied, settings: dict[str, Any], seconds: float, console: Console
+) -> int:
     summary = found.summary()
     for person in summary["persons"]:
         console.say(_in_words(person))
-    seconds = time.perf_counter() - started
-    if not dry_run:
-        console.say(f"Look at it: {printable(output / 'report.xlsx')} ({seconds:.1f} s)")
-    summary["settings"] = settings | summary["settings"]
-    here = {"output": os.fspath(output), "seconds": round(seconds, 3)}
-    console.result({**here, **summary, "placing": placing(placed)})
+    if isinstance(placed, fo.Applied):
+        console.say(f"Look at it: {printable(placed.output / 'report.xlsx')} ({seconds:.1f} s)")
+    told = {"output": os.fspath(placed.output), "seconds": round(seconds, 3)}
+    console.result({**told, **summary, "settings": settings, "placing": placing(placed)})
     return EXIT_SOME_UNUSABLE if placed.missing else EXIT_DONE
 
 
-def _settings(embeddings: tuple[Path, ...], mode: str, wanted: dict[str, Any]) -> dict[str, Any]:
-    """All that reproduces the run, beside what the search itself says of its rules."""
-    return {
-        "command": "search",
-        "version": fo.__version__,
-        "embeddings": _plain(embeddings),
-        "reference": _plain(wanted["references"]),
-        "name": wanted["name"],
-        "profile": _plain(wanted["profiles"]),
-        "from_person": list(wanted["persons"]),
-        "people": _plain(wanted["people"]),
-        "reference_face": wanted["reference_face"],
-        "keep_outliers": wanted["keep_outliers"],
-        "pack": wanted["pack"],
-        "mode": mode,
-    }
-
-
-def _plain(place: Path | tuple[Path, ...] | None) -> Any:
-    if isinstance(place, tuple):
-        return [os.path.abspath(path) for path in place]
-    return os.path.abspath(place) if place else None
+def _plain(value: Any) -> Any:
+    """A setting as JSON holds it."""
+    if isinstance(value, tuple):
+        return [_plain(one) for one in value]
+    return os.path.abspath(value) if isinstance(value, Path) else value
 
 
 def _show(found: fo.Found, settings: dict[str, Any], top: int, console: Console) -> int:
@@ -225,7 +195,6 @@ def _show(found: fo.Found, settings: dict[str, Any], top: int, console: Console)
             console.say(table_of(shown))
         if len(lines) > top:
             console.say(f"… and {len(lines) - top:,} more; --top shows more, --output writes all")
-    settings |= summary["settings"]
     console.result({"settings": settings, "persons": summary["persons"], "faces": faces})
     return EXIT_DONE
 

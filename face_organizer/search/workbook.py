@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -26,19 +27,12 @@ _SIDE = 64  # pixels of a thumbnail
 
 _FACES = ("thumbnail", "photo", *(name for name in COLUMNS if name not in ("verdict", "placed")))
 _PHOTOS = ("photo", "persons", "for_review", "source")
-_WIDTHS = {
-    "thumbnail": 10,
-    "person": 16,
-    "photo": 28,
-    "persons": 28,
-    "for_review": 28,
-    "reason": 28,
-    "source": 60,
-}
+_WIDE = {"photo": 28, "persons": 28, "for_review": 28, "reason": 28, "source": 60}
+_COSINE = {"num_format": "0.000"}
 _FORMATS: dict[str, dict[str, Any]] = {
     "photo": {"font_color": "#1155CC", "underline": 1},
-    "similarity": {"num_format": "0.000"},
-    "best_reference": {"num_format": "0.000"},
+    "similarity": _COSINE,
+    "best_reference": _COSINE,
     "chance": {"num_format": "0.0E+00"},
 }
 _HEADING = {"bold": True, "bg_color": "#E8E8E4", "bottom": 1, "text_wrap": True, "valign": "top"}
@@ -51,68 +45,43 @@ def write(folder: Path, report: Report, pictures: int, on_problem: Callable[[str
     """
     import xlsxwriter
 
-    # A name that looks like a formula, a number or a link is a text here, whatever it says.
-    options = {"constant_memory": True, "nan_inf_to_errors": True}
-    with atomic_write(folder / XLSX) as file, xlsxwriter.Workbook(file, options) as book:
-        matches, review = _Sheet(book, "Matches", _FACES), _Sheet(book, "Review", _FACES)
-        photos = _Sheet(book, "Photos", _PHOTOS)
-        for line in _faces(report, pictures, folder):
-            (matches if line["verdict"] == MATCH else review).add(line)
-        for line in _photos(report):
-            photos.add(line)
-        for sheet in (matches, review, photos):
-            if left := sheet.close():
-                on_problem(XLSX, f"its sheet {sheet.name} is full; {left}")
+    matches = sum(len(one.matches) for one in report.persons)
+    with (
+        atomic_write(folder / XLSX) as file,
+        xlsxwriter.Workbook(file, {"constant_memory": True, "nan_inf_to_errors": True}) as book,
+    ):
+        for name, columns, lines in (
+            ("Matches", _FACES, _faces(report, True, pictures, folder)),
+            ("Review", _FACES, _faces(report, False, max(pictures - matches, 0), folder)),
+            ("Photos", _PHOTOS, _photos(report)),
+        ):
+            if rest := _table(book, name, columns, lines):
+                on_problem(XLSX, f"its sheet {name} is full; {rest}")
         _settings(book, report)
 
 
-class _Sheet:
-    """A table under a heading, with filters. Its last row says how much the sheet could not hold."""
-
-    def __init__(self, book: Any, name: str, columns: Sequence[str]) -> None:
-        self.name, self._columns, self._rows = name, columns, 0
-        self._sheet = _sheet(book, name, [_WIDTHS.get(column, 12) for column in columns])
-        self._sheet.repeat_rows(0)
-        self._styles = [book.add_format({"valign": "vcenter", **_FORMATS.get(c, {})}) for c in columns]
-        self._plain, heading = book.add_format({"valign": "vcenter"}), book.add_format(_HEADING)
-        for i, column in enumerate(columns):
-            _put(self._sheet, 0, i, column.replace("_", " "), heading)
-        write: dict[str, Callable[[int, Any, Any], None]] = {"thumbnail": self._picture, "photo": self._link}
-        self._write = [write.get(column) or self._value for column in columns]
-
-    def add(self, line: Mapping[str, Any]) -> None:
-        """Write a row, whose cells are found in `line` by column."""
-        self._rows += 1
-        if self._rows < ROWS - 1:
-            for i, column in enumerate(self._columns):
-                self._write[i](i, line[column], self._styles[i])
-
-    def close(self) -> str:
-        """Put filters over the rows. In words, what did not fit in; empty if everything did."""
-        written = min(self._rows, ROWS - 2)
-        self._sheet.autofilter(0, 0, max(written, 1), len(self._columns) - 1)
-        if written == self._rows:
-            return ""
-        words = f"what follows ({count(self._rows - written, 'row')}) stands only in {CSV}"
-        _put(self._sheet, ROWS - 1, 0, words)
-        return words
-
-    def _value(self, column: int, value: str | float | None, style: Any) -> None:
-        _put(self._sheet, self._rows, column, value, style)
-
-    def _link(self, column: int, link: tuple[str, str], style: Any) -> None:
-        """The name of a photo, leading there while the format allows for more links."""
-        target, text = link
-        if self._rows > _LINKS or len(target) > 2000:
-            self._value(column, text, self._plain)
-        else:
-            self._sheet.write_url(self._rows, column, target, style, _cell(text)[:255])
-
-    def _picture(self, column: int, picture: bytes | None, style: Any) -> None:
-        if picture:
-            self._sheet.set_row_pixels(self._rows, _SIDE + 6)
-            place = {"image_data": io.BytesIO(picture), "x_offset": 3, "y_offset": 3}
-            self._sheet.insert_image(self._rows, column, f"{self._rows}.jpg", place)
+def _table(book: Any, name: str, columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    """A sheet with a row per line and filters over them. In words, which also stand in its last row, what it
+    could not hold; empty if it holds everything."""
+    sheet = _sheet(book, name, [_WIDE.get(column, 12) for column in columns])
+    sheet.repeat_rows(0)
+    heading = book.add_format(_HEADING)
+    formats = [book.add_format({"valign": "vcenter", **_FORMATS.get(column, {})}) for column in columns]
+    for i, column in enumerate(columns):
+        _value(sheet, 0, i, column.replace("_", " "), heading)
+    row = 0
+    for row, line in enumerate(lines, 1):
+        if row < ROWS - 1:
+            for i, column in enumerate(columns):
+                write = _WRITERS.get(column) or _value
+                write(sheet, row, i, line[column], formats[i])
+    written = min(row, ROWS - 2)
+    sheet.autofilter(0, 0, max(written, 1), len(columns) - 1)
+    if row == written:
+        return ""
+    rest = f"what follows ({count(row - written, 'row')}) stands only in {CSV}"
+    _value(sheet, ROWS - 1, 0, rest, None)
+    return rest
 
 
 def _sheet(book: Any, name: str, widths: Sequence[int]) -> Any:
@@ -126,7 +95,7 @@ def _sheet(book: Any, name: str, widths: Sequence[int]) -> Any:
     return sheet
 
 
-def _put(sheet: Any, row: int, column: int, value: str | float | None, style: Any = None) -> None:
+def _value(sheet: Any, row: int, column: int, value: str | float | None, style: Any) -> None:
     # Not `write`: a name that looks like a formula, a number or a link is a text, whatever it says.
     if isinstance(value, str):
         sheet.write_string(row, column, _cell(value), style)
@@ -139,21 +108,35 @@ def _cell(text: str) -> str:
     return (text if text.isprintable() else printable(text))[:_LONGEST]
 
 
-def _faces(report: Report, pictures: int, folder: Path) -> Iterator[dict[str, Any]]:
-    """The rows of the report with links and thumbnails: of the first `pictures` faces, matches first."""
-    is_match = np.concatenate([one.is_match for one in report.persons])
-    shown = np.sort(np.argsort(~is_match, kind="stable")[:pictures]).tolist()
-    ends = np.cumsum([len(one.rows) for one in report.persons])
-    owners = np.searchsorted(ends, shown, "right")
-    persons = [report.persons[owner] for owner in owners]
-    starts = [ends[owner] - len(one.rows) for owner, one in zip(owners, persons, strict=True)]
-    tiles = [
-        tile(report, one, i - start, folder) for one, start, i in zip(persons, starts, shown, strict=True)
-    ]
-    small, with_picture = thumbnails(tiles, side=_SIDE), set(shown)
-    for i, line in enumerate(report.rows()):
-        picture = jpeg(next(small), 80) if i in with_picture else None
-        yield {**line, "thumbnail": picture, "photo": _link(line["source"], line["placed"])}
+def _link(sheet: Any, row: int, column: int, link: tuple[str, str], style: Any) -> None:
+    """The name of a photo, leading there while the format allows for more links."""
+    target, text = link
+    if row > _LINKS or len(target) > 2000:
+        _value(sheet, row, column, text, None)
+    else:
+        sheet.write_url(row, column, target, style, _cell(text)[:255])
+
+
+def _picture(sheet: Any, row: int, column: int, pixels: Any, style: Any) -> None:
+    if pixels is not None:
+        sheet.set_row_pixels(row, _SIDE + 6)
+        options = {"image_data": io.BytesIO(jpeg(pixels, 80)), "x_offset": 3, "y_offset": 3}
+        sheet.insert_image(row, column, f"{row}.jpg", options)
+
+
+_WRITERS: dict[str, Callable[[Any, int, int, Any, Any], None]] = {"thumbnail": _picture, "photo": _link}
+"""How a column is written that holds more than a text or a number."""
+
+
+def _faces(report: Report, match: bool, pictures: int, folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of the report that are a match, or not, with links, the first `pictures` with thumbnails."""
+    positions = ((one, at) for one in report.persons for at in np.flatnonzero(one.is_match == match).tolist())
+    tiles = [tile(report, one, at, folder) for one, at in islice(positions, pictures)]
+    shown = thumbnails(tiles, side=_SIDE)
+    for line in report.rows():
+        if (line["verdict"] == MATCH) == match:
+            photo = _target(line["source"], line["placed"])
+            yield {**line, "thumbnail": next(shown, None), "photo": photo}
 
 
 def _photos(report: Report) -> Iterator[dict[str, Any]]:
@@ -166,10 +149,10 @@ def _photos(report: Report) -> Iterator[dict[str, Any]]:
         places = [(path, folder_of(name, match)) for match, names in on[path].items() for name in names]
         placed = next((report.placed[place] for place in places if place in report.placed), "")
         sure, doubtful = (", ".join(names) for names in on[path].values())
-        yield {"photo": _link(path, placed), "persons": sure, "for_review": doubtful, "source": path}
+        yield {"photo": _target(path, placed), "persons": sure, "for_review": doubtful, "source": path}
 
 
-def _link(source: str, placed: str) -> tuple[str, str]:
+def _target(source: str, placed: str) -> tuple[str, str]:
     """Where a photo lies now, relative to the workbook if it was placed, and its name."""
     where = quote(os.fsencode(placed or source), safe="/ " if placed else "/")
     return f"{'external:' if placed else 'file://'}{where}", os.path.basename(source)
@@ -200,7 +183,7 @@ def _settings(book: Any, report: Report) -> None:
     bold, left = book.add_format({"bold": True}), book.add_format({"align": "left"})
     for row, line in enumerate(lines):
         for column, value in enumerate(line):
-            _put(sheet, row, column, _words(value), bold if len(line) == 1 else left)
+            _value(sheet, row, column, _words(value), bold if len(line) == 1 else left)
 
 
 def _words(value: Any) -> Any:
@@ -209,5 +192,6 @@ def _words(value: Any) -> Any:
         return ", ".join(f"{k}: {v}" for k, v in value.items())
     if isinstance(value, list | tuple):
         return "; ".join(map(str, value)) or "–"
-    words: dict[Any, str] = {None: "–", True: "yes", False: "no"}
-    return words[value] if value is None or isinstance(value, bool) else value
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else value
