@@ -7,6 +7,7 @@ import os
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openpyxl
@@ -17,9 +18,10 @@ from making_tables import stamp, table_of, unit
 from numpy.typing import NDArray
 from shell import here
 
+import face_organizer as fo
 from face_organizer import table
 from face_organizer.columns import Texts
-from face_organizer.errors import FaceOrganizerError
+from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.search import find, match, profiles, workbook
 from face_organizer.search.threshold import crowd_of
 from face_organizer.types import FaceTable
@@ -254,6 +256,70 @@ def test_everybody_is_found_reported_and_taken_back(event: Path, tmp_path: Path)
     assert {p.name.rpartition("_")[0] for p in (tmp_path / "rest" / "nobody").iterdir()} == {PEOPLE[1]}
     assert here("undo", out).code == 0
     assert not out.exists()
+
+
+def test_the_front_door_takes_photos_vectors_and_profiles_alike(event: Path, tmp_path: Path) -> None:
+    table, photos = fo.read(event / "event.pkl"), event / "refs" / "Tiger_Woods"
+    events: list[tuple[int, int, str]] = []
+    found = fo.search(table, photos, name="Tiger", on_event=lambda *event: events.append(event))
+    tiger = found["Tiger"]
+    assert events == [(4, 1, "opencv")]
+    assert [Path(r.source).name.rpartition("_")[0] for r in tiger.profile.refused] == ["Trent_Lott"]
+    assert {Path(p).name.rpartition("_")[0] for p, match in tiger.photos().items() if match} == {
+        "Tiger_Woods"
+    }
+    for again in (
+        fo.search(table, {"Tiger": sorted(photos.iterdir())}),
+        fo.search(table, {"Tiger": str(photos)}),
+        fo.search(table, {"Tiger": tiger.profile.vectors * 3}),
+        fo.search(table, profiles=[tiger.profile]),
+    ):
+        assert again["Tiger"].rows.tolist() == tiger.rows.tolist()
+        assert again["Tiger"].is_match.tolist() == tiger.is_match.tolist()
+    applied = fo.plan(found, tmp_path / "out", mode="symlink", thumbnails=0).apply()
+    assert applied.folders["Tiger"] == 6
+    rest = fo.leftovers(table, found)
+    assert rest == fo.leftovers(table, tmp_path / "out")
+    assert (len(rest.found), len(rest.nobody), len(rest.no_face), len(rest.unusable)) == (6, 6, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "given", [[], [[0.0] * DIM], [[np.nan] * DIM], [1.0], 5 * ["x", 1], np.zeros((2, 2, 2))]
+)
+def test_references_that_are_none_are_refused_in_words(given: Any) -> None:
+    with pytest.raises(UsageError, match="references of Anna"):
+        fo.search(table_of({"/a.jpg": 1}, dim=DIM), {"Anna": given})
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": 2}, {"false_matches": 0}, {"name": "A"}, {"persons": ["A"]}, {}]
+)
+def test_a_call_that_makes_no_sense_is_refused(options: Any) -> None:
+    with pytest.raises(UsageError):
+        fo.search(table_of({"/a.jpg": 1}, dim=DIM), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, ["/ab", "/b", "/r"]),
+        ({"review": False}, ["/ab", "/b"]),
+        ({"persons": ["A"]}, ["/ab", "/r"]),
+        ({"without": "all"}, ["/ab"]),
+    ],
+)
+def test_what_is_left_over(tmp_path: Path, options: Any, found: list[str]) -> None:
+    faces = [("A", "match", "/ab"), ("B", "match", "/ab"), ("B", "match", "/b"), ("A", "review", "/r")]
+    rows = [dict(zip(("person", "verdict", "source"), face, strict=True)) for face in faces]
+    document = {"persons": [{"name": "A"}, {"name": "B"}], "faces": rows}
+    (tmp_path / "report.json").write_text(json.dumps(document))
+    table = table_of({"/ab": 2, "/b": 1, "/c": 1, "/none": 0, "/r": 1}, dim=DIM)
+    rest = fo.leftovers(table, tmp_path, **options)
+    assert rest.found == found
+    assert sorted(rest.found + rest.nobody) == ["/ab", "/b", "/c", "/r"]
+    assert (rest.no_face, rest.unusable, rest.unnamed) == (["/none"], [], 0)
+    with pytest.raises(UsageError, match="Z was not searched: A, B were"):
+        fo.leftovers(table, tmp_path, persons=["Z"])
 
 
 def test_a_person_of_a_clustering_is_found(event: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -57,25 +58,20 @@ def draw(folder: Path, report: Report, on_sheet: Callable[[], object]) -> None:
 
 def best_frames(one: Candidates, most: int) -> Iterator[tuple[int, str]]:
     """(position, file name) of the `most` surest matches in videos, one for each moment of a video."""
-    taken: set[tuple[int, float]] = set()
-    names: set[str] = set()
     files, faces = one.table.files, one.table.faces
+    taken: set[tuple[int, float]] = set()
+    names = Counter[str]()
     for at in np.flatnonzero(one.is_match).tolist():
-        row = one.rows[at]
-        file, time = int(faces.file_index[row]), float(faces.time[row])
+        file, time = int(faces.file_index[one.rows[at]]), float(faces.time[one.rows[at]])
         if len(taken) == most:
             return
         if np.isnan(time) or (file, time) in taken:
             continue
         taken.add((file, time))
         stem = os.path.splitext(os.path.basename(files.path[file]))[0]
-        name = unique = f"{one.name} {stem} {clock(time).replace(':', '.')}"
-        number = 0
-        while unique in names:
-            number += 1
-            unique = f"{name} {number}"
-        names.add(unique)
-        yield at, f"{unique}.jpg"
+        name = f"{one.name} {stem} {clock(time).replace(':', '.')}"
+        yield at, f"{name} {names[name]}.jpg" if names[name] else f"{name}.jpg"
+        names[name] += 1
 
 
 def write_frames(folder: Path, report: Report, most: int, on_problem: Callable[[str, str], object]) -> None:

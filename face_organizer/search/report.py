@@ -18,22 +18,10 @@ from face_organizer.types import FaceTable
 
 CSV, JSON, XLSX = "report.csv", "report.json", "report.xlsx"
 MATCH, REVIEW = "match", "review"
-COLUMNS = (
-    "person",
-    "verdict",
-    "confidence",
-    "similarity",
-    "best_reference",
-    "references_agree",
-    "chance",
-    "reason",
-    "source",
-    "face_index",
-    "time",
-    "seen_from",
-    "seen_to",
-    "placed",
-)
+_NUMBERS = ("confidence", "similarity", "best_reference", "references_agree", "chance")
+_FACE = ("source", "face_index", "time", "seen_from", "seen_to", "placed")
+COLUMNS = ("person", "verdict", *_NUMBERS, "reason", *_FACE)
+"""Of report.csv, and the keys of each face in report.json."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
