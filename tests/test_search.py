@@ -340,14 +340,24 @@ def test_a_table_of_another_embedder_is_refused_in_words(event: Path, tmp_path: 
     assert (done.code, "different models" in done.err) == (1, True)
 
 
-def test_a_profile_never_leads_out_of_the_folder(event: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("../evil", 2, "cannot be the name of a folder"),
+        ("a\0b", 2, "cannot be the name of a folder"),
+        ("\ud800", 1, "not a profile, or damaged"),
+    ],
+)
+def test_a_profile_never_leads_out_of_the_folder(
+    event: Path, tmp_path: Path, name: str, code: int, words: str
+) -> None:
     made = table.read(event / "event.pkl")
-    evil = profiles.Profile("../evil", np.array(made.embeddings[:1]), [], made.stamp)
+    evil = profiles.Profile(name, np.array(made.embeddings[:1]), [], made.stamp)
     profiles.write(evil, tmp_path / "a.profile")
     done = here(
         "search", "-e", event / "event.pkl", "--profile", tmp_path / "a.profile", "-o", tmp_path / "out"
     )
-    assert (done.code, "cannot be the name of a folder" in done.err) == (2, True)
+    assert (done.code, words in done.err) == (code, True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.profile"]
 
 

@@ -16,7 +16,8 @@ from test_search import profile
 
 from face_organizer.files import clock
 from face_organizer.search import match
-from face_organizer.search.pictures import best_frames
+from face_organizer.search.find import Found
+from face_organizer.search.pictures import best_frames, write_frames
 from face_organizer.search.threshold import Crowd
 from face_organizer.types import FaceTable
 
@@ -66,6 +67,14 @@ def test_the_surest_frames_come_first_and_no_name_twice(film: FaceTable) -> None
         (1, "Anna film 0.08.0.jpg"),
     ]
     assert list(best_frames(found, 0)) == []
+
+
+def test_a_frame_that_cannot_be_read_is_told(film: FaceTable, tmp_path: Path) -> None:
+    found = Found(film, [found_in(film, [2], [True])], {})
+    problems: list[tuple[str, str]] = []
+    write_frames(tmp_path, found, 1, lambda *problem: problems.append(problem))
+    ((name, why),) = problems
+    assert (name, bool(why), list(tmp_path.iterdir())) == ("Anna film 1.01.2.jpg", True, [])
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0:00.0"), (59.96, "1:00.0"), (3723.4, "1:02:03.4")])

@@ -35,6 +35,7 @@ _FORMATS: dict[str, dict[str, Any]] = {
     "best_reference": _COSINE,
     "chance": {"num_format": "0.0E+00"},
 }
+_CELL = {"valign": "vcenter", "align": "left"}
 _HEADING = {"bold": True, "bg_color": "#E8E8E4", "bottom": 1, "text_wrap": True, "valign": "top"}
 
 
@@ -66,7 +67,8 @@ def _table(book: Any, name: str, columns: Sequence[str], lines: Iterable[Mapping
     sheet = _sheet(book, name, [_WIDE.get(column, 12) for column in columns])
     sheet.repeat_rows(0)
     heading = book.add_format(_HEADING)
-    formats = [book.add_format({"valign": "vcenter", **_FORMATS.get(column, {})}) for column in columns]
+    formats = [book.add_format(_CELL | _FORMATS.get(column, {})) for column in columns]
+    sheet.set_row_pixels(0, 34)  # two lines
     for i, column in enumerate(columns):
         _value(sheet, 0, i, column.replace("_", " "), heading)
     row = 0
@@ -180,7 +182,7 @@ def _settings(book: Any, report: Report) -> None:
         lines.append((word, meaning))
     lines.append(("similarity", "cosine to the mean of the references, -1 to 1, larger is closer"))
     sheet = _sheet(book, "Settings", (26, 60, 60))
-    bold, left = book.add_format({"bold": True}), book.add_format({"align": "left"})
+    bold, left = book.add_format({"bold": True}), book.add_format(_CELL)
     for row, line in enumerate(lines):
         for column, value in enumerate(line):
             _value(sheet, row, column, _words(value), bold if len(line) == 1 else left)
