@@ -47,11 +47,11 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> Path:
     [
         table_of(SAMPLE),
         table_of(SAMPLE, stamped=False),
-        dataclasses.replace(table_of(SAMPLE), untold_files=7),
+        dataclasses.replace(table_of(SAMPLE), unnamed_files=7),
         table_of({}),
         table_of({"/only/faceless.jpg": 0}, dim=512),
     ],
-    ids=["weird names", "no stamp", "untold files", "empty", "no faces"],
+    ids=["weird names", "no stamp", "unnamed files", "empty", "no faces"],
 )
 def test_a_table_is_read_as_it_was_written(place: Path, made: FaceTable) -> None:
     table.write(made, place)
@@ -120,7 +120,7 @@ print(ascii([made["embeddings"].shape, made["embeddings"].tolist(), made["image_
 
 
 def test_plain_pickle_with_numpy_alone_reads_what_the_original_reads(tmp_path: Path) -> None:
-    made = dataclasses.replace(table_of(SAMPLE), untold_files=2)
+    made = dataclasses.replace(table_of(SAMPLE), unnamed_files=2)
     table.write(made, tmp_path / "faces.pkl")
     command = [sys.executable, "-I", "-c", NUMPY_ONLY, str(tmp_path / "faces.pkl")]
     ran = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -184,7 +184,7 @@ def test_rows_of_an_original_are_sorted_and_faces_of_one_picture_numbered(tmp_pa
     assert read.face_paths() == ["/A", "/a", "/b", "/b"]
     assert read.faces.face_index.tolist() == [0, 0, 0, 1]
     assert np.array_equal(read.embeddings, vectors[[3, 1, 0, 2]])
-    assert (read.total_files, read.untold_files) == (9, 6)
+    assert (read.total_files, read.unnamed_files) == (9, 6)
 
 
 @pytest.mark.parametrize("nothing", [np.array([]), np.empty((0, 512), np.float32), []])
@@ -354,7 +354,7 @@ def test_a_folder_without_one_of_its_files_is_refused(tmp_path: Path, part: int)
     names = sorted(os.listdir(folder))
     assert len(names) == FOLDER_FILES
     (folder / names[part]).unlink()
-    with pytest.raises(TableError, match=r"large\.faces: cannot be read: No such file"):
+    with pytest.raises(TableError, match=r"large\.faces: cannot be read: no such file"):
         table.read(folder)
 
 
@@ -538,7 +538,7 @@ def test_a_write_that_fails_leaves_the_old_table_and_nothing_else(place: Path) -
             str(Path(__file__).parent),
         ]
         ran = subprocess.run(command, capture_output=True, text=True, check=True)
-        assert ran.stdout == f"{place}: cannot be written: File too large\n"
+        assert ran.stdout == f"{place}: cannot be written: file too large\n"
         assert content(table.read(place)) == content(FIRST)
         assert sorted(place.parent.rglob("*")) == before
 
@@ -613,7 +613,7 @@ def test_merging_does_not_depend_on_the_order_of_tables(parts: list[FaceTable], 
     assert paths == sorted({p for part in parts for p in part.files.path}, key=os.fsencode)
     keys = list(zip(merged.faces.file_index.tolist(), merged.faces.face_index.tolist(), strict=True))
     assert keys == sorted(keys)
-    assert merged.untold_files == sum(p.untold_files for p in parts)
+    assert merged.unnamed_files == sum(p.unnamed_files for p in parts)
     assert sum(merged.outcome_counts().values()) == merged.total_files
     for i, path in enumerate(paths):
         sources = [(p, list(p.files.path).index(path)) for p in parts if path in p.files.path]
@@ -649,7 +649,7 @@ def test_tables_of_the_original_are_merged_with_one_another(tmp_path: Path) -> N
     assert merged.face_paths() == ["/a", "/b", "/c", "/d"]
     assert merged.stamp is None
     assert np.array_equal(merged.embeddings[[1, 3]], unit(2, 512, seed=0))
-    assert (merged.total_files, merged.untold_files) == (8, 4)
+    assert (merged.total_files, merged.unnamed_files) == (8, 4)
 
 
 MERGEABLE = table_of({"/a": 1})
