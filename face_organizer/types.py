@@ -31,14 +31,17 @@ class TextColumn(Sequence[str]):
     __slots__ = ()
 
 
-def column(shape: tuple[int, ...], dtype: str, default: float | None = None) -> Any:
+def column(shape: tuple[int, ...], dtype: str, default: float = 0) -> Any:
     """A numeric column: the shape of one row, the dtype, and the value that stands for 'not known'."""
-    return field(metadata={"shape": shape, "dtype": np.dtype(dtype), "default": default})
+    kind = np.dtype(dtype)
+    return field(
+        metadata={"shape": shape, "dtype": kind, "unknown": lambda n: np.full((n, *shape), default, kind)}
+    )
 
 
 def text() -> Any:
     """A column of texts; the empty one stands for 'not known'."""
-    return field(metadata={"text": True})
+    return field(metadata={"text": True, "unknown": lambda n: [""] * n})
 
 
 class Columns:
@@ -54,15 +57,10 @@ class Columns:
         for spec in self.specs():
             value = getattr(self, spec.name)
             if not _fits(spec, value):
-                wanted = (
-                    "texts"
-                    if _is_text(spec)
-                    else f"{('n', *spec.metadata['shape'])} {spec.metadata['dtype']}"
-                )
-                got = (
-                    f"{value.shape} {value.dtype}" if isinstance(value, np.ndarray) else type(value).__name__
-                )
-                raise ValueError(f"{spec.name} must be {wanted}, not {got}")
+                meta = spec.metadata
+                wanted = "texts" if _is_text(spec) else f"{meta['dtype']} {meta['shape']} per row"
+                got = getattr(value, "dtype", type(value).__name__), getattr(value, "shape", "")
+                raise ValueError(f"{spec.name} must be {wanted}, not {got[0]} {got[1]}")
             lengths.add(len(value))
         if len(lengths) > 1:
             raise ValueError(f"{type(self).__name__}: columns of different lengths {sorted(lengths)}")
@@ -91,15 +89,9 @@ class Columns:
     @classmethod
     def empty(cls, count: int = 0, **known: Any) -> Self:
         """`count` rows in which every column that is not in `known` holds its 'not known' value."""
-        values = dict(known)
-        for s in cls.specs():
-            if s.name in known:
-                continue
-            shape, default = (count, *s.metadata.get("shape", ())), s.metadata.get("default")
-            values[s.name] = (
-                [""] * count if _is_text(s) else np.full(shape, default or 0, s.metadata["dtype"])
-            )
-        return cls(**values)
+        return cls(
+            **{s.name: s.metadata["unknown"](count) for s in cls.specs() if s.name not in known}, **known
+        )
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
