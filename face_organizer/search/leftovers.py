@@ -68,7 +68,7 @@ def leftovers(
         raise UsageError(f"{printable(strange[0])} was not searched: {searched} were")
     seen = [{path for path, match in photos[name].items() if match or review} for name in names]
     with_persons = set.union(*seen) if without == "any" else set.intersection(*seen)
-    made = Leftovers([], [], [], [], table.untold_files)
+    made = Leftovers([], [], [], [], table.unnamed_files)
     for path, outcome in zip(table.files.path, table.files.outcome.tolist(), strict=True):
         if outcome == Outcome.FACES:
             (made.found if path in with_persons else made.nobody).append(path)
