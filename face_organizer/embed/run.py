@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer.embed import known
-from face_organizer.embed.engine import is_half, stamp_of
+from face_organizer.embed.engine import stamp_of
 from face_organizer.embed.picture import ExtractOptions
 from face_organizer.embed.processes import Jobs, Report
 from face_organizer.embed.resume import Todo, Workplace
@@ -78,7 +78,7 @@ def embed(
 ) -> Embedded:
     """Make the table of `paths` (sorted) at `output`, looking only at what is new, changed or failed for a
     passing reason. Raises `Interrupted` after Ctrl-C, with all that was finished saved for the next call."""
-    stamp = stamp_of(pack, options, shard, half=is_half(cuda, devices))
+    stamp = stamp_of(pack, options, shard)
     workplace = Workplace(output)
     with workplace.locked():
         todo = workplace.plan(paths, stamp, again.mask, force=again.force, replace_table=again.replace)
