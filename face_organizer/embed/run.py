@@ -17,7 +17,7 @@ from face_organizer.embed.processes import Jobs, Report
 from face_organizer.embed.resume import Todo, Workplace
 from face_organizer.embed.worker import Progress, Setup
 from face_organizer.faceswap import trust
-from face_organizer.machine import Workers, available_cores, available_memory, choose_workers
+from face_organizer.machine import Threads, available_cores, available_memory, choose_threads
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.networks.packs import Pack
 from face_organizer.types import FaceTable
@@ -55,10 +55,10 @@ class Embedded:
     backup: str
 
 
-def plan_workers(requested: int | None, devices: Sequence[Device]) -> Workers:
+def plan_workers(requested: int | None, devices: Sequence[Device]) -> Threads:
     """How many lanes each device gets: `requested`, else as cores and memory allow, shared among the
     devices."""
-    return choose_workers(requested, available_cores().count, available_memory().bytes, devices=len(devices))
+    return choose_threads(requested, available_cores().count, available_memory().count, len(devices))
 
 
 def embed(
