@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.doctor import doctor as doctor
     from face_organizer.organize import undo as undo
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 OFFERED = {
     "FaceTable": "types",
+    "doctor": "doctor",
     "merge": "table",
     "read": "table",
     "undo": "organize",

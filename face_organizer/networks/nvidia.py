@@ -77,7 +77,9 @@ def _ask() -> Driver:
             cards = tuple(_card(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
             version = nvml.nvmlSystemGetDriverVersion()
     except pynvml.NVMLError as error:
-        return Driver(problem=f"no NVIDIA driver ({error})", device_files=files)
+        missing = isinstance(error, pynvml.NVMLError_LibraryNotFound)
+        why = "no NVIDIA driver (libnvidia-ml.so.1 is not there)" if missing else f"NVIDIA driver: {error}"
+        return Driver(problem=why, device_files=files)
     problem = "" if cards else "the NVIDIA driver shows no GPU"
     return Driver(version, (cuda // 1000, cuda % 1000 // 10), cards, problem, files)
 

@@ -34,9 +34,10 @@ _MEMORY_WORDS = (
     "available memory of",  # the arena, at `memory_limit`
     "alloc_failed",  # cuDNN and cuBLAS
     "out of memory",
+    "out_of_memory",
+    "memory allocation",
     "bad_alloc",
     "bad allocation",
-    "cuda_error_out_of_memory",
 )
 
 
@@ -63,7 +64,7 @@ class Session:
             results: list[np.ndarray[Any, Any]] = self._raw.run(None, dict(feeds))
         except Exception as error:
             why = f"{self._label} failed on device {self.device}: {_line(error)}"
-            if _is_memory(error):
+            if is_memory(str(error)):
                 raise OutOfMemoryError(why, _memory_mend(self.device)) from error
             if self.device.kind == "cuda":
                 raise DeviceError(why, _MEND) from error
@@ -126,7 +127,7 @@ def open_session(
         if device.kind == "cpu" or type(error).__name__ in _MODEL_FAULTS:
             raise PackError(f"{label} cannot be loaded: {_line(error)}", "fetch the pack again") from error
         why = f"{label} cannot run on CUDA device {device.index}: {_line(error)}"
-        if _is_memory(error):
+        if is_memory(str(error)):
             raise OutOfMemoryError(why, _memory_mend(device)) from error
         raise DeviceError(why, _MEND) from error
     running = [*raw.get_providers(), "nothing"][0]
@@ -144,8 +145,9 @@ _MEND = (
 )
 
 
-def _is_memory(error: Exception) -> bool:
-    return any(word in str(error).lower() for word in _MEMORY_WORDS)
+def is_memory(why: str) -> bool:
+    """Whether these are words of a framework for want of a device's memory."""
+    return any(word in why.lower() for word in _MEMORY_WORDS)
 
 
 def _memory_mend(device: Device) -> str:
