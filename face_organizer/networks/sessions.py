@@ -17,14 +17,15 @@ from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryEr
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Float32, Image
 
-_MODEL_FAULTS = (
+_MODEL_FAULTS = {
     "InvalidProtobuf",
     "InvalidGraph",
     "NoSuchFile",
     "NoModel",
     "NotImplemented",
     "InvalidArgument",
-)
+}
+"""Exceptions of ONNX Runtime that are the file's fault, not the card's."""
 
 SessionFactory = Callable[[str | bytes, Any, list[Any]], Any]
 """Makes what `onnxruntime.InferenceSession` makes, of: path or bytes, SessionOptions, providers."""
@@ -51,7 +52,7 @@ class Session:
         self.inputs: list[str] = [i.name for i in raw.get_inputs()]
         self.outputs: list[str] = [o.name for o in raw.get_outputs()]
         self.input_shape: tuple[int | str | None, ...] = tuple(raw.get_inputs()[0].shape)
-        """Of the first input; a word or None stands for a free axis."""
+        """Of the first input, `output_shape` of the first output; a word or None: a free axis."""
         self.output_shape: tuple[int | str | None, ...] = tuple(raw.get_outputs()[0].shape)
         self.notes: list[str] = []
         """What a user should know of how it ran."""
@@ -74,12 +75,12 @@ class Session:
     def run_batches(
         self, pictures: Image, at_once: int, prepare: Callable[[Image], Float32]
     ) -> list[list[np.ndarray[Any, Any]]]:
-        """The outputs for each batch of `pictures` (N, …), at most `at_once` a batch (0: all).
+        """The outputs for each batch of `pictures` (N, …), at most `at_once` in a batch (0: all).
 
-        `prepare` makes of a batch what the network reads, just before it runs: still in the cache then.
+        `prepare` makes of a batch what the network reads, just before it runs: it is still in the cache.
 
-        Where the device's memory does not do for a batch, it is halved, from then on, and said once in
-        `notes`. OutOfMemoryError where it does not do for one row.
+        Where the device has too little memory for a batch, they are half as large from then on, and `notes`
+        says so. OutOfMemoryError where there is too little for one row.
         """
         results: list[list[np.ndarray[Any, Any]]] = []
         start = 0
