@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from face_organizer.doctor import doctor as doctor
     from face_organizer.networks.download import pull_pack as pull_pack
-    from face_organizer.networks.packs import list_packs as list_packs
-    from face_organizer.networks.packs import verify_packs as verify_packs
+    from face_organizer.networks.inventory import list_packs as list_packs
+    from face_organizer.networks.inventory import verify_packs as verify_packs
     from face_organizer.organize import undo as undo
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
@@ -23,12 +23,12 @@ if TYPE_CHECKING:
 OFFERED = {
     "FaceTable": "types",
     "doctor": "doctor",
-    "list_packs": "networks.packs",
+    "list_packs": "networks.inventory",
     "merge": "table",
     "pull_pack": "networks.download",
     "read": "table",
     "undo": "organize",
-    "verify_packs": "networks.packs",
+    "verify_packs": "networks.inventory",
     "write": "table",
 }
 """Each name, and the module of this package that has it."""

@@ -13,7 +13,7 @@ from face_organizer.doctor import Check, Report, State, host, packages, trial
 from face_organizer.doctor.packages import Packages
 from face_organizer.doctor.trial import Trial, onnxruntime_trial
 from face_organizer.errors import DeviceError, FaceOrganizerError, UsageError
-from face_organizer.networks import nvidia
+from face_organizer.networks import nvidia, sessions
 from face_organizer.networks.devices import CPU, Device
 from face_organizer.networks.nvidia import Card, Driver
 
@@ -128,14 +128,15 @@ def test_hidden_cards_are_named(machine: Machine) -> None:
     assert "set it to the cards that may be used" in str(report.error)
 
 
-def test_onnxruntime_falls_back_in_silence(machine: Machine) -> None:
+def test_onnxruntime_falls_back_in_silence(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     def on_cpu_after_all(model: Any, options: Any, providers: list[Any]) -> Any:
         import onnxruntime
 
         return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
 
+    monkeypatch.setattr(sessions, "_onnxruntime_session", on_cpu_after_all)
     with pytest.raises(DeviceError) as caught:
-        onnxruntime_trial(GPU0, on_cpu_after_all)
+        onnxruntime_trial(GPU0)
     failing = {("onnxruntime", GPU0): caught.value.why}
     report = machine.doctor(locked("gpu"), with_cards(L4), failing=failing)
     assert code(report) == 4

@@ -114,9 +114,8 @@ def asked(option: str | None, environ: Mapping[str, str] | None = None) -> tuple
     for word in (word.strip() for word in words.split(",")):
         if names and word.isdecimal():
             if int(word) >= len(names):
-                raise UsageError(
-                    f"device {word}: {DEVICES_VARIABLE} names only {len(names)} devices, numbered from 0"
-                )
+                why = f"device {word}: {DEVICES_VARIABLE}={','.join(names)} has no entry {word}"
+                raise UsageError(why, "its entries count from 0")
             found.append(Device.parse(names[int(word)]))
             why += f", {word} being {found[-1]} by {DEVICES_VARIABLE}"
         else:
@@ -151,7 +150,7 @@ def require(device: Device) -> Device:
     """`device` itself. Raises `DeviceError` for a card that the driver does not show."""
     if device.kind == "cuda" and device.index >= cuda_devices():
         raise DeviceError(
-            f"device {device} was asked for, but there are {cuda_devices()} CUDA cards",
+            f"device {device} was asked for; CUDA cards here: {cuda_devices()}",
             "see `face-organizer doctor`, or say --device cpu",
         )
     return device

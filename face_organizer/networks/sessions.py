@@ -27,9 +27,6 @@ _MODEL_FAULTS = {
 }
 """Exceptions of ONNX Runtime that are the file's fault, not the card's."""
 
-SessionFactory = Callable[[str | bytes, Any, list[Any]], Any]
-"""Makes what `onnxruntime.InferenceSession` makes, of: path or bytes, SessionOptions, providers."""
-
 _MEMORY_WORDS = (
     "failed to allocate",
     "available memory of",  # the arena, at `memory_limit`
@@ -106,24 +103,22 @@ def open_session(
     threads: int = 1,
     label: str = "",
     cuda: CudaOptions = CUDA_DEFAULTS,
-    session_factory: SessionFactory | None = None,
 ) -> Session:
     """A session for `model` (a file, or its bytes) that runs on `device`.
 
     `threads` is the number of CPU threads inside one operator; `label` names the model in errors.
-    `session_factory` stands in for ONNX Runtime in tests.
 
     Errors: DeviceError where another provider than the one asked for would run; PackError where the
     model itself cannot be loaded.
     """
     label = label or (model.name if isinstance(model, Path) else "the model")
-    if device.kind == "cuda" and session_factory is None:
+    if device.kind == "cuda":
         _load_libraries()
     providers = cuda.providers(device)
     wanted = providers[0] if device.kind == "cpu" else providers[0][0]
     source = str(model) if isinstance(model, Path) else model
     try:
-        raw = (session_factory or _onnxruntime_session)(source, _session_options(threads), providers)
+        raw = _onnxruntime_session(source, _session_options(threads), providers)
     except Exception as error:
         if device.kind == "cpu" or type(error).__name__ in _MODEL_FAULTS:
             raise PackError(f"{label} cannot be loaded: {_line(error)}", "fetch the pack again") from error
