@@ -185,8 +185,12 @@ def test_a_failing_run_is_one_line() -> None:
         (["CPUExecutionProvider"], 0, [CPU], "no CUDA device"),
     ],
 )
-def test_auto(providers: list[str], cards: int, devices: list[Device], word: str) -> None:
-    chosen, why = auto_devices(providers, cards)
+def test_auto(
+    providers: list[str], cards: int, devices: list[Device], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("face_organizer.networks.devices.cuda_devices", lambda: cards)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
+    chosen, why = auto_devices()
     assert chosen == devices
     assert word in why
 
