@@ -10,6 +10,10 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.doctor import doctor as doctor
+    from face_organizer.networks.download import pull_pack as pull_pack
+    from face_organizer.networks.inventory import list_packs as list_packs
+    from face_organizer.networks.inventory import verify_packs as verify_packs
     from face_organizer.organize import Applied as Applied
     from face_organizer.organize import Plan as Plan
     from face_organizer.organize import plan as plan
@@ -31,12 +35,16 @@ OFFERED = {
     "Found": "search.find",
     "Leftovers": "search.leftovers",
     "Plan": "organize",
+    "doctor": "doctor",
     "leftovers": "search.leftovers",
+    "list_packs": "networks.inventory",
     "merge": "table",
     "plan": "organize",
+    "pull_pack": "networks.download",
     "read": "table",
     "search": "search.find",
     "undo": "organize",
+    "verify_packs": "networks.inventory",
     "write": "table",
 }
 """Each name, and the module of this package that has it."""

@@ -20,10 +20,10 @@ from shell import here
 
 import face_organizer as fo
 from face_organizer import table
-from face_organizer.table.texts import Texts
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.search import find, match, profiles, workbook
 from face_organizer.search.threshold import crowd_of
+from face_organizer.table.texts import Texts
 from face_organizer.types import FaceTable
 
 DIM = 64

@@ -49,7 +49,6 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     face-organizer embed --input 2017 2018 2019 --output faces.pkl --workers 8
     """
     from face_organizer.embed import run
-    from face_organizer.embed.engine import check_cuda
     from face_organizer.networks import packs
     from face_organizer.networks.devices import choose
 
@@ -63,8 +62,6 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     paths = paths[options["offset"] :][: options["limit"]]
     _report_listing(found, inputs, paths, console)
     devices, why = choose(options["device"])
-    cuda = cuda_of(options)
-    check_cuda(cuda, devices)
     pack = packs.resolve(options["pack"])
     workers = run.plan_workers(options["workers"], devices)
     console.say(f"Pack {pack.name} ({pack.why}); licence: {pack.licence}")
@@ -88,7 +85,7 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
                 options["force"], options["retry_failed"], options["verify_hash"], options["replace"]
             ),
             shard="{}/{}".format(*options["shard"]) if options["shard"] else "",
-            cuda=cuda,
+            cuda=cuda_of(options),
             on_plan=progress.plan,
             on_progress=progress.move,
             warn=console.warn,
