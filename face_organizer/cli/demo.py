@@ -100,7 +100,8 @@ def _portraits(table: Path) -> Iterator[Any]:
     for path, (x1, y1, x2, y2) in zip(faces.face_paths(), faces.faces.box.tolist(), strict=True):
         margin = max(x2 - x1, y2 - y1) * 0.6
         left, top = max(0, int(x1 - margin)), max(0, int(y1 - margin))
-        yield cv2.imread(path)[top : int(y2 + margin), left : int(x2 + margin)]
+        picture: Any = cv2.imread(path)
+        yield picture[top : int(y2 + margin), left : int(x2 + margin)]
 
 
 def _varied(face: Any, rng: Any) -> Any:

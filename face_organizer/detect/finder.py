@@ -32,9 +32,9 @@ MOST_ROLL = 40.0
 MOST_MISFIT = 0.45
 """Of `align.misfit`: landmarks of upright faces, profiles too, stay below it."""
 HALF_STEP = 22
-"""Degrees to either side of the best of eight turns: YuNet's landmarks do not tell a tilt, its score does."""
+"""Degrees to either side of the best of eight turns: YuNet's landmarks do not show a tilt, its score does."""
 STRAIGHTENINGS = 2
-"""Detectors tell less of a tilt than there is, so what is left of it may be seen at the second go."""
+"""Detectors see less of a tilt than there is, so what is left of it may show at the second go."""
 
 
 def find(pictures: Sequence[Pixels], detector: Detector, look: Look) -> list[Found]:

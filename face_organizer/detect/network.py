@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -31,6 +32,10 @@ class AnchorDetector(ABC):
     """Overlap from which two boxes are one face's."""
     extra: ClassVar[float] = 0.0
     """See `boxes.nms`."""
+    required: ClassVar[frozenset[str]] = frozenset()
+    """Outputs that the network must have, by name."""
+    may_be_half: ClassVar[bool] = True
+    """Whether `--half` applies to it."""
     prepare: ClassVar[Callable[[Image], Float32]]
     """Makes of (n, H, W, 3) canvases what the network reads, (n, 3, H, W) float32."""
 
@@ -38,6 +43,7 @@ class AnchorDetector(ABC):
         self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
     ) -> None:
         self._path = role.path
+        cuda = cuda if self.may_be_half else replace(cuda, half=False)
         graph, single = runnable(role.path, "detect", half=cuda.halves(device))
         self.batched = not single
         """Whether several canvases really run at once; where False, `detect` runs them one by one."""
@@ -50,6 +56,9 @@ class AnchorDetector(ABC):
             raise PackError(
                 f"{role.path} takes pictures of {width}×{height} only; a square or a free size is needed"
             )
+        missing = self.required - set(self._session.outputs)
+        if missing:
+            raise PackError(f"{role.path} is no {type(self).__name__}: it has no output {min(missing)}")
 
     @property
     def notes(self) -> list[str]:

@@ -3,20 +3,14 @@ Detector", 2023). Decoding as in OpenCV's `modules/objdetect/src/face_detect.cpp
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from face_organizer.detect.network import STRIDES, AnchorDetector, grid
-from face_organizer.errors import PackError
 from face_organizer.geometry.boxes import Candidates
-from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
-from face_organizer.networks.roles import Role
 from face_organizer.networks.sessions import planes
 from face_organizer.types import Float32
-
-OUTPUTS = tuple(f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
 
 
 class YuNet(AnchorDetector):
@@ -30,17 +24,10 @@ class YuNet(AnchorDetector):
     straight = 7.0
     iou = 0.3  # OpenCV's default
     prepare = partial(planes, bgr=True)
-
-    def __init__(
-        self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
-    ) -> None:
-        # Never in half precision: neighbouring anchors score nearly alike, and with 11 bits another one wins
-        # where it is close: 2 to 11 of 1,006 faces came to a cosine below 0.99 with what they had in full.
-        # So small a network would gain little anyway.
-        super().__init__(role, device, threads, replace(cuda, half=False))
-        missing = set(OUTPUTS) - set(self._session.outputs)
-        if missing:
-            raise PackError(f"{role.path} is no YuNet of 2023: it has no output {sorted(missing)[0]}")
+    required = frozenset(f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
+    # Neighbouring anchors score nearly alike, and with 11 bits another one wins where it is close: 2 to 11 of
+    # 1,006 faces came to a cosine below 0.99 with what they had in full. Such a small network gains little.
+    may_be_half = False
 
     def _candidates(
         self, outputs: dict[str, Float32], height: int, width: int, min_score: float

@@ -38,14 +38,10 @@ _PARENTHESES = str.maketrans("()", "[]")
 
 
 class HeaderError(Exception):
-    """A FaceSwap header is there but cannot be used; `reason` says why, in words for the table of files.
+    """A FaceSwap header is there but cannot be used: why, in words for the table of files.
 
     Never leaves this room; the picture itself may be fine, and its face is detected.
     """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -59,7 +55,7 @@ class Header:
     face_index: int
     """Which face of its frame it is, from 0."""
     frame_dims: tuple[int, int] | None
-    """Height and width of the source frame; None where the header does not tell."""
+    """Height and width of the source frame; None where the header does not say."""
     alignments_version: float
     """Of FaceSwap's alignments format. Up to 2.0 the crop is an older one that was given its header later,
     and is centred as `legacy`; from 2.1 FaceSwap extracts with `head`."""

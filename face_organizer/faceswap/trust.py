@@ -79,7 +79,7 @@ class Crops:
             if header is not None:
                 found = self._face(os.path.dirname(path), source, header)
         except HeaderError as error:
-            return Crop(header, reason=f"FaceSwap header not used: {error.reason}")
+            return Crop(header, reason=f"FaceSwap header not used: {error}")
         return Crop(header, found)
 
     def _face(self, folder: str, source: images.Source, header: Header) -> Detections:
@@ -126,7 +126,7 @@ class Crops:
         try:
             found = finder.find([source for _, source in sample], self._detector, self._look)
         except ImageError as error:
-            return Verdict(None, {}, f"a sampled crop is damaged ({error.reason})")
+            return Verdict(None, f"a sampled crop is damaged ({error.reason})")
         return settle([(h, s.width, f.faces) for (h, s), f in zip(sample, found, strict=True)])
 
 
@@ -135,8 +135,6 @@ class Verdict:
     """What `settle` found: `centering` is None where the headers must not be used, and `reason` says why."""
 
     centering: Centering | None
-    errors: Mapping[Centering, float]
-    """Median error under each centering; NaN where nothing was compared, inf where headers give no points."""
     reason: str = ""
 
 
@@ -151,23 +149,22 @@ def settle(sample: Sequence[tuple[Header, int, Detections]]) -> Verdict:
     """
     pairs = [(head, size, found) for head, size, found in sample if len(found)]
     if not pairs or 2 * len(pairs) < len(sample):
-        reason = f"the detector found a face on only {len(pairs)} of {len(sample)} crops"
-        return Verdict(None, dict.fromkeys(Centering, float("nan")), reason)
+        return Verdict(None, f"the detector found a face on only {len(pairs)} of {len(sample)} crops")
     landmarks = np.stack([head.landmarks for head, _, _ in pairs])
     sizes = np.array([size for _, size, _ in pairs])
     errors = {}
     for centering in Centering:
         predicted = crop_landmarks(landmarks, sizes, centering)
         errors[centering] = [_error(p, found) for p, (_, _, found) in zip(predicted, pairs, strict=True)]
-    medians = {centering: float(np.median(values)) for centering, values in errors.items()}
-    best = min(medians, key=medians.__getitem__)
+    best = min(Centering, key=lambda centering: np.median(errors[centering]))
     fitting = sum(error <= TOLERANCE for error in errors[best])
     if fitting >= _AGREEING * len(pairs):
-        return Verdict(best, medians)
-    size = f"median error {medians[best]:.2f} of the face's size, {TOLERANCE:g} is allowed"
-    why = size if np.isfinite(medians[best]) else "they are no face's"
-    reason = f"header landmarks meet the detected face on only {fitting} of {len(pairs)} crops ({why})"
-    return Verdict(None, medians, reason)
+        return Verdict(best)
+    median = np.median(errors[best])
+    size = f"median error {median:.2f} of the face's size, {TOLERANCE:g} is allowed"
+    why = size if np.isfinite(median) else "they are no face's"
+    meeting = f"header landmarks meet the detected face on only {fitting} of {len(pairs)} crops"
+    return Verdict(None, f"{meeting} ({why})")
 
 
 def _error(points: Float32, found: Detections) -> float:

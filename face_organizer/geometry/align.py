@@ -44,16 +44,13 @@ def usable(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
     return good
 
 
-def estimate(
-    landmarks: NDArray[np.floating], size: int = SIZE, *, template: Float32 | None = None
-) -> Float32:
+def estimate(landmarks: NDArray[np.floating], *, template: Float32 = TEMPLATE) -> Float32:
     """Similarity transforms (turn, scale, shift; no mirror) that bring landmarks nearest to the template.
 
-    `landmarks` is (n, 5, 2) in source pixels; the result (n, 2, 3) float32 maps source pixels to pixels of an
-    aligned face of `size`×`size`, or of one that another (5, 2) `template` is for. The least-squares optimum
-    in closed form: S. Umeyama, "Least-squares estimation of transformation parameters between two point
-    patterns", PAMI 1991, which in the plane, without mirrors, is a regression in one complex number. Equals
-    insightface's `estimate_norm`.
+    `landmarks` is (n, 5, 2) in source pixels; the result (n, 2, 3) float32 maps source pixels to pixels of
+    the aligned face that the (5, 2) `template` is for. The least-squares optimum in closed form: S. Umeyama,
+    "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, which in
+    the plane, without mirrors, is a regression in one complex number. Equals insightface's `estimate_norm`.
 
     ValueError where rows are not `usable` (it names them): filter first where landmarks come from outside.
     """
@@ -64,7 +61,7 @@ def estimate(
         raise ValueError(
             f"landmarks of faces {bad[:5].tolist()} cannot be aligned: not finite, or all in one place"
         )
-    turn, shift, _ = _fit(landmarks, TEMPLATE * np.float32(size / SIZE) if template is None else template)
+    turn, shift, _ = _fit(landmarks, template)
     matrix = np.empty((len(landmarks), 2, 3), np.float32)
     matrix[:, 0] = np.stack([turn.real, -turn.imag, shift.real], axis=1)
     matrix[:, 1] = np.stack([turn.imag, turn.real, shift.imag], axis=1)

@@ -146,7 +146,7 @@ def _pillow_picture(data: bytes) -> Any:
 
 
 def _orientation(picture: Any) -> int:
-    """The EXIF orientation, 1 to 8; 1 where a damaged EXIF block does not tell: the pixels may be whole."""
+    """The EXIF orientation, 1 to 8; 1 where a damaged EXIF block hides it: the pixels may be whole."""
     try:
         return int(picture.getexif().get(0x0112, 1))
     except Exception:

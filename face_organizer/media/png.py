@@ -38,7 +38,7 @@ class PlainPng(NamedTuple):
         # No more than the picture needs is unpacked; what is left of the stream must be its checksum.
         more = b"" if stream.eof else stream.decompress(stream.unconsumed_tail, 1)
         if len(raw) != self.height * line or more or not stream.eof:
-            raise ValueError("its data is cut off, or more than its size tells")
+            raise ValueError("its data is cut off, or more than its size allows")
         lines = np.frombuffer(raw, np.uint8).reshape(self.height, line)
         filters = lines[:, 0]
         if filters.max() > 1:
