@@ -70,7 +70,7 @@ def _template() -> Any:
 
     loader = jinja2.PackageLoader("face_organizer", "")
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(
-        "overview.html.j2"
+        "page.html.j2"
     )
 
 
