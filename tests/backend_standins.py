@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 
 from face_organizer.compare import Face, Shot
-from face_organizer.detect.looks import Look
+from face_organizer.detect import Look
 from face_organizer.networks.devices import Device
 
 

@@ -23,7 +23,7 @@ from face_organizer.compare.deepface import face_of
 from face_organizer.compare.diagnosis import causes_of
 from face_organizer.compare.figures import Row, recommend, sample
 from face_organizer.compare.truth import TrueFaces, matches, read_boxes, read_labels
-from face_organizer.detect.looks import Look
+from face_organizer.detect import Look
 from face_organizer.errors import UsageError
 from face_organizer.geometry.boxes import overlap
 from face_organizer.networks.devices import CPU

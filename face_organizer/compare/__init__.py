@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
-from face_organizer.detect.looks import Look, Pixels
+from face_organizer.detect import Look, Pixels
 from face_organizer.errors import UsageError
 from face_organizer.networks import inventory, packs
 

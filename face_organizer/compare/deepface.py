@@ -12,10 +12,10 @@ from typing import Any, NoReturn
 import numpy as np
 
 from face_organizer.compare import Face, Shot, weights_folder
-from face_organizer.detect.looks import Look
+from face_organizer.detect import Look
 from face_organizer.errors import PackError
 from face_organizer.geometry import align
-from face_organizer.geometry.main_face import prominence
+from face_organizer.geometry.boxes import prominence
 from face_organizer.networks.devices import Device
 from face_organizer.networks.nvidia import visible_name
 

@@ -10,10 +10,9 @@ from typing import Any
 import numpy as np
 
 from face_organizer.compare import Face, Shot
-from face_organizer.detect import Detector, finder, open_detector
-from face_organizer.detect.looks import Look
+from face_organizer.detect import Detector, Look, finder, open_detector
 from face_organizer.faceswap.trust import Crops, samples
-from face_organizer.geometry.main_face import prominence
+from face_organizer.geometry.boxes import prominence
 from face_organizer.machine import available_cores
 from face_organizer.media.images import Source
 from face_organizer.networks import packs

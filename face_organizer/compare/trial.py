@@ -20,7 +20,7 @@ from typing import Any, TextIO
 
 from face_organizer.compare import Backend, Shot
 from face_organizer.compare.variants import VARIANTS, Variant
-from face_organizer.detect.looks import Look
+from face_organizer.detect import Look
 from face_organizer.errors import FaceOrganizerError, ImageError
 from face_organizer.media.images import open_source
 from face_organizer.networks.devices import Device

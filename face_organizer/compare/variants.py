@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer.compare import Face
-from face_organizer.detect.looks import Look, Pixels
+from face_organizer.detect import Look, Pixels
 from face_organizer.types import Image
 
 LARGEST = 2400
@@ -18,14 +18,14 @@ LOW_SCORE = 0.3
 
 
 class Drawn:
-    """A changed picture, whole: it is small enough to be held so. A `looking.Pixels`."""
+    """A changed picture, whole: it is small enough to be held so. A `detect.Pixels`."""
 
     def __init__(self, image: Image) -> None:
         self._image = image
         self.height, self.width = image.shape[:2]
 
     def pixels(self, longer_side: float) -> tuple[Image, float]:
-        """See `looking.Pixels.pixels`."""
+        """See `detect.Pixels.pixels`."""
         return self._image, 1.0
 
 
