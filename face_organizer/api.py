@@ -10,6 +10,12 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.cluster import People as People
+    from face_organizer.cluster import cluster as cluster
+    from face_organizer.cluster import renamed as renamed
+    from face_organizer.evaluate import answered as answered
+    from face_organizer.evaluate import audit as audit
+    from face_organizer.evaluate import evaluate as evaluate
     from face_organizer.organize import Applied as Applied
     from face_organizer.organize import Plan as Plan
     from face_organizer.organize import plan as plan
@@ -22,10 +28,16 @@ if TYPE_CHECKING:
 OFFERED = {
     "Applied": "organize",
     "FaceTable": "types",
+    "People": "cluster",
     "Plan": "organize",
+    "answered": "evaluate",
+    "audit": "evaluate",
+    "cluster": "cluster",
+    "evaluate": "evaluate",
     "merge": "table",
     "plan": "organize",
     "read": "table",
+    "renamed": "cluster",
     "undo": "organize",
     "write": "table",
 }
