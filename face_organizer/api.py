@@ -10,7 +10,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.cluster import People as People
+    from face_organizer.cluster import cluster as cluster
+    from face_organizer.cluster import renamed as renamed
     from face_organizer.doctor import doctor as doctor
+    from face_organizer.evaluate import answered as answered
+    from face_organizer.evaluate import audit as audit
+    from face_organizer.evaluate import evaluate as evaluate
     from face_organizer.networks.download import pull_pack as pull_pack
     from face_organizer.networks.inventory import list_packs as list_packs
     from face_organizer.networks.inventory import verify_packs as verify_packs
@@ -34,14 +40,20 @@ OFFERED = {
     "FaceTable": "types",
     "Found": "search.find",
     "Leftovers": "search.leftovers",
+    "People": "cluster",
     "Plan": "organize",
+    "answered": "evaluate",
+    "audit": "evaluate",
+    "cluster": "cluster",
     "doctor": "doctor",
+    "evaluate": "evaluate",
     "leftovers": "search.leftovers",
     "list_packs": "networks.inventory",
     "merge": "table",
     "plan": "organize",
     "pull_pack": "networks.download",
     "read": "table",
+    "renamed": "cluster",
     "search": "search.find",
     "undo": "organize",
     "verify_packs": "networks.inventory",

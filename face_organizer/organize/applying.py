@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from face_organizer.errors import OrganizeError
-from face_organizer.files import MARKER, printable
+from face_organizer.files import MARKER, printable, reason
 from face_organizer.organize import journal as journals
-from face_organizer.organize.copying import PART, SourceError, locked, reason
+from face_organizer.organize.copying import PART, SourceError, locked
 from face_organizer.organize.journal import Journal, Move
 from face_organizer.organize.modes import is_made, make, may_go, take_back
 from face_organizer.organize.view import Placed, View

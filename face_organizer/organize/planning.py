@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import Any
 
 from face_organizer.errors import OrganizeError, UsageError
-from face_organizer.files import printable
+from face_organizer.files import printable, reason
 from face_organizer.organize.applying import Missing, Plan
-from face_organizer.organize.copying import PART, reason
+from face_organizer.organize.copying import PART
 from face_organizer.organize.journal import MODES, Journal, Move, is_folder, read
 from face_organizer.organize.modes import is_made, may_go
 from face_organizer.organize.view import View, Viewable
