@@ -1,166 +1,149 @@
-"""The program of one back end's process: load it, show it pictures, tell what it found and what it took.
-
-    python -m face_organizer.compare.trial < job.json
-
-Prints one JSON object a line as it goes, so that what was done before a crash or a hang is not lost.
-"""
+"""Trying a back end out, whatever becomes of it: a crash or a hang is a result, not the end."""
 
 from __future__ import annotations
 
-import ctypes
-import importlib
-import json
 import os
-import signal
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-from face_organizer.compare import Backend, Shot
-from face_organizer.compare.variants import VARIANTS, Variant
+from face_organizer.compare.backends import Spec
+from face_organizer.compare.child import Seen, open_backend
 from face_organizer.detect.looks import Look
-from face_organizer.errors import FaceOrganizerError, ImageError
-from face_organizer.media.images import open_source
+from face_organizer.errors import FaceOrganizerError, PackError
+from face_organizer.files import printable
+from face_organizer.networks.child import Child, ChildError
 from face_organizer.networks.devices import Device
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+MOST_DEATHS = 3
+"""Pictures that may kill a back end before it is given up."""
 
 
-def main() -> int:
-    """Run the job on standard input; 0 when the back end ran to its end."""
-    # A parent that is killed takes this process with it: a hung back end would stay for ever.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    job = json.load(sys.stdin)
-    # What libraries print must not stand between our lines.
-    said = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    try:
-        for event in run(job):
-            said.write(json.dumps(event) + "\n")
-    except FaceOrganizerError as error:
-        _fail(said, str(error))
-    except Exception as error:  # DeepFace and what is under it raise what they like; it ends this back end
-        _fail(said, f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no reason given'])[0]}")
-    else:
-        return 0
-    return 1
+@dataclass(slots=True)
+class Trial:
+    """What one back end did. Times in seconds; `batched` in pictures per second.
 
-
-def _fail(said: TextIO, why: str) -> None:
-    said.write(json.dumps({"event": "failed", "why": why[:400]}) + "\n")
-
-
-def run(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The events of a job: `loaded`, `warm`, a `picture` each, `batched`, `done`.
-
-    `job`: opener, argument, device, paths, every_face, seconds (after which no further picture is begun),
-    variants (whether pictures without a face are tried again changed).
+    `state` is `ran`; `partial` where the time was over between two pictures; `missing` where it is not
+    installed; `failed` where it raised an error, `crashed` where its process died, `timeout` where it did not
+    answer any more. `why` says what was wrong, also where single pictures were too much for it.
     """
-    end = time.monotonic() + job["seconds"]
-    start = time.perf_counter()
-    module, _, attribute = job["opener"].partition(":")
-    backend: Backend = getattr(importlib.import_module(module), attribute)(
-        job["argument"], Device.parse(job["device"])
-    )
-    yield {"event": "loaded", "seconds": time.perf_counter() - start, "tunable": backend.tunable}
-    look = Look(every_face=job["every_face"])
-    paths: Sequence[str] = job["paths"]
-    seconds = _warm(backend, paths, look)
-    yield {"event": "warm", "seconds": seconds}
-    done = 0
-    for path in paths:
-        if time.monotonic() > end:
-            break
-        yield {"event": "begun", "path": path}
-        yield _picture(backend, path, look, variants=job["variants"])
-        done += 1
-    if backend.at_once > 1 and not job["variants"] and done == len(paths) and time.monotonic() < end:
-        yield _batched(backend, paths, look)
-    yield {"event": "done", "device": backend.device(), "peak_mb": _peak_mb(), "pictures": done}
+
+    name: str
+    state: str = "ran"
+    why: str = ""
+    device: str = ""
+    load: float | None = None
+    warm_up: float | None = None
+    batched: float | None = None
+    peak_mb: float | None = None
+    pictures: list[Seen] = field(default_factory=list)
 
 
-def _warm(backend: Backend, paths: Sequence[str], look: Look) -> float:
-    """Seconds of the first picture that can be read, which are not like the later ones."""
-    start = time.perf_counter()
-    for path in paths:
+def try_out(
+    spec: Spec,
+    paths: Sequence[str],
+    *,
+    device: Device,
+    look: Look,
+    limit: float,
+    tries: bool = False,
+    on_picture: Callable[[], object] = lambda: None,
+) -> Trial:
+    """Try `spec` on `paths` in a process of its own, for `limit` seconds at most, loading included.
+
+    A back end that is only slow stops at the limit by itself and keeps what it did; one that does not answer
+    is killed a little later. `tries` asks for other ways to look too (see `variants`).
+    """
+    trial = Trial(spec.name, "missing" if spec.absent else "ran", spec.absent)
+    if spec.absent:
+        return trial
+    end = time.monotonic() + limit
+    process = _Process(spec, device, end + max(1.0, min(10.0, limit / 4)))
+    try:
+        trial.load = process.open()
+        trial.warm_up = process.look(paths[0], look, False).seconds
+        for path in paths:
+            if time.monotonic() >= end:
+                trial.state = "partial"
+                trial.why = f"looked at {len(trial.pictures)} of {len(paths)} pictures in {limit:g} s"
+                break
+            trial.pictures.append(process.look(path, look, tries))
+            on_picture()
+        sound = [seen.path for seen in trial.pictures if not seen.error]
+        if not tries and trial.state == "ran" and sound:
+            trial.batched = process.ask("look_together", sound, look, end - time.monotonic())
+        trial.device, trial.peak_mb = process.ask("device"), process.peak_mb()
+    except FaceOrganizerError as error:
+        timeout = isinstance(error, ChildError) and error.state == "timeout"
+        why = f"no answer within {limit:g} s; stopped" if timeout else str(error)
+        trial.why = f"{why} ({process.at})" if process.at else why
+        trial.state = "missing" if isinstance(error, PackError) else getattr(error, "state", "failed")
+    finally:
+        process.close()
+    _count_faults(trial)
+    return trial
+
+
+def _count_faults(trial: Trial) -> None:
+    faults = [seen for seen in trial.pictures if seen.fault]
+    if not faults or trial.state != "ran":
+        return
+    if len(faults) == len(trial.pictures):
+        trial.state = "failed"
+    more = f" and {len(faults) - 1} more" if len(faults) > 1 else ""
+    trial.why = f"{faults[0].error} (at {_name(faults[0].path)}{more})"
+
+
+class _Process:
+    """A back end's process; a new one where a picture killed it. `end`, on the monotonic clock, is when it is
+    given up; `at` says in words where it is."""
+
+    def __init__(self, spec: Spec, device: Device, end: float) -> None:
+        self._spec, self._device, self._end = spec, device, end
+        self._child: Child | None = None
+        self._deaths = 0
+        self.at = ""
+
+    def open(self) -> float:
+        """The seconds that it takes to load."""
+        self.at = "while it was loaded"
+        self._child = Child(open_backend, self._spec, self._device, limit=self._left())
+        return self._child.seconds
+
+    def ask(self, question: str, *arguments: Any) -> Any:
+        """The answer of `child.Looker`. Raises `ChildError` and what the back end raises of ours."""
+        assert self._child
+        return self._child.ask(question, *arguments, limit=self._left())
+
+    def look(self, path: str, look: Look, tries: bool) -> Seen:
+        """See `child.Looker.look`; a picture that kills the process costs that picture alone."""
+        if self._child is None:
+            self.open()
+        self.at = f"at {_name(path)}"
         try:
-            backend.find([Shot(path, open_source(path))], look)
-        except ImageError:
-            continue
-        break
-    return time.perf_counter() - start
+            seen: Seen = self.ask("look", path, look, tries)
+        except ChildError as error:
+            self._deaths += 1
+            if error.state != "crashed" or self._deaths == MOST_DEATHS:
+                raise
+            self.close()
+            return Seen(path, error=str(error), fault=True)
+        return seen
+
+    def peak_mb(self) -> float | None:
+        """The most memory that it had, in MB."""
+        peak = self._child.peak_memory() if self._child else None
+        return peak and peak / 1e6
+
+    def close(self) -> None:
+        if self._child:
+            self._child.close()
+        self._child = None
+
+    def _left(self) -> float:
+        return max(0.0, self._end - time.monotonic())
 
 
-def _picture(backend: Backend, path: str, look: Look, *, variants: bool) -> dict[str, Any]:
-    start = time.perf_counter()
-    event: dict[str, Any] = {"event": "picture", "path": path}
-    try:
-        source = open_source(path)
-        faces = backend.find([Shot(path, source)], look)[0]
-        event |= {"seconds": time.perf_counter() - start, "faces": faces}
-        event |= {"width": source.width, "height": source.height}
-        if variants and not faces:
-            event["variants"] = list(_tried(backend, path, look))
-    except ImageError as error:
-        event |= {"unreadable": error.reason}
-    return event
-
-
-def _tried(backend: Backend, path: str, look: Look) -> Iterator[dict[str, Any]]:
-    """What the back end finds on the picture changed, for each change that makes sense to it."""
-    for variant in VARIANTS:
-        if variant.tunable and not backend.tunable:
-            continue
-        faces = _changed(backend, path, look, variant)
-        yield {"name": variant.name, "faces": faces}
-
-
-def _changed(backend: Backend, path: str, look: Look, variant: Variant) -> list[Any]:
-    source = open_source(path, enhance=variant.enhance)
-    picture = variant.change(source)
-    faces = backend.find([Shot(path, picture)], variant.look(look))[0]
-    return variant.back(faces, source)
-
-
-def _batched(backend: Backend, paths: Sequence[str], look: Look) -> dict[str, Any]:
-    """Pictures and seconds where many are given at once, reading included."""
-    start, count = time.perf_counter(), 0
-    for i in range(0, len(paths), backend.at_once):
-        shots = []
-        for path in paths[i : i + backend.at_once]:
-            try:
-                shots.append(Shot(path, open_source(path)))
-                shots[-1].picture.pixels(320)
-            except ImageError:
-                continue
-        count += _found(backend, shots, look)
-    return {"event": "batched", "pictures": count, "seconds": time.perf_counter() - start}
-
-
-def _found(backend: Backend, shots: Sequence[Shot], look: Look) -> int:
-    """Pictures of `shots` that could be looked at: one that is damaged further in than the first pixels fails
-    alone."""
-    try:
-        if shots:
-            backend.find(shots, look)
-        return len(shots)
-    except ImageError:
-        if len(shots) == 1:
-            return 0
-        return sum(_found(backend, [shot], look) for shot in shots)
-
-
-def _peak_mb() -> float | None:
-    """The most memory that this process had, in MB; not `ru_maxrss`, which holds its parent's too."""
-    try:
-        status = Path("/proc/self/status").read_text("ascii", "replace")
-    except OSError:
-        return None
-    peak = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(peak[0]) / 1000 if peak else None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+def _name(path: str) -> str:
+    return printable(os.path.basename(path))
