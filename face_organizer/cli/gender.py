@@ -124,10 +124,10 @@ def _workplace(output: Path, dry_run: bool) -> Iterator[Path]:
 def _models(options: dict[str, Any], console: Console) -> Iterator[tuple[list[GenderModel], int]]:
     """The model, once for each device, and the number of lanes over all of them."""
     from face_organizer.embed import run
-    from face_organizer.embed.engine import choose_devices
     from face_organizer.gender import open_model
+    from face_organizer.networks import devices as all_devices
 
-    devices, why = choose_devices(options["device"], os.environ)
+    devices, why = all_devices.choose(options["device"])
     workers = run.plan_workers(options["workers"], devices)
     models: list[GenderModel] = []
     try:
