@@ -21,7 +21,7 @@ from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import printable
 from face_organizer.media.listing import listing
 from face_organizer.media.video import is_video
-from face_organizer.networks.devices import one_device
+from face_organizer.networks import devices
 
 NEAR = 0.05
 """How much less a back end may find than the best one and still be recommended for being faster: a share of
@@ -157,7 +157,7 @@ def benchmark(
     """
     truth = Truth(Path(boxes)) if boxes else None
     specs = _choose(backends, allow_downloads)
-    chosen = one_device(device)
+    chosen = devices.require(devices.choose_one(device)[0])
     paths = pictures_of(inputs, recursive=recursive, exclude=exclude)
     if not paths:
         raise FaceOrganizerError(f"no pictures in {', '.join(printable(i) for i in inputs)}")

@@ -1,0 +1,113 @@
+"""A benchmark as a chart, and diagnosed pictures with what was found on them. Drawn with Pillow, which is
+here anyway: matplotlib would be 60 MB more and a second to import."""
+
+from __future__ import annotations
+
+import io
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from PIL import Image as Pillow
+from PIL import ImageDraw, ImageFont
+
+from face_organizer.compare.benchmark import Benchmark
+from face_organizer.compare.diagnosis import Diagnosis
+from face_organizer.files import atomic_write, printable, write_jpeg
+from face_organizer.media import images
+from face_organizer.previews.sheets import Section, contact_sheet
+from face_organizer.previews.thumbnails import Tile, thumbnails
+
+PAPER, INK, FAINT, RULE = (250, 250, 248), (24, 26, 30), (104, 108, 116), (226, 226, 222)
+OURS, THEIRS, BEST = (31, 96, 168), (196, 98, 16), (30, 132, 73)
+COLOURS = (OURS, THEIRS, BEST, (150, 40, 140), (190, 30, 45), (0, 140, 150))
+WIDTH = 1000
+_NAME, _SPEED, _FOUND, _BAR, _LINE = 40, 300, 690, 250, 44  # pixels: columns, longest bar, height of a row
+
+
+def plot(measured: Benchmark, path: Path) -> None:
+    """Draw a row per back end with its speed and its share of pictures with a face, the recommended one
+    marked."""
+    rows = [row for row in measured.rows if row.best_speed]
+    absent = [row.name for row in measured.rows if not row.best_speed]
+    lines = textwrap.wrap(f"Did not run: {', '.join(absent)}", 110) if absent else []
+    sheet = Pillow.new("RGB", (WIDTH, 150 + _LINE * max(len(rows), 1) + 24 * len(lines) + 30), PAPER)
+    pen = ImageDraw.Draw(sheet)
+
+    def write(x: float, y: float, text: str, size: int = 17, ink: tuple[int, int, int] = INK) -> None:
+        pen.text((x, y), printable(text), ink, ImageFont.load_default(size), anchor="lm")
+
+    write(_NAME, 42, f"Face detectors on {measured.pictures} pictures", 28)
+    for x, heading in ((_SPEED, "pictures per second (pale: many at once)"), (_FOUND, "pictures with a face")):
+        write(x, 96, heading, 15, FAINT)
+    fastest = max((row.best_speed for row in rows), default=1.0)
+    for i, row in enumerate(rows):
+        y = 142 + _LINE * i
+        pen.line((_NAME, y - _LINE / 2, WIDTH - _NAME, y - _LINE / 2), RULE)
+        best = measured.advice is not None and measured.advice.row == row
+        ink = BEST if best else OURS if row.name.startswith("ours:") else THEIRS
+        write(_NAME, y - 8 * best, row.name, 17, ink)
+        if best:
+            write(_NAME, y + 12, "recommended", 13, ink)
+        pale = tuple((value + 2 * 250) // 3 for value in ink)
+        shares = ((_SPEED, row.best_speed / fastest, pale), (_SPEED, (row.speed or 0) / fastest, ink))
+        for x, share, colour in (*shares, (_FOUND, 1.0, RULE), (_FOUND, row.found / row.pictures, ink)):
+            pen.rectangle((x, y - 9, x + max(share * _BAR, 2), y + 9), fill=colour)
+        write(_SPEED + row.best_speed / fastest * _BAR + 8, y, f"{row.best_speed:,.3g}", 15)
+        write(_FOUND + row.found / row.pictures * (_BAR - 60) + 8, y, f"{row.found / row.pictures:.0%}", 15)
+    if not rows:
+        write(_NAME, 142, "No back end ran.", 17, FAINT)
+    for i, line in enumerate(lines):
+        write(_NAME, sheet.height - 24 * (len(lines) - i) - 8, line, 15, FAINT)
+    buffer = io.BytesIO()
+    sheet.save(buffer, "PNG", optimize=True)
+    with atomic_write(path) as file:
+        file.write(buffer.getvalue())
+
+
+def annotate(one: Diagnosis, lines: Sequence[str], path: Path) -> None:
+    """Write a picture with every back end's boxes, thin where only another setting finds the face, above
+    `lines`; see `Diagnosed.draw`."""
+    if one.unreadable:
+        photo, scale = Pillow.new("RGB", (WIDTH, 200), (96, 96, 96)), 1.0
+    else:
+        pixels = images.read(one.path)
+        scale = WIDTH / pixels.shape[1]
+        photo = Pillow.fromarray(pixels).resize((WIDTH, max(1, round(pixels.shape[0] * scale))))
+    plain = len(lines) - len(one.findings)
+    inks = [INK if i < plain else COLOURS[(i - plain) % len(COLOURS)] for i in range(len(lines))]
+    text = [
+        (part, ink) for line, ink in zip(lines, inks, strict=True) for part in textwrap.wrap(printable(line), 105)
+    ]
+    sheet = Pillow.new("RGB", (WIDTH, photo.height + 20 + 25 * len(text)), PAPER)
+    sheet.paste(photo, (0, 0))
+    pen = ImageDraw.Draw(sheet)
+    for i, finding in enumerate(one.findings.values()):
+        for found, width in [*((f, 1) for f in list(finding.tried.values())[:1]), (finding.found, 4)]:
+            for box in found.faces.boxes * scale:
+                pen.rectangle(tuple(box.tolist()), outline=COLOURS[i % len(COLOURS)], width=width)
+    for n, (part, ink) in enumerate(text):
+        pen.text((14, photo.height + 10 + 25 * n), part, ink, ImageFont.load_default(18))
+    write_jpeg(path, sheet)
+
+
+def summary(pictures: Sequence[Diagnosis], path: Path) -> None:
+    """Write a sheet of all pictures, those that a back end missed apart."""
+    readable = [one for one in pictures if not one.unreadable]
+    groups = {
+        "Found by all": [one for one in readable if one.looked and not one.missed_by],
+        "Missed by some or all": [one for one in readable if one.missed_by or not one.looked],
+        "Cannot be read": [one for one in pictures if one.unreadable],
+    }
+    nowhere = np.full((5, 2), np.nan, np.float32)
+    sections = [
+        Section(
+            f"{title} ({len(group)})",
+            list(thumbnails([Tile(one.path, nowhere) for one in group])),
+            [Path(one.path).name for one in group],
+        )
+        for title, group in groups.items()
+        if group
+    ]
+    contact_sheet(path, "Diagnosis", f"{len(pictures)} pictures", sections)
