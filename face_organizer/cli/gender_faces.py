@@ -127,7 +127,7 @@ def _found(paths: Sequence[str], workplace: Path, search: Search, console: Conso
 
 
 def _by_deepface(paths: Sequence[str], workplace: Path, search: Search, console: Console) -> FaceTable:
-    from face_organizer.deepface import detector as detecting
+    from face_organizer.deepface import faces as detecting
 
     devices, _ = choose_devices(search.device, os.environ)
     lanes = run.plan_workers(search.workers, devices).count
