@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from shell import ROOT
 
-from face_organizer.doctor import Report, Sources, State, asked_devices, error_of, examine, this_machine
+from face_organizer.doctor import Report, Sources, State, error_of, examine, this_machine
 from face_organizer.doctor.environment import Lock, Locks, parse_lock
 from face_organizer.doctor.nvidia import Card, Nvidia, look
 from face_organizer.doctor.probes import Trial
 from face_organizer.doctor.report import Check
 from face_organizer.doctor.trial import onnxruntime_trial
-from face_organizer.errors import DeviceError, FaceOrganizerError, UsageError
+from face_organizer.errors import DeviceError, FaceOrganizerError
 from face_organizer.networks.devices import CPU, Device
 
 NAMES = ("cpu", "cpu-tf", "gpu", "gpu-pascal")
@@ -225,16 +225,6 @@ def test_cuda_where_nvml_was_left_out_of_the_container() -> None:
     assert report.exit_code == 0
     assert ("onnxruntime", GPU1) in trials.asked
     assert "compute,utility" in row(report, "driver").mend
-
-
-def test_devices_asked_for() -> None:
-    assert asked_devices(None, {}) is None
-    assert asked_devices("auto", {"GPU_ID": "1"}) is None
-    assert asked_devices(None, {"GPU_ID": "1"}) == [GPU1]
-    assert asked_devices("0, 1,cpu", {}) == [GPU0, GPU1, CPU]
-    assert asked_devices(None, {"GPU_ID": "1", "FACE_ORGANIZER_DEVICES": "cpu,cpu"}) == [CPU]
-    with pytest.raises(UsageError):
-        asked_devices("gpu", {})
 
 
 def test_other_failures_end_with_1() -> None:

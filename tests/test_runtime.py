@@ -69,8 +69,8 @@ def test_denormal_numbers_are_taken_for_zero_in_lanes_too() -> None:
     code = """
 import sys, threading
 import numpy as np
-from face_organizer.device import CPU
-from face_organizer.runtime import open_session
+from face_organizer.networks.devices import CPU
+from face_organizer.networks.sessions import open_session
 
 session = open_session(sys.stdin.buffer.read(), CPU)
 tiny = np.full((1, 2), 1e-40, np.float32)

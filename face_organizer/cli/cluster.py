@@ -88,10 +88,9 @@ from face_organizer.files import printable
 )
 @click.option(
     "--device",
-    default="auto",
-    show_default=True,
     metavar="auto|cpu|N",
-    help="Where FAISS computes: a GPU where it has one, the CPU, or the GPU of that number.",
+    help="Where FAISS computes: a GPU where it has one, the CPU, or the GPU of that number."
+    "  [default: $GPU_ID, else auto]",
 )
 @sheets_option
 @place_options
@@ -108,7 +107,7 @@ def cluster(
     frames: bool,
     restarts: int,
     seed: int,
-    device: str,
+    device: str | None,
     sheets: int,
     mode: str,
     dry_run: bool,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 import click
 
 from face_organizer.cli.console import Console, table_of
@@ -28,10 +26,11 @@ def doctor(quick: bool, device: str | None, as_json: bool, quiet: bool) -> None:
     Exit code 0: all is well; 4: a GPU that was asked for, or that this installation is made for, does not
     run; 1: something else is broken. Each line that is not ok says what mends it.
     """
-    from face_organizer.doctor import State, asked_devices, error_of, examine, this_machine
+    from face_organizer.doctor import State, error_of, examine, this_machine
+    from face_organizer.networks.devices import asked
 
     console = Console(as_json=as_json, quiet=quiet)
-    report = examine(this_machine(), asked_devices(device, os.environ), quick=quick)
+    report = examine(this_machine(), asked(device)[0], quick=quick)
     if report.checks:
         console.say(table_of([(c.state.value, c.section, c.name, c.line) for c in report.checks]))
     console.result(report.as_dict())

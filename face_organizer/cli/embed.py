@@ -49,8 +49,9 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     face-organizer embed --input 2017 2018 2019 --output faces.pkl --workers 8
     """
     from face_organizer.embed import run
-    from face_organizer.embed.engine import check_cuda, choose_devices
+    from face_organizer.embed.engine import check_cuda
     from face_organizer.networks import packs
+    from face_organizer.networks.devices import choose
 
     console = Console(as_json=as_json, quiet=quiet)
     check_table_place(output)
@@ -61,7 +62,7 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
         paths = split(paths, part, parts, inputs)
     paths = paths[options["offset"] :][: options["limit"]]
     _report_listing(found, inputs, paths, console)
-    devices, why = choose_devices(options["device"], os.environ)
+    devices, why = choose(options["device"])
     cuda = cuda_of(options)
     check_cuda(cuda, devices)
     pack = packs.resolve(options["pack"])

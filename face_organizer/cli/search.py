@@ -172,7 +172,7 @@ def _check(output: Path | None, options: dict[str, Any]) -> None:
 
 def _profiles(searched: FaceTable, options: dict[str, Any], console: Console) -> list[Profile]:
     """Everybody who is searched for, by name."""
-    from face_organizer.organize.journal import is_folder
+    from face_organizer.organize import is_folder
     from face_organizer.search import profiles, references
     from face_organizer.search.threshold import sample
 
@@ -219,15 +219,15 @@ def _profiles(searched: FaceTable, options: dict[str, Any], console: Console) ->
 
 
 def _look(searched: FaceTable, options: dict[str, Any], console: Console) -> dict[str, Any]:
-    from face_organizer.embed.engine import choose_devices
     from face_organizer.embed.run import plan_workers
+    from face_organizer.networks.devices import choose_one
     from face_organizer.search import references
 
     people = references.folders(options["reference"], options["name"])
     pack = references.pack_for(searched, options["pack"])
     if searched.stamp is None:
         console.warn("the table does not tell its pack: whether --pack is the right one cannot be checked")
-    devices, _ = choose_devices(options["device"], os.environ)
+    device, _ = choose_one(options["device"])
     count = sum(map(len, people.values()))
     console.say(f"{count:,} reference photos of {len(people):,} persons, by pack {pack.name}")
     with quiet_libraries():
@@ -235,8 +235,8 @@ def _look(searched: FaceTable, options: dict[str, Any], console: Console) -> dic
             people,
             searched,
             pack=pack,
-            device=devices[0],
-            lanes=plan_workers(None, devices[:1]).count,
+            device=device,
+            lanes=plan_workers(None, [device]).count,
             largest=options["reference_face"] == "largest",
         )
 

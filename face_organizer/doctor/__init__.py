@@ -18,7 +18,7 @@ from face_organizer.files import cache_dir
 from face_organizer.machine import Cores, Memory, available_cores, available_memory
 from face_organizer.networks.devices import Device
 
-__all__ = ["Check", "Report", "Sources", "State", "asked_devices", "error_of", "examine", "this_machine"]
+__all__ = ["Check", "Report", "Sources", "State", "error_of", "examine", "this_machine"]
 
 QUICK_LIMIT = 20.0
 FULL_LIMIT = 180.0
@@ -53,17 +53,6 @@ def this_machine(environ: Mapping[str, str] | None = None) -> Sources:
         packs=host.pack_checks,
         folders=lambda: host.folder_checks(cache_dir(), Path.cwd()),
     )
-
-
-def asked_devices(option: str | None, environ: Mapping[str, str]) -> list[Device] | None:
-    """The devices of `--device` (`0`, `cpu`, `0,1`), else of GPU_ID; None for `auto`: whatever is there.
-
-    Numbers mean what they mean to `embed`, FACE_ORGANIZER_DEVICES included. UsageError for other words.
-    """
-    from face_organizer.embed.engine import choose_devices
-
-    words = option if option is not None else environ.get("GPU_ID") or "auto"
-    return None if words.strip().lower() == "auto" else choose_devices(option, environ)[0]
 
 
 def examine(sources: Sources, asked: Sequence[Device] | None = None, *, quick: bool = False) -> Report:

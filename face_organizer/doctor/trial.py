@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 
-from face_organizer.errors import DeviceError
+from face_organizer.errors import FaceOrganizerError
 from face_organizer.networks.devices import CUDA_PROVIDER, Device
 from face_organizer.networks.sessions import SessionFactory, open_session
 from face_organizer.types import Float32
@@ -112,9 +112,9 @@ def main(args: list[str]) -> int:
     try:
         result = TRIALS[framework](Device.parse(device))
     except Exception as error:
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        # Doctor knows more of the machine, so the general mend of a DeviceError gives way to its own.
-        result = {"why": (isinstance(error, DeviceError) and why.rpartition("; ")[0]) or why}
+        # Doctor knows more of the machine, so the general mend of our errors gives way to its own.
+        words = error.why if isinstance(error, FaceOrganizerError) else str(error)
+        result = {"why": (words.strip().splitlines() or [type(error).__name__])[0]}
     sys.stdout.write("\n" + json.dumps(result) + "\n")
     return 1 if "why" in result else 0
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 
 import numpy as np
@@ -13,46 +13,10 @@ from face_organizer.embed.picture import ExtractOptions
 from face_organizer.embed.pictures import Engine
 from face_organizer.errors import UsageError
 from face_organizer.geometry import align
-from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device, auto_devices
+from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.networks.packs import Pack
 from face_organizer.recognize import open_embedder
 from face_organizer.types import Stamp
-
-DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"
-"""Environment variable: what device numbers stand for, such as `cpu,cpu` to try a two-GPU flow without
-GPUs."""
-
-
-def choose_devices(option: str | None, environ: Mapping[str, str]) -> tuple[list[Device], str]:
-    """The devices of `--device` (`auto`, `cpu`, `0`, `0,1`, `cpu,cpu`), else of the variable GPU_ID; and why,
-    in words.
-
-    `auto` is every CUDA card there is, else the CPU. A number picks that entry of FACE_ORGANIZER_DEVICES
-    where that is set, else that card. Raises `UsageError` for a word that names no device.
-    """
-    words, why = option or "auto", "as asked"
-    if option is None and environ.get("GPU_ID"):
-        words, why = environ["GPU_ID"], f"GPU_ID={environ['GPU_ID']}"
-    if words.strip().lower() == "auto":
-        return auto_devices()
-    devices = []
-    for word in words.split(","):
-        device, mapped = _device(word.strip(), environ)
-        devices.append(device)
-        if mapped:
-            why += f", {word.strip()} being {device} by {DEVICES_VARIABLE}"
-    return devices, why
-
-
-def _device(word: str, environ: Mapping[str, str]) -> tuple[Device, bool]:
-    names = [name.strip() for name in environ.get(DEVICES_VARIABLE, "").split(",") if name.strip()]
-    if not names or not word.isdigit():
-        return Device.parse(word), False
-    if int(word) >= len(names):
-        raise UsageError(
-            f"device {word}: {DEVICES_VARIABLE} names only {len(names)} devices, numbered from 0"
-        )
-    return Device.parse(names[int(word)]), True
 
 
 def check_cuda(cuda: CudaOptions, devices: Sequence[Device]) -> None:

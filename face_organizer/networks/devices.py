@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from face_organizer.errors import UsageError
+from face_organizer.errors import DeviceError, UsageError
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
 TENSORRT_PROVIDER = "TensorrtExecutionProvider"
+
+DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"
+"""Environment variable: what device numbers stand for, such as `cpu,cpu` to try a two-GPU flow without
+GPUs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,3 +151,64 @@ def auto_devices(
     if CUDA_PROVIDER in providers:
         return [Device("cuda", index) for index in range(cards)], found
     return [CPU], f"{found}, but this onnxruntime has no CUDA in it"
+
+
+def asked(option: str | None, environ: Mapping[str, str] | None = None) -> tuple[list[Device] | None, str]:
+    """The devices that `--device` asks for (`cpu`, `0`, `0,1`, `cpu,cpu`), else the variable GPU_ID, and who
+    asked; None for `auto` or where neither says anything.
+
+    A number picks that entry of FACE_ORGANIZER_DEVICES where that is set, else that CUDA card, which need not
+    exist. Raises `UsageError` for a word that names no device.
+    """
+    env = os.environ if environ is None else environ
+    words, why = option or "auto", "as asked"
+    if option is None and env.get("GPU_ID"):
+        words, why = env["GPU_ID"], f"GPU_ID={env['GPU_ID']}"
+    if words.strip().lower() == "auto":
+        return None, why
+    names = [name.strip() for name in env.get(DEVICES_VARIABLE, "").split(",") if name.strip()]
+    found = []
+    for word in (word.strip() for word in words.split(",")):
+        if names and word.isdecimal():
+            if int(word) >= len(names):
+                raise UsageError(
+                    f"device {word}: {DEVICES_VARIABLE} names only {len(names)} devices, numbered from 0"
+                )
+            found.append(Device.parse(names[int(word)]))
+            why += f", {word} being {found[-1]} by {DEVICES_VARIABLE}"
+        else:
+            found.append(Device.parse(word))
+    return found, why
+
+
+def choose(option: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[list[Device], str]:
+    """The devices of a run and why, in words: those that were `asked` for, else `auto_devices`."""
+    found, why = asked(option, environ)
+    return auto_devices() if found is None else (found, why)
+
+
+def choose_one(
+    option: str | None = None,
+    environ: Mapping[str, str] | None = None,
+    auto: Callable[[], tuple[list[Device], str]] = auto_devices,
+) -> tuple[Device, str]:
+    """The device of a command that uses one, and why: the first of those `asked` for, else of `auto()`.
+
+    Raises `UsageError` where the option itself names several.
+    """
+    found, why = asked(option, environ)
+    if found is None:
+        found, why = auto()
+    elif len(found) > 1 and option is not None:
+        raise UsageError("--device: this command runs on one device at a time", "name one")
+    return found[0], why
+
+
+def require(device: Device) -> Device:
+    """`device` itself. Raises `DeviceError` for a card that the driver does not show."""
+    if device.kind == "cuda" and device.index >= cuda_devices():
+        raise DeviceError(
+            f"device {device} was asked for, but there are {cuda_devices()} CUDA cards",
+            "see `face-organizer doctor`, or say --device cpu",
+        )
+    return device

@@ -69,9 +69,9 @@ class Session:
         except Exception as error:
             why = f"{self._label} failed on device {self.device}: {_line(error)}"
             if _is_memory(error):
-                raise OutOfMemoryError(f"{why}; {_memory_mend(self.device)}") from error
+                raise OutOfMemoryError(why, _memory_mend(self.device)) from error
             if self.device.kind == "cuda":
-                raise DeviceError(f"{why}; {_MEND}") from error
+                raise DeviceError(why, _MEND) from error
             raise FaceOrganizerError(why) from error
         return results
 
@@ -133,15 +133,15 @@ def open_session(
             raise PackError(f"{label} cannot be loaded: {_line(error)}; fetch the pack again") from error
         why = f"{label} cannot run on CUDA device {device.index}: {_line(error)}"
         if _is_memory(error):
-            raise OutOfMemoryError(f"{why}; {_memory_mend(device)}") from error
-        raise DeviceError(f"{why}; {_TENSORRT_MEND if tensorrt else _MEND}") from error
+            raise OutOfMemoryError(why, _memory_mend(device)) from error
+        raise DeviceError(why, _TENSORRT_MEND if tensorrt else _MEND) from error
     running = [*raw.get_providers(), "nothing"][0]
     if running != wanted:
         asked = f"device {device}" + (" with TensorRT" if tensorrt else "")
         mend = "reinstall onnxruntime" if device.kind == "cpu" else _MEND
         if tensorrt and running == CUDA_PROVIDER:
             mend = _TENSORRT_MEND
-        raise DeviceError(f"{asked} was asked for, but ONNX Runtime runs {label} on {running}; {mend}")
+        raise DeviceError(f"{asked} was asked for, but ONNX Runtime runs {label} on {running}", mend)
     return Session(raw, device, label)
 
 
