@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.organize import Applied as Applied
+    from face_organizer.organize import Plan as Plan
+    from face_organizer.organize import plan as plan
     from face_organizer.organize import undo as undo
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
@@ -17,8 +20,11 @@ if TYPE_CHECKING:
     from face_organizer.types import FaceTable as FaceTable
 
 OFFERED = {
+    "Applied": "organize",
     "FaceTable": "types",
+    "Plan": "organize",
     "merge": "table",
+    "plan": "organize",
     "read": "table",
     "undo": "organize",
     "write": "table",

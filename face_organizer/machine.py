@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -114,6 +115,17 @@ def choose_workers(
 def megabytes(count: int) -> str:
     """A number of bytes for people: `640 MB`, `1.5 GB`; decimal units."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def how_it_ended(exitcode: int | None) -> str:
+    """How a process ended, in words; a negative `exitcode` is the signal that killed it."""
+    if exitcode is None or exitcode >= 0:
+        return f"exit code {exitcode}"
+    try:
+        name = signal.Signals(-exitcode).name
+    except ValueError:
+        name = f"signal {-exitcode}"
+    return f"killed by {name}" + (", likely out of memory" if exitcode == -signal.SIGKILL else "")
 
 
 # --- the sources ---

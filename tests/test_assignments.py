@@ -200,7 +200,7 @@ def test_a_former_result_is_read_with_the_names_of_today(tmp_path: Path) -> None
     picture.write_bytes(b"a")
     made = sorting(table_of({str(picture): 2}), [0, -1])
     out = tmp_path / "people"
-    organize.apply(organize.plan([(str(picture), "person_A")], out), out, results=result.FILES)
+    organize.plan(organize.View([(str(picture), "person_A")], result.FILES), out).apply()
     write(out, made)
     assert result.read(out).names == ["person_A"]
     (out / "person_A").rename(out / "Alice")

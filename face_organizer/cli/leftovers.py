@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+import face_organizer as fo
 from face_organizer.cli.console import Console
 from face_organizer.cli.options import (
     FOLDER_OR_FILE,
@@ -17,6 +18,7 @@ from face_organizer.cli.options import (
     tables_option,
 )
 from face_organizer.cli.placing import place, place_options
+from face_organizer.cli.placing import summary as placing_summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
 from face_organizer.files import printable
 
@@ -108,8 +110,8 @@ def leftovers(
     summary: dict[str, object] = {name: len(paths) for name, paths in by_folder.items()}
     if output:
         entries = [(path, name) for name, paths in by_folder.items() for path in paths]
-        placed = place(entries, output, mode=mode, dry_run=dry_run, console=console)
-        summary |= {"output": os.fspath(output), "placing": placed.summary()}
+        placed = place(fo.plan(entries, output, mode=mode), dry_run=dry_run, console=console)
+        summary |= {"output": os.fspath(output), "placing": placing_summary(placed)}
         code = EXIT_SOME_UNUSABLE if placed.missing else EXIT_DONE
     elif not as_json:
         for name, paths in by_folder.items():

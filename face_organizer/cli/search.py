@@ -172,7 +172,7 @@ def _check(output: Path | None, options: dict[str, Any]) -> None:
 
 def _profiles(searched: FaceTable, options: dict[str, Any], console: Console) -> list[Profile]:
     """Everybody who is searched for, by name."""
-    from face_organizer.organize.journal import is_folder
+    from face_organizer.organize import is_folder
     from face_organizer.search import profiles, references
     from face_organizer.search.threshold import sample
 

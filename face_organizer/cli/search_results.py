@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import face_organizer as fo
 from face_organizer.cli.console import Console, table_of
-from face_organizer.cli.placing import Placed, place
+from face_organizer.cli.placing import place, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import printable
 
 if TYPE_CHECKING:
+    from face_organizer.organize import Placed
     from face_organizer.search.match import Found
     from face_organizer.search.report import Result
     from face_organizer.types import FaceTable
@@ -46,7 +48,7 @@ def show(
 
 
 def _write_frames(
-    frames: Sequence[tuple[int, str]], searched: FaceTable, placed: Placed, output: Path, console: Console
+    frames: Sequence[tuple[int, str]], searched: FaceTable, placed: fo.Applied, output: Path, console: Console
 ) -> None:
     from face_organizer.search import appearances
 
@@ -83,41 +85,41 @@ def write(
     started: float,
     console: Console,
 ) -> int:
+    from face_organizer.organize import View
     from face_organizer.search import appearances, profiles, report, workbook
 
     names = [f"{one.profile.name}{profiles.ENDING}" for one in found]
     frames = [frame for one in found for frame in appearances.best_frames(searched, one, options["frames"])]
     results = [report.CSV, report.JSON, report.XLSX, *report.sheet_names(found), *names]
     results += [name for _, name in frames]
-    placed = place(
-        report.entries(searched, found),
-        output,
-        mode=options["mode"],
-        dry_run=options["dry_run"],
-        results=results,
-        console=console,
-    )
-    result = report.Result(
-        searched, found, settings, {(move.source, move.folder): move.target for move in placed.moves}
-    )
-    if not placed.dry_run:
+    result = report.Result(searched, found, settings, {})
+
+    def write_all(folder: Path, where: Placed, on_step: Callable[[], object]) -> None:
+        told = report.Result(searched, found, settings, where)
         for one, name in zip(found, names, strict=True):
-            profiles.write(one.profile, output / name)
-        report.write(output, result)
-        with console.progress(len(report.sheet_names(found)), "sheets") as bar:
-            report.draw(output, result, on_sheet=bar.update)
-        workbook.write(output / report.XLSX, result, pictures=options["thumbnails"])
+            profiles.write(one.profile, folder / name)
+        report.write(folder, told)
+        report.draw(folder, told, on_sheet=on_step)
+        workbook.write(folder / report.XLSX, told, pictures=options["thumbnails"])
+
+    view = View(report.entries(searched, found), results, write_all, len(report.sheet_names(found)))
+    plan = fo.plan(view, output, mode=options["mode"])
+    placed = place(plan, dry_run=options["dry_run"], console=console)
+    if isinstance(placed, fo.Applied):
+        result = report.Result(searched, found, settings, placed.placed)
         _write_frames(frames, searched, placed, output, console)
     return _report(result, placed, output, time.perf_counter() - started, console)
 
 
-def _report(result: Result, placed: Placed, output: Path, seconds: float, console: Console) -> int:
+def _report(
+    result: Result, placed: fo.Plan | fo.Applied, output: Path, seconds: float, console: Console
+) -> int:
     from face_organizer.search import report
 
     persons = report.persons(result)
     for person in persons:
         console.say(_summary(person))
-    if not placed.dry_run:
+    if isinstance(placed, fo.Applied):
         console.say(f"Look at it: {printable(output / report.XLSX)} ({seconds:.1f} s)")
     console.result(
         {
@@ -126,7 +128,7 @@ def _report(result: Result, placed: Placed, output: Path, seconds: float, consol
             "settings": result.settings,
             "table": report.of_table(result.table),
             "persons": persons,
-            "placing": placed.summary(),
+            "placing": summary(placed),
         }
     )
     return EXIT_SOME_UNUSABLE if placed.missing else EXIT_DONE

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import face_organizer as fo
 from face_organizer.cli.console import Console
-from face_organizer.cli.placing import Placed, place
+from face_organizer.cli.placing import place, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import printable
 from face_organizer.types import Outcome
@@ -41,32 +42,26 @@ def sort_into_folders(
     facts: Mapping[str, Any],
 ) -> int:
     """Put every picture into the folder of each person on it; the exit code. `facts` join the JSON result."""
-    from face_organizer.cluster import gallery, result
+    from face_organizer.cluster import gallery
 
-    pictures = gallery.names(sorting, sheets)
-    results = [*result.FILES, *pictures]
-    everywhere = set(zip(sorting.table.face_paths(), sorting.folders(), strict=True))
-    of_persons = {path for path, folder in everywhere if folder != result.UNASSIGNED}
-    # A photo of a person stays out of `unassigned`, whoever else is on it.
-    entries = [e for e in everywhere if e[1] != result.UNASSIGNED or e[0] not in of_persons]
-    placed = place(entries, output, mode=mode, dry_run=dry_run, results=results, console=console)
-    if not dry_run:
-        where = {(move.source, move.folder): move.target for move in placed.moves}
-        result.write(output, sorting, where)
-        if sheets:
-            with console.progress(len(pictures) - 1, "sheets") as bar:
-                gallery.write(output, sorting, where, sheets, on_person=bar.update)
+    plan = fo.plan(gallery.view(sorting, sheets), output, mode=mode)
+    placed = place(plan, dry_run=dry_run, console=console)
     return _report(sorting, placed, output, sheets, console, facts)
 
 
 def _report(
-    sorting: Sorting, placed: Placed, output: Path, sheets: int, console: Console, facts: Mapping[str, Any]
+    sorting: Sorting,
+    placed: fo.Plan | fo.Applied,
+    output: Path,
+    sheets: int,
+    console: Console,
+    facts: Mapping[str, Any],
 ) -> int:
     """Print folders and counts; every input picture is in exactly one of the last line's counts."""
     from face_organizer.cluster.result import UNASSIGNED
 
     table, folders, gone = sorting.table, placed.folders, {m.source for m in placed.missing}
-    if not placed.dry_run:
+    if isinstance(placed, fo.Applied):
         console.say("Clustering complete!")
         for name in sorted(folders, key=lambda n: (len(n), n)):
             console.say(f"  {name}: {folders[name]:,} images → {printable(output / name)}/")
@@ -90,7 +85,7 @@ def _report(
             "outcomes": table.outcome_counts(),
             "persons": dict(folders),
             "cluster_sizes": sorting.clustering.sizes().tolist(),
-            "placing": placed.summary(),
+            "placing": summary(placed),
             **facts,
         }
     )

@@ -10,15 +10,32 @@ from pathlib import Path
 
 import numpy as np
 
-from face_organizer.cluster import page
+from face_organizer.cluster import page, result
 from face_organizer.cluster.result import UNASSIGNED, Sorting
-from face_organizer.previews import sheets
+from face_organizer.organize import Placed, View
+from face_organizer.previews.sheets import Section, contact_sheet
 from face_organizer.previews.thumbnails import Tile, thumbnails
 from face_organizer.types import Image, Int64
 
 PAGE = "index.html"
 _TYPICAL, _UNSURE, _SPREAD = 16, 8, 16  # faces under each heading of a contact sheet
 _TITLES = ("Most typical", "Least certain", "Across the pictures")
+
+
+def view(sorting: Sorting, sheets: int = 100) -> View:
+    """A folder per person, the assignments, and `sheets` contact sheets with a page (0: none)."""
+    pictures = names(sorting, sheets)
+    everywhere = set(zip(sorting.table.face_paths(), sorting.folders(), strict=True))
+    of_persons = {path for path, folder in everywhere if folder != UNASSIGNED}
+    # A photo of a person stays out of `unassigned`, whoever else is on it.
+    entries = [e for e in everywhere if e[1] != UNASSIGNED or e[0] not in of_persons]
+
+    def write_all(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
+        result.write(folder, sorting, placed)
+        if sheets:
+            write(folder, sorting, placed, sheets, on_person=on_step)
+
+    return View(entries, [*result.FILES, *pictures], write_all, max(len(pictures) - 1, 0))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +72,7 @@ def write(
         pictures = list(thumbnails(tiles))
         sections = _sections(shown, pictures, [tile.caption for tile in tiles])
         subtitle = page.facts(sorting, person.rows)
-        sheets.contact_sheet(folder / f"{person.name}.jpg", person.name, subtitle, sections)
+        contact_sheet(folder / f"{person.name}.jpg", person.name, subtitle, sections)
         typical, unsure = sections[0].pictures, sections[1].pictures
         pages.append(page.Card(person.name, person.rows, typical[:6], unsure[:2]))
         on_person()
@@ -107,12 +124,10 @@ def _tile(sorting: Sorting, row: int, name: str, folder: Path, placed: Mapping[t
     return Tile(str(folder / path) if path else source, faces.landmarks[row], caption, time)
 
 
-def _sections(
-    shown: Sequence[Int64], pictures: Sequence[Image], captions: Sequence[str]
-) -> list[sheets.Section]:
+def _sections(shown: Sequence[Int64], pictures: Sequence[Image], captions: Sequence[str]) -> list[Section]:
     sections, start = [], 0
     for title, rows in zip(_TITLES, shown, strict=True):
         part = slice(start, start + len(rows))
-        sections.append(sheets.Section(title if len(rows) else "", pictures[part], captions[part]))
+        sections.append(Section(title if len(rows) else "", pictures[part], captions[part]))
         start += len(rows)
     return sections
