@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.compare.benchmark import benchmark as benchmark
+    from face_organizer.compare.diagnosis import diagnose as diagnose
     from face_organizer.organize import Applied as Applied
     from face_organizer.organize import Plan as Plan
     from face_organizer.organize import plan as plan
@@ -23,6 +25,8 @@ OFFERED = {
     "Applied": "organize",
     "FaceTable": "types",
     "Plan": "organize",
+    "benchmark": "compare.benchmark",
+    "diagnose": "compare.diagnosis",
     "merge": "table",
     "plan": "organize",
     "read": "table",

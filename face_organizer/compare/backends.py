@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -27,8 +27,8 @@ class Backend(Protocol):
     """Other ways to look that make sense to it."""
 
     def find(self, paths: Sequence[str], pictures: Sequence[Pixels], look: Look) -> list[Found]:
-        """The faces on each picture, the main one first. Landmarks and scores that it does not tell are NaN;
-        those that heed no `look` find all faces."""
+        """The faces on each picture, the main one first; scores and landmarks that it does not tell are NaN.
+        Back ends that heed no `look` find all faces."""
         ...
 
     def device(self) -> str:
@@ -38,11 +38,11 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A back end that may be tried. `opener` is `module:class`, made in its process from `arguments` and the
-    device; `absent` says why it cannot be, and what mends that."""
+    """A back end that may be tried. `opener` is `module:class`, called in its process with `arguments` and
+    the device; `absent` says why it is not installed, and what mends that."""
 
     name: str
-    opener: str
+    opener: str = ""
     arguments: tuple[Any, ...] = ()
     absent: str = ""
 
@@ -56,8 +56,7 @@ USUAL = ("opencv", "ssd", "mtcnn", "retinaface", "mediapipe", "yunet", "centerfa
 _YOLO = ("v8m", "v8l", "v11n", "v11s", "v11m", "v11l", "v12n", "v12s", "v12m", "v12l")
 DEEPFACE = (*USUAL, "fastmtcnn", *(f"yolo{kind}" for kind in _YOLO))
 """DeepFace's detectors. The group `deepface` is the usual ones: the rest are other sizes of the same."""
-
-_OPENERS = {"scrfd": "ours:Finder", "yunet": "ours:Finder", "embed": "ours:Embed"}
+_ROOM = "face_organizer.compare."
 
 
 def choose(names: Sequence[str], *, downloads: bool = False) -> list[Spec]:
@@ -65,83 +64,63 @@ def choose(names: Sequence[str], *, downloads: bool = False) -> list[Spec]:
     where there are none.
 
     A name is `ours:yunet` or `deepface:ssd` in full; one of DeepFace's plain names (`opencv`, `ssd` …), as
-    the original takes them; `scrfd` for that of every installed pack; `ours:scrfd@FOLDER`, `ours:embed@PACK`
-    and `insightface@PACK` for any pack; `ours`, `insightface`, `deepface` or `all` for many. `downloads` lets
-    DeepFace fetch weights. Raises `UsageError`, which names them all.
+    the original takes them; `scrfd` for that of every installed pack; `ours:scrfd@PACK`, `ours:embed@PACK` or
+    `insightface@PACK` with any pack or folder; or a group: `ours`, `insightface`, `deepface`, `all`.
+    `downloads` lets DeepFace fetch weights. Raises `UsageError`, which names them all.
     """
-    known = [*_of_packs(), Spec("ours:faceswap", _place("ours:Headers")), *_of_deepface(downloads), *EXTRA]
+    groups = {"ours": _ours(), "insightface": _insightface(), "deepface": _deepface(USUAL, downloads)}
+    known = [*groups["ours"], *groups["insightface"], *_deepface(DEEPFACE, downloads), *EXTRA]
+    known.append(Spec("ours:faceswap", f"{_ROOM}ours:Headers"))
+    groups |= {"scrfd": [spec for spec in known if spec.name.startswith("ours:scrfd")], "all": known}
     chosen: dict[str, Spec] = {}
     for name in names or ("ours", "insightface", "deepface"):
-        chosen |= {spec.name: spec for spec in _meant(name.strip(), known) if spec.name not in chosen}
+        kind, at, place = name.strip().partition("@")
+        word = kind.lower()
+        full = ALIASES.get(word, f"deepface:{word}" if word in DEEPFACE else word)
+        if at and word in _OF_PACK:
+            meant = [_of_pack(word, packs.find(place))]
+        else:
+            meant = [s for s in known if s.name in (full, name.strip())] or groups.get(word, [])
+        if not meant:
+            there = ", ".join(spec.name for spec in known)
+            raise UsageError(f"{name!r} is no back end here", f"say {there}, or {', '.join(groups)}")
+        chosen |= {spec.name: spec for spec in meant}
     return list(chosen.values())
 
 
-def _meant(name: str, known: Sequence[Spec]) -> list[Spec]:
-    kind, at, place = name.partition("@")
-    if at and kind in ("ours:scrfd", "ours:yunet", "ours:embed"):
-        return [_ours(kind.removeprefix("ours:"), packs.find(place))]
-    if at and kind == "insightface":
-        return [_insightface(packs.find(place))]
-    word = name.lower()
-    full = ALIASES.get(word, f"deepface:{word}" if word in DEEPFACE else word)
-    groups: dict[str, Callable[[Spec], bool]] = {
-        "all": lambda spec: True,
-        "ours": lambda spec: spec.name.startswith("ours:") and spec.name != "ours:faceswap",
-        "scrfd": lambda spec: spec.name.startswith("ours:scrfd"),
-        "insightface": lambda spec: spec.name.startswith("insightface"),
-        "deepface": lambda spec: spec.name.removeprefix("deepface:") in USUAL,
-    }
-    meant = [s for s in known if s.name == full] or [s for s in known if word in groups and groups[word](s)]
-    if not meant and word == "scrfd":
-        raise UsageError("scrfd: no pack with an SCRFD detector is installed; see `face-organizer packs list`")
-    if not meant:
-        names = ", ".join(spec.name for spec in known)
-        raise UsageError(f"{name!r} is no back end; there are {names}; and the groups {', '.join(groups)}")
-    return meant
+_OF_PACK = {f"ours:{kind}": "ours:Finder" for kind in ("yunet", "scrfd")}
+_OF_PACK |= {"ours:embed": "ours:Embed", "insightface": "theirs:InsightFace"}
 
 
-def _place(opener: str) -> str:
-    return f"face_organizer.compare.{opener}"
+def _of_pack(kind: str, pack: packs.Pack) -> Spec:
+    name = kind if (kind, pack.name) == ("ours:yunet", packs.EMBEDDED) else f"{kind}@{pack.name}"
+    return Spec(name, _ROOM + _OF_PACK[kind], (pack.location,))
 
 
-def _ours(kind: str, pack: packs.Pack) -> Spec:
-    kind = kind if kind == "embed" else pack.detector.kind
-    name = "ours:yunet" if (kind, pack.name) == ("yunet", packs.EMBEDDED) else f"ours:{kind}@{pack.name}"
-    return Spec(name, _place(_OPENERS[kind]), (pack.location,))
+def _ours() -> list[Spec]:
+    return [_of_pack(f"ours:{pack.detector.kind}", pack) for pack in packs.installed()]
 
 
-def _insightface(pack: packs.Pack | None) -> Spec:
-    absent = ""
+def _insightface() -> list[Spec]:
+    """For each pack in InsightFace's layout its loop, and what of ours does the same work."""
+    theirs = [pack for pack in packs.installed() if pack.detector.kind == "scrfd"]
     if importlib.util.find_spec("insightface") is None:
-        absent = "make setup PROFILE=cpu (or gpu, gpu-pascal) installs it"
-    elif pack is None or pack.detector.kind != "scrfd":
-        absent = (
-            f"it needs a pack in InsightFace's layout: `face-organizer packs pull {packs.DEFAULT}` fetches one"
-        )
-    name = f"insightface@{pack.name}" if pack else "insightface"
-    return Spec(name, _place("insightface:InsightFace"), (pack.location if pack else "",), absent)
+        return [Spec("insightface", absent="make setup PROFILE=cpu (or gpu, gpu-pascal) installs it")]
+    if not theirs:
+        mend = f"`face-organizer packs pull {packs.DEFAULT}` fetches one"
+        return [Spec("insightface", absent=f"no pack of InsightFace's is here; {mend}")]
+    return [_of_pack(kind, pack) for pack in theirs for kind in ("ours:embed", "insightface")]
 
 
-def _of_packs() -> list[Spec]:
-    """The detector of each pack, and for each in InsightFace's layout its loop beside ours, embeddings
-    included."""
-    found = packs.installed()
-    theirs = [pack for pack in found if pack.detector.kind == "scrfd"]
-    detectors = [_ours(pack.detector.kind, pack) for pack in found]
-    pairs = [spec for pack in theirs for spec in (_ours("embed", pack), _insightface(pack))]
-    return [*detectors, *(pairs or [_insightface(None)])]
-
-
-def _of_deepface(downloads: bool) -> list[Spec]:
+def _deepface(names: Sequence[str], downloads: bool) -> list[Spec]:
     try:
         engine()
-        absent = ""
     except ModelMissingError as error:
-        absent = str(error)
-    return [Spec(f"deepface:{name}", _place("deepface:DeepFace"), (name, downloads), absent) for name in DEEPFACE]
+        each = ["deepface"] if names == USUAL else [f"deepface:{name}" for name in names]
+        return [Spec(name, absent=str(error)) for name in each]
+    return [Spec(f"deepface:{name}", f"{_ROOM}theirs:DeepFace", (name, downloads)) for name in names]
 
 
 def main_first(faces: Detections, picture: Pixels) -> Detections:
     """`faces` of a picture, the main one first."""
-    order = np.argsort(-prominence(faces.boxes, picture.width, picture.height), kind="stable")
-    return faces.take(order)
+    return faces.take(np.argsort(-prominence(faces.boxes, picture.width, picture.height), kind="stable"))

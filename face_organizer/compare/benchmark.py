@@ -2,126 +2,61 @@
 
 from __future__ import annotations
 
-import os
 import random
-import statistics
-from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from face_organizer.compare import backends
-from face_organizer.compare.gender import Judge
-from face_organizer.compare.trial import Trial, try_out
-from face_organizer.compare.truth import Truth, matches
+from face_organizer.compare.backends import choose
+from face_organizer.compare.trial import Progress, Seen, Trial, try_out
+from face_organizer.compare.truth import against, read_boxes
 from face_organizer.detect.looks import Look
-from face_organizer.errors import FaceOrganizerError, UsageError
-from face_organizer.files import printable
+from face_organizer.errors import FaceOrganizerError, ImageError, ModelMissingError, UsageError
+from face_organizer.files import count, printable
+from face_organizer.gender import GenderModel, open_model
+from face_organizer.geometry import align
+from face_organizer.media.images import open_source
 from face_organizer.media.listing import listing
 from face_organizer.media.video import is_video
 from face_organizer.networks import devices
+from face_organizer.types import Faces
 
 NEAR = 0.05
-"""How much less a back end may find than the best one and still be recommended for being faster: a share of
-the pictures, or of F1 where true boxes are given."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """The figures of one back end. Times in seconds; speeds in pictures per second, reading included;
-    `batched` is None where it takes pictures one by one. `found` of `pictures` have a face, of them `matched`
-    the wanted gender; `unusable` more could not be looked at. None stands for what is not known. `state` and
-    `why` as in `trial.Trial`."""
-
-    name: str
-    state: str = "ran"
-    why: str = ""
-    device: str = ""
-    load: float | None = None
-    warm_up: float | None = None
-    median: float | None = None
-    p95: float | None = None
-    speed: float | None = None
-    batched: float | None = None
-    peak_mb: float | None = None
-    pictures: int = 0
-    found: int = 0
-    faces: int = 0
-    unusable: int = 0
-    matched: int | None = None
-    unsure: int | None = None
-    precision: float | None = None
-    recall: float | None = None
-
-    @property
-    def failed(self) -> int:
-        """Pictures in which it found no face, or that could not be looked at."""
-        return self.pictures - self.found + self.unusable
-
-    @property
-    def best_speed(self) -> float:
-        """Pictures per second the way in which it is faster; 0 where it looked at none."""
-        return max(self.speed or 0.0, self.batched or 0.0)
-
-    @property
-    def f1(self) -> float | None:
-        """Harmonic mean of precision and recall."""
-        if self.precision is None or self.recall is None:
-            return None
-        total = self.precision + self.recall
-        return 2 * self.precision * self.recall / total if total else 0.0
-
-    def as_dict(self) -> dict[str, Any]:
-        """For JSON and CSV."""
-        return {**asdict(self), "failed": self.failed, "f1": self.f1}
-
-
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """The back end to use: the fastest of the `near` whose `value` comes within `NEAR` of the `best`.
-    `value` is a share of pictures with a face or, `by_boxes`, F1 against true boxes."""
-
-    row: Row
-    value: float
-    best: float
-    near: int
-    by_boxes: bool
+"""How much lower the score of a back end may be than the best and it still be recommended for its speed."""
 
 
 @dataclass(frozen=True, slots=True)
 class Benchmark:
-    """What `benchmark` measured, fastest first; those that did not run come last. `pictures` were looked at
-    of the `available`; `judge` is the gender model by which `Row.matched` counts, or empty: `no_judge` then
-    says why."""
+    """What `benchmark` measured, the fastest back end first; `pictures` were looked at of the `available`.
+    `recommended` is the fastest of those whose score comes within `NEAR` of the best, None where none found a
+    face. `judge` is the gender model by which `Trial.matched` counts, empty where `no_judge` says why."""
 
-    rows: Sequence[Row]
-    advice: Advice | None
+    trials: Sequence[Trial]
+    recommended: Trial | None
     pictures: int
     available: int
-    seed: int
-    gender: str
     judge: str
     no_judge: str
 
     def plot(self, path: str | Path) -> None:
-        """Draw speed against detection as PNG."""
+        """Draw speed and detection of each back end as PNG."""
         from face_organizer.compare.drawing import plot
 
         plot(self, Path(path))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        advice = self.advice
+        best = self.recommended
         return {
             "pictures": self.pictures,
             "folder": self.available,
-            "seed": self.seed,
-            "gender": self.gender,
-            "backends": [row.as_dict() for row in self.rows],
-            "recommended": advice and advice.row.name,
-            "hours": advice and self.available / advice.row.best_speed / 3600,
+            "backends": [trial.as_dict() for trial in self.trials],
+            "recommended": best and best.name,
+            "hours": best and self.available / best.best_speed / 3600,
         }
 
 
@@ -139,135 +74,91 @@ def benchmark(
     allow_downloads: bool = False,
     recursive: bool = True,
     exclude: Sequence[str] = (),
-    on_progress: Callable[[str, int, int], object] = lambda name, done, total: None,
+    on_progress: Progress = lambda name, done, total: None,
 ) -> Benchmark:
     """Compare face detectors on a sample of the pictures in `inputs` (folders or files).
 
-    `samples` pictures are taken, each folder's share of them; another `seed` takes others. `backends` are
-    names or groups (`ours`, `insightface`, `deepface`, `all`; docs/detectors.md), by default all that are
-    usual. `faces` is what ours look for, `largest` or `all`, by default all with `boxes` and else the
-    largest; the others always look for all. `boxes` is a file of true boxes, XML as dlib's imglab writes it:
-    it adds precision and recall, and only its pictures are taken. Each back end has `time_limit` seconds.
-    `device` is `auto`, `cpu` or a card's number, None for $GPU_ID, else auto. `allow_downloads` lets DeepFace
-    fetch its weights. `on_progress` gets a back end's name, pictures done over all back ends, and their
-    total.
+    `samples` pictures are taken, of each folder its share; another `seed` takes others. `backends` are names
+    or groups (docs/detectors.md), by default those usual. `faces` is what ours look for, `largest` or `all`
+    (by default `all` with `boxes`, else `largest`); the others always look for all. `gender` is the one that
+    `Trial.matched` counts, Woman or Man. `boxes` is XML with true boxes, as dlib's imglab writes it, for
+    precision and recall; only its pictures are taken then. Each back end has `time_limit` seconds. `device`
+    is `auto`, `cpu` or a card's number; None is $GPU_ID, else auto. `allow_downloads` lets DeepFace fetch
+    weights. `on_progress` gets the name of a back end, the pictures that it has done, and their total.
 
-    A back end that crashes, hangs or is not installed is a row that says so. Raises `UsageError`,
+    A back end that crashes, hangs or is not installed is a trial that says so. Raises `UsageError`,
     `DeviceError`, and `FaceOrganizerError` where there are no pictures.
     """
-    truth = Truth(Path(boxes)) if boxes else None
-    specs = _choose(backends, allow_downloads)
+    truth = read_boxes(Path(boxes)) if boxes else {}
+    specs = choose(backends, downloads=allow_downloads)
     chosen = devices.require(devices.choose_one(device)[0])
-    paths = pictures_of(inputs, recursive=recursive, exclude=exclude)
+    paths = pictures_of(inputs, recursive, exclude)
     if not paths:
         raise FaceOrganizerError(f"no pictures in {', '.join(printable(i) for i in inputs)}")
-    taken = sample([p for p in paths if not truth or truth.of(p)], samples, seed)
+    taken = sample([p for p in paths if not boxes or p in truth], samples, seed)
     if not taken:
-        raise UsageError(f"{printable(str(boxes))} knows none of the {len(paths):,} pictures")
-    look = Look(every_face=(faces or ("all" if truth else "largest")) == "all")
-    trials = try_all(specs, taken, on_progress, device=chosen, look=look, limit=time_limit)
-    with Judge(chosen) as judge:
-        rows = [row_of(trial, truth, judge, gender) for trial in trials]
-        rows.sort(key=lambda row: -row.best_speed)
-        why_not = judge.why_not
-        return Benchmark(rows, recommend(rows), len(taken), len(paths), seed, gender, judge.name, why_not)
+        raise UsageError(f"{printable(str(boxes))} names none of the {count(len(paths), 'picture')}")
+    look = Look(every_face=(faces or ("all" if boxes else "largest")) == "all")
+    words: dict[str, Any] = {"device": chosen, "look": look, "limit": time_limit, "on_progress": on_progress}
+    trials = [try_out(spec, taken, **words) for spec in specs]
+    judge, no_judge = judge_gender([one for trial in trials for one in trial.looked], chosen)
+    for trial in trials:
+        if judge and trial.looked:
+            trial.matched = sum(one.gender == gender for one in trial.looked)
+        if boxes:
+            found = ((one.path, one.found.faces) for one in trial.looked)
+            trial.precision, trial.recall = against(truth, found)
+    trials.sort(key=lambda trial: -trial.best_speed)
+    return Benchmark(trials, recommend(trials), len(taken), len(paths), judge, no_judge)
 
 
-_choose = backends.choose  # `benchmark` has an option of the module's name
-
-
-def pictures_of(inputs: Sequence[str | Path], *, recursive: bool, exclude: Sequence[str]) -> list[str]:
+def pictures_of(inputs: Sequence[str | Path], recursive: bool, exclude: Sequence[str]) -> list[str]:
     """The pictures in `inputs`, sorted; videos are left out. Raises `UsageError`."""
     found = listing(inputs, recursive=recursive, exclude=exclude)
     return [path for path in found.paths if not is_video(path)]
 
 
 def sample(paths: Sequence[str], count: int, seed: int) -> list[str]:
-    """`count` of `paths` (sorted), each folder by its share of them; the same ones for a seed, sorted."""
+    """`count` of `paths`, which are sorted: one out of each of so many equal stretches, so that each folder
+    gives its share; the same ones for a `seed`."""
     if count >= len(paths):
         return list(paths)
-    rng = random.Random(seed)
-    folders: dict[str, list[str]] = {}
-    for path in paths:
-        folders.setdefault(os.path.dirname(path), []).append(path)
-    # Folder after folder, shuffled within, then every n-th: no folder gets more than its share and one.
-    order = list(folders.values())
-    rng.shuffle(order)
-    line = [path for folder in order for path in rng.sample(folder, len(folder))]
-    start, step = rng.random(), len(line) / count
-    return sorted({line[int((start + i) * step)] for i in range(count)}, key=os.fsencode)
+    rng, ends = random.Random(seed), [i * len(paths) // count for i in range(count + 1)]
+    return [paths[rng.randrange(start, end)] for start, end in pairwise(ends)]
 
 
-def try_all(
-    specs: Sequence[backends.Spec],
-    paths: Sequence[str],
-    on_progress: Callable[[str, int, int], object],
-    **options: Any,
-) -> list[Trial]:
-    """Each back end in turn, one alone at a time; `options` as `try_out` has them."""
-    trials = []
-    for i, spec in enumerate(specs):
-        done = iter(range(i * len(paths) + 1, (i + 1) * len(paths) + 1))
-
-        def on_picture(name: str = spec.name, done: Any = done) -> None:
-            on_progress(name, next(done), len(specs) * len(paths))
-
-        trials.append(try_out(spec, paths, on_picture=on_picture, **options))
-    on_progress("", len(specs) * len(paths), len(specs) * len(paths))
-    return trials
+def judge_gender(pictures: Sequence[Seen], device: devices.Device) -> tuple[str, str]:
+    """Set the gender of the main faces, by the model that `gender --model auto` takes; its name, or an empty
+    one and why there is none."""
+    try:
+        model, _ = open_model("auto", device)
+    except ModelMissingError as error:
+        return "", str(error)
+    try:
+        for one in pictures:
+            if len(one.found.faces):
+                one.gender, one.gender_confidence = _judged(one, model)
+    finally:
+        model.close()
+    return model.name, ""
 
 
-def row_of(trial: Trial, truth: Truth | None, judge: Judge, gender: str) -> Row:
-    """The figures of a trial."""
-    seen = [picture for picture in trial.pictures if not picture.error]
-    seconds = [picture.seconds for picture in seen]
-    with_face = [picture for picture in seen if len(picture.found.faces)]
-    said = [judge.of(p.path, p.found)[0] for p in with_face] if judge.name else None
-    precision, recall = _against(truth, seen) if truth else (None, None)
-    return Row(
-        trial.name,
-        trial.state,
-        trial.why,
-        trial.device,
-        trial.load,
-        trial.warm_up,
-        statistics.median(seconds) if seen else None,
-        float(np.percentile(seconds, 95)) if seen else None,
-        len(seconds) / sum(seconds) if seen else None,
-        trial.batched,
-        trial.peak_mb,
-        len(seen),
-        len(with_face),
-        sum(len(picture.found.faces) for picture in seen),
-        len(trial.pictures) - len(seen),
-        None if said is None else said.count(gender),
-        None if said is None else said.count(""),
-        precision,
-        recall,
-    )
+def _judged(one: Seen, model: GenderModel) -> tuple[str, float | None]:
+    box, landmarks = one.found.faces.boxes[:1], one.found.faces.landmarks[:1]
+    if not align.usable(landmarks)[0]:
+        landmarks = align.about_eyes(align.eyes_in(box[0].tolist()))[None].astype(np.float32)
+    row = Faces.empty(1, box=box, landmarks=landmarks, turn=np.array([one.found.turn], np.int16))
+    try:
+        woman = float(model.judge(model.crop(open_source(one.path), row)).woman[0])
+    except ImageError:
+        return "", None
+    confidence = max(woman, 1 - woman)
+    return ("Woman" if woman > 0.5 else "Man") * (confidence >= model.min_confidence), confidence
 
 
-def _against(truth: Truth, seen: Sequence[Any]) -> tuple[float | None, float | None]:
-    totals = np.zeros(3, np.int64)
-    for picture in seen:
-        true, faces = truth.of(picture.path), picture.found.faces
-        if true is not None:
-            totals += matches(faces.boxes[np.argsort(-np.nan_to_num(faces.scores), kind="stable")], true)
-    right, wrong, missed = (int(n) for n in totals)
-    return (
-        right / (right + wrong) if right + wrong else None,
-        right / (right + missed) if right + missed else None,
-    )
-
-
-def recommend(rows: Sequence[Row]) -> Advice | None:
-    """The back end to use; None where none ran to its end and found a face."""
-    full = [row for row in rows if row.state == "ran" and row.found]
-    if not full:
-        return None
-    by_boxes = all(row.f1 is not None for row in full)
-    value = {row.name: (row.f1 or 0.0) if by_boxes else row.found / row.pictures for row in full}
-    best = max(value.values())
-    near = [row for row in full if value[row.name] >= best - NEAR]
-    chosen = max(near, key=lambda row: row.best_speed)
-    return Advice(chosen, value[chosen.name], best, len(near), by_boxes)
+def recommend(trials: Sequence[Trial]) -> Trial | None:
+    """The fastest of those that ran to their end and find nearly as much as the best."""
+    full = [trial for trial in trials if trial.state == "ran" and trial.found]
+    best = max((trial.score for trial in full), default=0.0)
+    near = [trial for trial in full if trial.score >= best - NEAR]
+    return max(near, key=lambda trial: trial.best_speed, default=None)

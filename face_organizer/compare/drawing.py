@@ -3,7 +3,6 @@ here anyway: matplotlib would be 60 MB more and a second to import."""
 
 from __future__ import annotations
 
-import io
 import textwrap
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +13,7 @@ from PIL import ImageDraw, ImageFont
 
 from face_organizer.compare.benchmark import Benchmark
 from face_organizer.compare.diagnosis import Diagnosis
-from face_organizer.files import atomic_write, printable, write_jpeg
+from face_organizer.files import atomic_write, count, printable, write_jpeg
 from face_organizer.media import images
 from face_organizer.previews.sheets import Section, contact_sheet
 from face_organizer.previews.thumbnails import Tile, thumbnails
@@ -23,47 +22,38 @@ PAPER, INK, FAINT, RULE = (250, 250, 248), (24, 26, 30), (104, 108, 116), (226, 
 OURS, THEIRS, BEST = (31, 96, 168), (196, 98, 16), (30, 132, 73)
 COLOURS = (OURS, THEIRS, BEST, (150, 40, 140), (190, 30, 45), (0, 140, 150))
 WIDTH = 1000
-_NAME, _SPEED, _FOUND, _BAR, _LINE = 40, 300, 690, 250, 44  # pixels: columns, longest bar, height of a row
+_NAME, _SPEED, _FOUND, _BAR, _LINE = 40, 300, 660, 240, 44  # pixels: columns, longest bar, height of a row
 
 
 def plot(measured: Benchmark, path: Path) -> None:
-    """Draw a row per back end with its speed and its share of pictures with a face, the recommended one
+    """Draw a row per back end that ran: its speed and its share of pictures with a face; the recommended one
     marked."""
-    rows = [row for row in measured.rows if row.best_speed]
-    absent = [row.name for row in measured.rows if not row.best_speed]
-    lines = textwrap.wrap(f"Did not run: {', '.join(absent)}", 110) if absent else []
-    sheet = Pillow.new("RGB", (WIDTH, 150 + _LINE * max(len(rows), 1) + 24 * len(lines) + 30), PAPER)
+    rows = [trial for trial in measured.trials if trial.best_speed]
+    sheet = Pillow.new("RGB", (WIDTH, 160 + _LINE * max(len(rows), 1)), PAPER)
     pen = ImageDraw.Draw(sheet)
 
     def write(x: float, y: float, text: str, size: int = 17, ink: tuple[int, int, int] = INK) -> None:
         pen.text((x, y), printable(text), ink, ImageFont.load_default(size), anchor="lm")
 
-    write(_NAME, 42, f"Face detectors on {measured.pictures} pictures", 28)
-    for x, heading in ((_SPEED, "pictures per second (pale: many at once)"), (_FOUND, "pictures with a face")):
-        write(x, 96, heading, 15, FAINT)
-    fastest = max((row.best_speed for row in rows), default=1.0)
+    write(_NAME, 42, f"Face detectors on {count(measured.pictures, 'picture')}", 28)
+    write(_SPEED, 96, "pictures per second (pale: many at once)", 15, FAINT)
+    write(_FOUND, 96, "pictures with a face" if rows else "no back end ran", 15, FAINT)
     for i, row in enumerate(rows):
         y = 142 + _LINE * i
         pen.line((_NAME, y - _LINE / 2, WIDTH - _NAME, y - _LINE / 2), RULE)
-        best = measured.advice is not None and measured.advice.row == row
+        best = row is measured.recommended
         ink = BEST if best else OURS if row.name.startswith("ours:") else THEIRS
         write(_NAME, y - 8 * best, row.name, 17, ink)
-        if best:
-            write(_NAME, y + 12, "recommended", 13, ink)
+        write(_NAME, y + 12, "recommended" * best, 13, ink)
+        fastest, share = max(trial.best_speed for trial in rows), row.found / len(row.looked)
         pale = tuple((value + 2 * 250) // 3 for value in ink)
-        shares = ((_SPEED, row.best_speed / fastest, pale), (_SPEED, (row.speed or 0) / fastest, ink))
-        for x, share, colour in (*shares, (_FOUND, 1.0, RULE), (_FOUND, row.found / row.pictures, ink)):
-            pen.rectangle((x, y - 9, x + max(share * _BAR, 2), y + 9), fill=colour)
+        bars = [(_SPEED, row.best_speed / fastest, pale), (_SPEED, (row.speed or 0) / fastest, ink)]
+        for x, part, colour in [*bars, (_FOUND, 1.0, RULE), (_FOUND, share, ink)]:
+            pen.rectangle((x, y - 9, x + max(part * _BAR, 2), y + 9), fill=colour)
         write(_SPEED + row.best_speed / fastest * _BAR + 8, y, f"{row.best_speed:,.3g}", 15)
-        write(_FOUND + row.found / row.pictures * (_BAR - 60) + 8, y, f"{row.found / row.pictures:.0%}", 15)
-    if not rows:
-        write(_NAME, 142, "No back end ran.", 17, FAINT)
-    for i, line in enumerate(lines):
-        write(_NAME, sheet.height - 24 * (len(lines) - i) - 8, line, 15, FAINT)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "PNG", optimize=True)
+        write(_FOUND + _BAR + 8, y, f"{share:.0%}", 15)
     with atomic_write(path) as file:
-        file.write(buffer.getvalue())
+        sheet.save(file, "PNG", optimize=True)
 
 
 def annotate(one: Diagnosis, lines: Sequence[str], path: Path) -> None:
@@ -78,7 +68,9 @@ def annotate(one: Diagnosis, lines: Sequence[str], path: Path) -> None:
     plain = len(lines) - len(one.findings)
     inks = [INK if i < plain else COLOURS[(i - plain) % len(COLOURS)] for i in range(len(lines))]
     text = [
-        (part, ink) for line, ink in zip(lines, inks, strict=True) for part in textwrap.wrap(printable(line), 105)
+        (part, ink)
+        for line, ink in zip(lines, inks, strict=True)
+        for part in textwrap.wrap(printable(line), 105)
     ]
     sheet = Pillow.new("RGB", (WIDTH, photo.height + 20 + 25 * len(text)), PAPER)
     sheet.paste(photo, (0, 0))
@@ -96,8 +88,8 @@ def summary(pictures: Sequence[Diagnosis], path: Path) -> None:
     """Write a sheet of all pictures, those that a back end missed apart."""
     readable = [one for one in pictures if not one.unreadable]
     groups = {
-        "Found by all": [one for one in readable if one.looked and not one.missed_by],
-        "Missed by some or all": [one for one in readable if one.missed_by or not one.looked],
+        "Found by all": [one for one in readable if one.findings and not one.missed_by],
+        "Missed by some or all": [one for one in readable if one.missed_by or not one.findings],
         "Cannot be read": [one for one in pictures if one.unreadable],
     }
     nowhere = np.full((5, 2), np.nan, np.float32)
@@ -110,4 +102,4 @@ def summary(pictures: Sequence[Diagnosis], path: Path) -> None:
         for title, group in groups.items()
         if group
     ]
-    contact_sheet(path, "Diagnosis", f"{len(pictures)} pictures", sections)
+    contact_sheet(path, "Diagnosis", count(len(pictures), "picture"), sections)

@@ -1,5 +1,4 @@
-"""Our detectors as back ends: the finder with a pack's detector, alone and as `embed` goes on from there, and
-the headers of FaceSwap crops."""
+"""Ours as back ends: the finder with a pack's detector, alone and with embeddings; FaceSwap's headers."""
 
 from __future__ import annotations
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from face_organizer.compare.backends import main_first
 from face_organizer.compare.variants import SETTINGS
-from face_organizer.detect import Detector, finder, open_detector
+from face_organizer.detect import finder, open_detector
 from face_organizer.detect.looks import Found, Look, Pixels
 from face_organizer.faceswap.trust import Crops, samples
 from face_organizer.geometry import align, quality
@@ -18,15 +17,15 @@ from face_organizer.machine import available_cores, in_order
 from face_organizer.media.images import Shrinkable, Source
 from face_organizer.networks import packs
 from face_organizer.networks.devices import Device
-from face_organizer.recognize import Embedder, open_embedder
+from face_organizer.recognize import open_embedder
 
 CHUNK = 16
 """Pictures that a thread looks at together, as in `embed`."""
 
 
 class Finder:
-    """A `Backend`: the faces that `embed` would take. One picture gets all cores; of many, each thread looks
-    at its own on one core, as `embed` does."""
+    """A `Backend`: the faces that `embed` takes. One picture gets all cores; of many, each thread looks at
+    some on one core, as `embed` does."""
 
     tries = SETTINGS
 
@@ -47,35 +46,30 @@ class Finder:
 
     def _found(self, pictures: Sequence[Pixels], threads: int, look: Look) -> list[Found]:
         found = finder.find(pictures, self._detectors[threads], look)
-        return [_wanted(one, picture, look) for one, picture in zip(found, pictures, strict=True)]
+        for one, picture in zip(found, pictures, strict=True):
+            large = quality.size(one.faces.boxes) >= look.min_face_size
+            faces = one.faces.take(large & align.usable(one.faces.landmarks))
+            one.faces = main_first(faces, picture)
+        return found
 
     def device(self) -> str:
         """See `Backend.device`; a session on another device than the one asked for does not open."""
         return "cpu" if self._device.kind == "cpu" else f"cuda:{self._device.index}"
 
 
-def _wanted(found: Found, picture: Pixels, look: Look) -> Found:
-    large = quality.size(found.faces.boxes) >= look.min_face_size
-    faces = found.faces.take(large & align.usable(found.faces.landmarks))
-    return Found(main_first(faces, picture), found.turn)
-
-
 class Embed(Finder):
-    """A `Backend` that embeds what it finds, as `embed` and InsightFace's loop do: the main face, or every
-    one."""
+    """A `Backend` that embeds what it finds, as InsightFace's loop does: the main face, or every one."""
 
     def __init__(self, location: str, device: Device) -> None:
         super().__init__(location, device)
-        self._embedders: dict[int, Embedder] = {
-            n: open_embedder(self._pack, device, threads=n) for n in self._detectors
-        }
+        self._embedders = {n: open_embedder(self._pack, device, threads=n) for n in self._detectors}
 
     def _found(self, pictures: Sequence[Pixels], threads: int, look: Look) -> list[Found]:
         found = super()._found(pictures, threads, look)
         chips = []
         for one, picture in zip(found, pictures, strict=True):
             assert isinstance(picture, Shrinkable)
-            taken = one.faces.landmarks if look.every_face else one.faces.landmarks[:1]
+            taken = one.faces.landmarks[: None if look.every_face else 1]
             chips += [align.cut(picture, matrix) for matrix in align.estimate(taken)]
         if chips:
             self._embedders[threads].embed(np.stack(chips))
@@ -83,28 +77,28 @@ class Embed(Finder):
 
 
 class Headers:
-    """A `Backend`: the face that a FaceSwap crop's header gives, where the detector confirms its folder's
-    headers."""
+    """A `Backend`: the face that a FaceSwap crop's header gives, where the detector of the pack `auto`
+    confirms its folder's headers."""
 
     at_once = 1
     tries = ()
 
     def __init__(self, device: Device) -> None:
-        self._detector: Detector = open_detector(packs.resolve("auto"), device)
+        self._detector = open_detector(packs.resolve("auto"), device)
         self._crops: dict[str, Crops] = {}
 
     def find(self, paths: Sequence[str], pictures: Sequence[Pixels], look: Look) -> list[Found]:
         """See `Backend.find`."""
-        return [self._one(path, picture, look) for path, picture in zip(paths, pictures, strict=True)]
-
-    def _one(self, path: str, picture: Pixels, look: Look) -> Found:
-        assert isinstance(picture, Source)
-        folder = os.path.dirname(path)
-        if folder not in self._crops:
-            beside = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
-            self._crops[folder] = Crops(self._detector, look, samples(beside))
-        found = self._crops[folder].read(path, picture).found
-        return Found(found) if found else Found()
+        found = []
+        for path, picture in zip(paths, pictures, strict=True):
+            assert isinstance(picture, Source)
+            folder = os.path.dirname(path)
+            if folder not in self._crops:
+                beside = [os.path.join(folder, name) for name in sorted(os.listdir(folder))]
+                self._crops[folder] = Crops(self._detector, look, samples(beside))
+            face = self._crops[folder].read(path, picture).found
+            found.append(Found(face) if face else Found())
+        return found
 
     def device(self) -> str:
         """See `Backend.device`."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,9 +16,9 @@ LARGEST = 2400
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One other way to look. `look` changes the `Look`; `enhance` lights the picture evenly; the picture is
-    enlarged by `scale`, turned by `turn` degrees counter-clockwise, or gets a border of that share of its
-    longer side. `always` says to try it on pictures whose face was found too."""
+    """One other way to look. `look` changes the `Look`; `enhance` lights the picture evenly; it is enlarged
+    by `scale`, turned by `turn` degrees counter-clockwise, and gets a `border`, a share of its longer side.
+    `always` says to try it where a face was found too."""
 
     name: str
     look: Mapping[str, Any] = field(default_factory=dict)
@@ -32,25 +32,20 @@ class Variant:
         """How to look."""
         return replace(look, **self.look)
 
-    def placed(self, picture: Pixels) -> canvas.Placement | None:
-        """Where the picture lies on the changed one; None where it is not changed."""
+    def change(self, picture: Pixels) -> tuple[Pixels, Callable[[Found], Found]]:
+        """The changed picture, and what brings faces back to the picture as it was. Raises `ImageError`."""
         if self.scale == 1 and not self.border and not self.turn:
-            return None
+            return picture, lambda found: found
         longer = max(picture.width, picture.height)
         side = min(longer * self.scale * (1 + 2 * self.border), LARGEST)
-        side = -(-side // canvas.STRIDE) * canvas.STRIDE
-        return canvas.whole(picture.width, picture.height, int(side), self.border, self.turn)
+        side = -(-int(side) // canvas.STRIDE) * canvas.STRIDE
+        placed = canvas.whole(picture.width, picture.height, side, self.border, self.turn)
+        drawn = Decoded(canvas.draw(*picture.pixels(longer * placed.scale), placed))
 
+        def back(found: Found) -> Found:
+            return Found(canvas.to_picture(found.faces, placed), (found.turn + self.turn) % 360)
 
-def drawn(picture: Pixels, placement: canvas.Placement) -> Decoded:
-    """The changed picture. Raises `ImageError`."""
-    longer = max(picture.width, picture.height) * placement.scale
-    return Decoded(canvas.draw(*picture.pixels(longer), placement))
-
-
-def brought_back(found: Found, placement: canvas.Placement) -> Found:
-    """What was found on the changed picture, in pixels of the picture as it was."""
-    return Found(canvas.to_picture(found.faces, placement), (found.turn + placement.turn) % 360)
+        return drawn, back
 
 
 SETTINGS = (
@@ -61,8 +56,8 @@ SETTINGS = (
     Variant("--enhance clahe", enhance=True),
     Variant("--min-confidence 0.3 --min-face-size 5", {"min_score": 0.3, "min_face_size": 5.0}),
 )
-"""What a user of `embed` can say, in the order in which it is tried: for our back ends, which look at turned
-and bordered pictures anyway."""
+"""What a user of `embed` can say, in the order in which it is tried: for our back ends, which turn pictures
+and give them a border by themselves."""
 
 CHANGES = (
     Variant("evenly lit", enhance=True),
