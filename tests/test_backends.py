@@ -245,6 +245,7 @@ def test_benchmark_goes_on_past_a_crash(
     assert done.code == 3, done.err
     assert "test:fine" in done.out.split("Recommendation: Use ")[1]
     assert "test:segfault@.png: its process ended" in done.err
+    assert "test:segfault@.png (crashed)  -" in done.out
     assert "Not installed: deepface:dlib" in done.out
     rows = {r["name"]: r["state"] for r in csv.DictReader((tmp_path / "t.csv").read_text().splitlines())}
     assert rows == {

@@ -176,6 +176,7 @@ COLUMNS = {
 
 def _table(figures: Sequence[dict[str, Any]]) -> str:
     shown = [trial for trial in figures if trial["state"] != "missing"]
+    shown = [t if t["state"] == "ran" else t | {"name": f"{t['name']} ({t['state']})"} for t in shown]
     truth = any(trial["recall"] is not None for trial in shown)
     columns = {name: at for name, at in COLUMNS.items() if truth or name not in ("Precision", "Recall")}
     rows = [

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Any
 
@@ -68,9 +69,7 @@ def diagnose(files: tuple[str, ...], output: Path, as_json: bool, quiet: bool, *
         found = fo.diagnose(files, on_progress=on_progress, **options)
         verdicts = [verdict(one) for one in found.pictures]
         findings = [[f"{name}: {told(f)}" for name, f in one.findings.items()] for one in found.pictures]
-        facts = [
-            ", ".join(f"{fact} {value:g}" for fact, value in one.facts.items()) for one in found.pictures
-        ]
+        facts = [", ".join(f"{k} {value:.3g}" for k, value in one.facts.items()) for one in found.pictures]
         (output / MARKER).mkdir(parents=True, exist_ok=True)  # a listing leaves such folders out
         paths = [one.path for one in found.pictures]
         found.draw(output, [[*top, *f] for *top, f in zip(paths, verdicts, facts, findings, strict=True)])
@@ -95,26 +94,26 @@ def verdict(one: Any) -> str:
         return "found by all"
     who = "all" if len(one.missed_by) == len(one.findings) else ", ".join(one.missed_by)
     why = ", ".join(CAUSES[cause].format(**one.facts) for cause in one.causes)
-    helps = [
-        f"{name}: {next(iter(one.findings[name].tried))}"
-        for name in one.missed_by
-        if one.findings[name].tried
-    ]
-    return f"missed by {who}; {why or 'no cause seen: it may hold no face'}; " + (
-        f"found with {'; '.join(helps)}" if helps else "nothing helped"
-    )
+    tried = {name: list(one.findings[name].tried) for name in one.missed_by}
+    helps = "; ".join(f"{name}: {settings[0]}" for name, settings in tried.items() if settings)
+    helps = f"found with {helps}" if helps else "nothing helped"
+    return f"missed by {who}; {why or 'no cause seen: it may hold no face'}; {helps}"
 
 
 def told(seen: Any) -> str:
     """What one back end found."""
     faces = seen.found.faces
     if not len(faces):
-        helps = [f"{name} (score {found.faces.scores[0]:.2f})" for name, found in seen.tried.items()]
+        helps = [f"{name} ({_score(found.faces.scores[0])})" for name, found in seen.tried.items()]
         return "nothing" + (f"; found with {', '.join(helps)}" if helps else "")
     sizes = ((faces.boxes[:, 2:] - faces.boxes[:, :2]).clip(0).prod(axis=1) ** 0.5).tolist()
-    words = [f"{size:.0f} px, score {score:.2f}" for size, score in zip(sizes, faces.scores, strict=True)]
+    words = [f"{size:.0f} px, {_score(score)}" for size, score in zip(sizes, faces.scores, strict=True)]
     if seen.gender:
         words[0] += f", {seen.gender} {seen.gender_confidence:.2f}"
     text = f"{count(len(faces), 'face')}{' by default' * bool(seen.tried)}: {'; '.join(words[:5])}"
     more = [f"{count(len(found.faces), 'face')} with {name}" for name, found in seen.tried.items()]
     return "; ".join([text, *["…"] * (len(words) > 5), *more])
+
+
+def _score(score: float) -> str:
+    return "no score" if math.isnan(score) else f"score {score:.2f}"

@@ -38,7 +38,7 @@ class Backend(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """A back end that may be tried. `opener` is `module:class`, called in its process with `arguments` and
+    """A back end that may be tried. `opener` is `module:name`, called in its process with `arguments` and
     the device; `absent` says why it is not installed, and what mends that."""
 
     name: str
@@ -89,7 +89,7 @@ def choose(names: Sequence[str], *, downloads: bool = False) -> list[Spec]:
 
 
 _OF_PACK = {f"ours:{kind}": "ours:Finder" for kind in ("yunet", "scrfd")}
-_OF_PACK |= {"ours:embed": "ours:Embed", "insightface": "theirs:InsightFace"}
+_OF_PACK |= {"ours:embed": "ours:Embed", "insightface": "theirs:insightface"}
 
 
 def _of_pack(kind: str, pack: packs.Pack) -> Spec:
@@ -118,7 +118,7 @@ def _deepface(names: Sequence[str], downloads: bool) -> list[Spec]:
     except ModelMissingError as error:
         each = ["deepface"] if names == USUAL else [f"deepface:{name}" for name in names]
         return [Spec(name, absent=str(error)) for name in each]
-    return [Spec(f"deepface:{name}", f"{_ROOM}theirs:DeepFace", (name, downloads)) for name in names]
+    return [Spec(f"deepface:{name}", f"{_ROOM}theirs:deepface", (name, downloads)) for name in names]
 
 
 def main_first(faces: Detections, picture: Pixels) -> Detections:

@@ -1,14 +1,15 @@
-"""Other people's detectors as back ends: the loop of the original scripts, and DeepFace's."""
+"""Other people's detectors as back ends: the loop of the original scripts, and DeepFace's detectors."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 
 from face_organizer.compare.backends import main_first
-from face_organizer.compare.variants import CHANGES
+from face_organizer.compare.variants import CHANGES, Variant
 from face_organizer.deepface.child import open_detector, ran_on
 from face_organizer.detect.looks import Found, Look, Pixels
 from face_organizer.errors import PackError
@@ -17,74 +18,58 @@ from face_organizer.networks.child import first_line
 from face_organizer.networks.devices import CPU_PROVIDER, CUDA_PROVIDER, Device
 from face_organizer.types import Detections, Image
 
-_NOWHERE = np.full((5, 2), np.nan)
 
-
+@dataclass(frozen=True, slots=True)
 class OneByOne:
-    """What they share: they take whole pictures, one at a time, and know no settings."""
+    """A `Backend` that takes whole pictures, one at a time, and knows no settings. `faces` gives box, score
+    and landmarks of each face on an (h, w, 3) RGB uint8 picture; `device` is that of `Backend`."""
 
-    at_once = 1
-    tries = CHANGES
+    faces: Callable[[Image], Iterable[tuple[Any, Any, Any]]]
+    device: Callable[[], str]
+    at_once: ClassVar[int] = 1
+    tries: ClassVar[Sequence[Variant]] = CHANGES
 
     def find(self, paths: Sequence[str], pictures: Sequence[Pixels], look: Look) -> list[Found]:
         """See `Backend.find`."""
         found = []
         for picture in pictures:
-            faces = self.faces(picture.pixels(float("inf"))[0])
-            columns = zip(*faces, strict=True) if faces else ([], [], [])
+            rows = list(self.faces(picture.pixels(float("inf"))[0]))
+            columns = zip(*rows, strict=True) if rows else ((), (), ())
             boxes, scores, landmarks = (np.array(column, np.float32) for column in columns)
-            row = Detections(boxes.reshape(-1, 4), scores, landmarks.reshape(-1, 5, 2))
-            found.append(Found(main_first(row, picture)))
+            faces = Detections(boxes.reshape(-1, 4), scores, landmarks.reshape(-1, 5, 2))
+            found.append(Found(main_first(faces, picture)))
         return found
 
-    def faces(self, picture: Image) -> list[tuple[Any, Any, Any]]:
-        """Box, score and landmarks of each face on an (h, w, 3) RGB uint8 picture."""
-        raise NotImplementedError
 
+def insightface(location: str, device: Device) -> OneByOne:
+    """`FaceAnalysis.get` at 640 pixels, every network of the pack on every face, as the original runs it."""
+    from insightface.app import FaceAnalysis
 
-class InsightFace(OneByOne):
-    """A `Backend`: `FaceAnalysis.get` at 640 pixels, every network of the pack on every face, as the original
-    runs it."""
+    card = [(CUDA_PROVIDER, {"device_id": str(device.index)})] if device.kind == "cuda" else []
+    # An absolute path stands for the name of a pack in every version, and nothing is downloaded then.
+    app = FaceAnalysis(str(packs.find(location).folder), providers=[*card, CPU_PROVIDER])
+    app.prepare(ctx_id=device.index if card else -1, det_size=(640, 640))
 
-    def __init__(self, location: str, device: Device) -> None:
-        from insightface.app import FaceAnalysis
-
-        card = [(CUDA_PROVIDER, {"device_id": str(device.index)})] if device.kind == "cuda" else []
-        # An absolute path stands for the name of a pack in every version, and nothing is downloaded then.
-        self._app = FaceAnalysis(str(packs.find(location).folder), providers=[*card, CPU_PROVIDER])
-        self._app.prepare(ctx_id=device.index if card else -1, det_size=(640, 640))
-
-    def faces(self, picture: Image) -> list[tuple[Any, Any, Any]]:
-        """See `OneByOne.faces`."""
-        found = self._app.get(np.ascontiguousarray(picture[..., ::-1]))
+    def faces(picture: Image) -> Iterable[tuple[Any, Any, Any]]:
+        found = app.get(np.ascontiguousarray(picture[..., ::-1]))
         return [(face.bbox, face.det_score, face.kps) for face in found]
 
-    def device(self) -> str:
-        """See `Backend.device`."""
-        return "cuda" if CUDA_PROVIDER in self._app.det_model.session.get_providers() else "cpu"
+    on_card = CUDA_PROVIDER in app.det_model.session.get_providers()
+    return OneByOne(faces, lambda: f"cuda:{device.index}" if on_card else "cpu")
 
 
-class DeepFace(OneByOne):
-    """A `Backend`: DeepFace's detector of that name; `downloads` lets it fetch its weights."""
+def deepface(name: str, downloads: bool, device: Device) -> OneByOne:
+    """DeepFace's detector of that name; `downloads` lets it fetch its weights."""
+    find = open_detector(name, device, downloads)
+    try:
+        find(np.zeros((64, 64, 3), np.uint8))  # some load their weights only now
+    except Exception as error:  # a ValueError where there are none
+        raise PackError(first_line(error)) from error
+    unknown = np.full((5, 2), np.nan)
 
-    def __init__(self, name: str, downloads: bool, device: Device) -> None:
-        self._find = open_detector(name, device, downloads)
-        try:
-            self._find(np.zeros((64, 64, 3), np.uint8))  # some load their weights only now
-        except Exception as error:  # a ValueError where there are none
-            raise PackError(first_line(error)) from error
+    def faces(picture: Image) -> Iterable[tuple[Any, Any, Any]]:
+        for area in find(picture):
+            score = np.nan if area.score is None else area.score
+            yield area.box, score, unknown if area.landmarks is None else area.landmarks
 
-    def faces(self, picture: Image) -> list[tuple[Any, Any, Any]]:
-        """See `OneByOne.faces`."""
-        return [
-            (
-                area.box,
-                np.nan if area.score is None else area.score,
-                _NOWHERE if area.landmarks is None else area.landmarks,
-            )
-            for area in self._find(picture)
-        ]
-
-    def device(self) -> str:
-        """See `Backend.device`."""
-        return ran_on()
+    return OneByOne(faces, ran_on)

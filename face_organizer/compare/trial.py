@@ -27,9 +27,10 @@ Progress = Callable[[str, int, int], object]
 
 @dataclass(slots=True)
 class Seen:
-    """What a back end made of one picture; its seconds include reading. `tried` is what it found in another
-    setting, by that setting. `error` says why it made nothing of the picture, `fault` that this is not the
-    picture's doing. `gender` of the main face is Woman, Man, or empty where a model is not sure."""
+    """What a back end made of one picture; its seconds include reading. `tried` is what more it found in
+    another setting, by that setting, the surest first. `error` says why it made nothing of the picture,
+    `fault` that this is not the picture's doing. `gender` of the main face is Woman, Man, or empty where a
+    model is not sure."""
 
     path: str
     seconds: float = 0.0
@@ -186,47 +187,41 @@ def try_out(
 
 
 def open_backend(spec: Spec, device: Device) -> Callable[..., Any]:
-    """A function that answers by name what can be asked of a `Looker`; for `networks.child`."""
+    """A function that answers what `try_out` asks, by name; for `networks.child`."""
     module, _, name = spec.opener.partition(":")
-    looker = Looker(getattr(importlib.import_module(module), name)(*spec.arguments, device=device))
-    return lambda question, *arguments: getattr(looker, question)(*arguments)
+    backend: Backend = getattr(importlib.import_module(module), name)(*spec.arguments, device=device)
+    answers: dict[str, Callable[..., Any]] = {"look": look_at, "look_together": look_together}
+    answers["device"] = lambda backend: backend.device()
+    return lambda question, *arguments: answers[question](backend, *arguments)
 
 
-@dataclass(frozen=True, slots=True)
-class Looker:
-    """A back end that is open."""
+def look_at(backend: Backend, path: str, look: Look, tries: bool) -> Seen:
+    """The faces on one picture; with `tries` also those in other settings, where that makes sense."""
+    start = time.perf_counter()
+    try:
+        found = backend.find([path], [open_source(path)], look)[0]
+        seen = Seen(path, time.perf_counter() - start, found)
+        for variant in backend.tries if tries else ():
+            if variant.always or not len(found.faces):
+                picture, back = variant.change(open_source(path, enhance=variant.enhance))
+                other = back(backend.find([path], [picture], variant.looked(look))[0])
+                if len(other.faces) > len(found.faces):
+                    seen.tried[variant.name] = other
+        seen.tried = dict(sorted(seen.tried.items(), key=lambda item: -item[1].faces.scores[0]))
+    except ImageError as error:
+        return Seen(path, error=error.reason)
+    except Exception as error:  # DeepFace and what is under it raise what they like; the next may pass
+        return Seen(path, error=f"{type(error).__name__}: {first_line(error)}", fault=True)
+    return seen
 
-    backend: Backend
 
-    def look(self, path: str, look: Look, tries: bool) -> Seen:
-        """The faces on one picture; with `tries` also those in other settings, where that makes sense."""
-        start = time.perf_counter()
-        try:
-            found = self.backend.find([path], [open_source(path)], look)[0]
-            seen = Seen(path, time.perf_counter() - start, found)
-            for variant in self.backend.tries if tries else ():
-                if variant.always or not len(found.faces):
-                    picture, back = variant.change(open_source(path, enhance=variant.enhance))
-                    other = back(self.backend.find([path], [picture], variant.looked(look))[0])
-                    if len(other.faces) > len(found.faces):
-                        seen.tried[variant.name] = other
-        except ImageError as error:
-            return Seen(path, error=error.reason)
-        except Exception as error:  # DeepFace and what is under it raise what they like; the next may pass
-            return Seen(path, error=f"{type(error).__name__}: {first_line(error)}", fault=True)
-        return seen
-
-    def look_together(self, paths: Sequence[str], look: Look) -> float | None:
-        """Pictures per second where many are given at once, reading included; None for a back end that takes
-        them one by one."""
-        size, start = self.backend.at_once, time.perf_counter()
-        if size == 1:
-            return None
-        for i in range(0, len(paths), size):
-            batch = paths[i : i + size]
-            self.backend.find(batch, [open_source(path) for path in batch], look)
-        return len(paths) / (time.perf_counter() - start)
-
-    def device(self) -> str:
-        """See `Backend.device`."""
-        return self.backend.device()
+def look_together(backend: Backend, paths: Sequence[str], look: Look) -> float | None:
+    """Pictures per second where many are given at once, reading included; None for a back end that takes them
+    one by one."""
+    size, start = backend.at_once, time.perf_counter()
+    if size == 1:
+        return None
+    for i in range(0, len(paths), size):
+        batch = paths[i : i + size]
+        backend.find(batch, [open_source(path) for path in batch], look)
+    return len(paths) / (time.perf_counter() - start)

@@ -54,7 +54,6 @@ SETTINGS = (
     Variant("--min-confidence 0.3", {"min_score": 0.3}),
     Variant("--min-face-size 5", {"min_face_size": 5.0}),
     Variant("--enhance clahe", enhance=True),
-    Variant("--min-confidence 0.3 --min-face-size 5", {"min_score": 0.3, "min_face_size": 5.0}),
 )
 """What a user of `embed` can say, in the order in which it is tried: for our back ends, which turn pictures
 and give them a border by themselves."""
