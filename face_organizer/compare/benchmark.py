@@ -46,7 +46,7 @@ class Benchmark:
         """Draw speed and detection of each back end as PNG."""
         from face_organizer.compare.drawing import plot
 
-        plot(self, Path(path))
+        plot(self.trials, self.recommended, self.pictures, Path(path))
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""

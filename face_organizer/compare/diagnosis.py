@@ -81,10 +81,15 @@ class Diagnosed:
         one per back end, in its colour), and `summary.jpg`, a sheet of them all."""
         from face_organizer.compare.drawing import annotate, summary
 
+        groups: dict[str, list[str]] = {"Found by all": [], "Missed by some or all": [], "Cannot be read": []}
         for number, (one, lines) in enumerate(zip(self.pictures, captions, strict=True), 1):
             stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(one.path).stem)[:60]
-            annotate(one, lines, Path(folder) / f"{number:03d}_{stem}.jpg")
-        summary(self.pictures, Path(folder) / "summary.jpg")
+            target = Path(folder) / f"{number:03d}_{stem}.jpg"
+            annotate(one.path, list(one.findings.values()), lines, target)
+            missed = one.missed_by or not one.findings
+            title = "Missed by some or all" if missed else "Found by all"
+            groups["Cannot be read" if one.unreadable else title].append(one.path)
+        summary(groups, Path(folder) / "summary.jpg")
 
 
 def diagnose(
