@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from face_organizer.detect.looks import Found, Look, Pixels
+from face_organizer.detect import Found, Look, Pixels
 from face_organizer.networks.devices import Device
 from face_organizer.types import Detections
 

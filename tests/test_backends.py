@@ -22,7 +22,7 @@ from face_organizer.compare.diagnosis import causes_of
 from face_organizer.compare.trial import Seen, Trial, try_out
 from face_organizer.compare.truth import TrueFaces, against, read_boxes
 from face_organizer.compare.variants import CHANGES, SETTINGS, Variant
-from face_organizer.detect.looks import Found, Look
+from face_organizer.detect import Found, Look
 from face_organizer.errors import UsageError
 from face_organizer.geometry.boxes import overlap
 from face_organizer.media.images import Decoded

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import read_rgb
 
-from face_organizer.detect import Detector, looks
+from face_organizer.detect import Detector, Look
 from face_organizer.embed import pictures
 from face_organizer.embed.engine import open_engine, stamp_of
 from face_organizer.embed.picture import ExtractOptions, Run
@@ -250,5 +250,5 @@ def test_a_damaged_crop_in_the_sample_is_left_out(
 
 
 def test_the_finder_is_not_asked_for_sizes_of_no_pictures(engine: Engine) -> None:
-    judge = trust.Crops(engine.detector, looks.Look(), {})
+    judge = trust.Crops(engine.detector, Look(), {})
     assert judge._judge("/nowhere", False).centering is None

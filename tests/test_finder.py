@@ -14,13 +14,11 @@ from conftest import read_rgb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from face_organizer.detect import finder
-from face_organizer.detect import looks as looking
-from face_organizer.detect.finder import Found, Look
+from face_organizer.detect import Found, Look, canvases, finder
 from face_organizer.embed.engine import open_engine
 from face_organizer.embed.pictures import Engine
 from face_organizer.geometry import align, canvas
-from face_organizer.geometry.main_face import main_face
+from face_organizer.geometry.boxes import main_face
 from face_organizer.media.images import Source
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU
@@ -180,7 +178,7 @@ def test_all_faces_of_a_group(engine: Engine, dev_faces: Path) -> None:
 
 
 def test_a_wanted_size_is_the_size_of_the_first_canvas(engine: Engine, photos: list[Image]) -> None:
-    place = looking.first(Whole(photos[0]), engine.detector, Look(canvas=640))
+    place = canvases.first(Whole(photos[0]), engine.detector, Look(canvas=640))
     assert max(place.width, place.height) == 640
     assert place.scale == pytest.approx(640 / max(photos[0].shape))
     found = look(engine, [Whole(photos[0])], canvas=640)
@@ -190,7 +188,7 @@ def test_a_wanted_size_is_the_size_of_the_first_canvas(engine: Engine, photos: l
 class Recorder:
     """A detector that finds nothing and remembers the canvases."""
 
-    name, stride, portrait, sure, straight, batched = "recorder", 32, 192, 0.8, 8.0, True
+    portrait, sure, straight = 192, 0.8, 8.0
 
     def __init__(self, fixed_size: int | None = None) -> None:
         self.fixed_size = fixed_size
@@ -207,7 +205,7 @@ def test_a_detector_of_one_size_is_shown_that_size_alone() -> None:
     sizes = [(100, 100), (50, 900), (2000, 1500), (1, 1)]
     found = finder.find([Whole(np.zeros((*s, 3), np.uint8)) for s in sizes], detector, Look())
     assert set(detector.sizes) == {(640, 640)}
-    assert len(detector.sizes) == len(sizes) * (1 + 1 + len(looking.TURNS))
+    assert len(detector.sizes) == len(sizes) * (1 + 1 + 3)
     assert all(f.looks == 5 for f in found)
 
 
@@ -218,22 +216,22 @@ def test_canvases_have_sane_sizes(width: int, height: int, least: float, every: 
             self.width, self.height = width, height
 
     options = Look(min_face_size=least, every_face=every)
-    for turn in (0, *looking.TURNS):
-        first = looking.first(Sized(), Recorder(), options, turn)  # type: ignore[arg-type]
-        second = looking.second(Sized(), Recorder(), options)  # type: ignore[arg-type]
+    for turn in (0, 90, 180, 270):
+        first = canvases.first(Sized(), Recorder(), options, turn)  # type: ignore[arg-type]
+        second = canvases.second(Sized(), Recorder(), options)  # type: ignore[arg-type]
         for place in (first, second):
             assert place.width % 32 == place.height % 32 == 0
             assert min(place.width, place.height) >= 32
-            assert max(place.width, place.height) <= looking.LARGEST_LOOK * 1.5
+            assert max(place.width, place.height) <= canvases.LARGEST_LOOK * 1.5
             corners = np.array([[0, 0], [width - 1, height - 1]], float)
             seen = corners @ place.matrix()[:, :2].T + place.matrix()[:, 2]
             assert (seen > -1.5).all(), "the whole picture is on the canvas"
             assert (seen < [place.width + 0.5, place.height + 0.5]).all()
-    looks = (looking.first(Sized(), Recorder(), options), second)  # type: ignore[arg-type]
+    looks = (canvases.first(Sized(), Recorder(), options), second)  # type: ignore[arg-type]
     largest = max(looks, key=lambda place: place.scale)
     assert (
-        least * largest.scale >= looking.SMALLEST_FOUND * 0.99
-        or max(largest.width, largest.height) >= looking.LARGEST_LOOK
+        least * largest.scale >= canvases.SMALLEST_FOUND * 0.99
+        or max(largest.width, largest.height) >= canvases.LARGEST_LOOK
     )
 
 

@@ -29,7 +29,6 @@ from face_organizer.networks.half import halve
 from face_organizer.networks.roles import Role
 from face_organizer.networks.sessions import Session, open_session
 from face_organizer.recognize.arcface import HALF_COSINE, ArcFace
-from face_organizer.recognize.sface import SFace
 from face_organizer.types import Detections
 
 CARD = Device("cuda", 0)
@@ -146,7 +145,7 @@ def test_detectors_find_the_same(
 def test_embeddings_stay_where_they_are(
     name: str, way: str, shared: Path, chips: np.ndarray, cards: FakedCards
 ) -> None:
-    role, kind = role_of(name, shared), SFace if name == "sface" else ArcFace
+    role, kind = role_of(name, shared), ArcFace
     full, half = kind(role, CPU), kind(role, CARD, 1, HALF)
     assert [Path(model).stem.split("-", 1)[1] for model in cards.models] == ["embed-half-v1"]
     if way != "halved graph":
@@ -167,7 +166,7 @@ def test_yunet_stays_in_full_precision(cards: FakedCards) -> None:
 
 def test_tensorrt_gets_the_full_graph(cards: FakedCards, shared: Path) -> None:
     both = CudaOptions(half=True, tensorrt=True)
-    SFace(role_of("sface", shared), CARD, 1, both)
+    ArcFace(role_of("sface", shared), CARD, 1, both)
     open_detector(packs.find("opencv"), CARD, cuda=both)
     assert [Path(model).stem.split("-", 1)[1] for model in cards.models] == ["embed-v1", "detect-v1"]
     assert [asked[0][1]["trt_fp16_enable"] for asked in cards.asked] == ["True", "False"]
@@ -176,8 +175,8 @@ def test_tensorrt_gets_the_full_graph(cards: FakedCards, shared: Path) -> None:
 def test_an_embedder_that_does_not_bear_it_is_refused(cards: FakedCards, shared: Path) -> None:
     cards.spoil = overflow
     with pytest.raises(PackError, match=r"cosine nan.*leave out --half"):
-        SFace(role_of("sface", shared), CARD, 1, HALF)
-    SFace(role_of("sface", shared), CARD)
+        ArcFace(role_of("sface", shared), CARD, 1, HALF)
+    ArcFace(role_of("sface", shared), CARD)
 
 
 def test_the_halved_files_are_half_as_large_and_cached(shared: Path, tmp_path: Path) -> None:

@@ -11,9 +11,9 @@ import numpy as np
 
 from face_organizer.compare.variants import Variant
 from face_organizer.deepface import engine
-from face_organizer.detect.looks import Found, Look, Pixels
+from face_organizer.detect import Found, Look, Pixels
 from face_organizer.errors import ModelMissingError, UsageError
-from face_organizer.geometry.main_face import prominence
+from face_organizer.geometry.boxes import prominence
 from face_organizer.networks import packs
 from face_organizer.types import Detections
 

@@ -14,7 +14,7 @@ import numpy as np
 from face_organizer.compare.backends import choose
 from face_organizer.compare.trial import Progress, Seen, Trial, try_out
 from face_organizer.compare.truth import against, read_boxes
-from face_organizer.detect.looks import Look
+from face_organizer.detect import Look
 from face_organizer.errors import FaceOrganizerError, ImageError, ModelMissingError, UsageError
 from face_organizer.files import count, printable
 from face_organizer.gender import GenderModel, open_model

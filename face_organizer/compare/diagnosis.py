@@ -13,7 +13,7 @@ import numpy as np
 from face_organizer.compare.backends import choose
 from face_organizer.compare.benchmark import judge_gender, pictures_of, sample
 from face_organizer.compare.trial import Progress, Seen, Trial, try_out
-from face_organizer.detect.looks import Found, Look
+from face_organizer.detect import Found, Look
 from face_organizer.errors import FaceOrganizerError, ImageError, UsageError
 from face_organizer.geometry import align, quality
 from face_organizer.media import images

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 
 from face_organizer.compare.backends import main_first
 from face_organizer.compare.variants import SETTINGS
-from face_organizer.detect import finder, open_detector
-from face_organizer.detect.looks import Found, Look, Pixels
+from face_organizer.detect import Found, Look, Pixels, finder, open_detector
 from face_organizer.faceswap.trust import Crops, samples
 from face_organizer.geometry import align, quality
 from face_organizer.machine import available_cores, in_order
@@ -45,11 +45,11 @@ class Finder:
         return [found for chunk in each for found in chunk]
 
     def _found(self, pictures: Sequence[Pixels], threads: int, look: Look) -> list[Found]:
-        found = finder.find(pictures, self._detectors[threads], look)
-        for one, picture in zip(found, pictures, strict=True):
+        found = []
+        for picture, one in zip(pictures, finder.find(pictures, self._detectors[threads], look), strict=True):
             large = quality.size(one.faces.boxes) >= look.min_face_size
             faces = one.faces.take(large & align.usable(one.faces.landmarks))
-            one.faces = main_first(faces, picture)
+            found.append(replace(one, faces=main_first(faces, picture)))
         return found
 
     def device(self) -> str:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from face_organizer.compare.backends import Backend, Spec
-from face_organizer.detect.looks import Found, Look
+from face_organizer.detect import Found, Look
 from face_organizer.errors import FaceOrganizerError, ImageError, PackError
 from face_organizer.files import printable
 from face_organizer.media.images import open_source

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from face_organizer.detect.looks import Found, Look, Pixels
+from face_organizer.detect import Found, Look, Pixels
 from face_organizer.geometry import canvas
 from face_organizer.media.images import Decoded
 

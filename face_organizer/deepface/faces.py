@@ -22,7 +22,7 @@ from face_organizer.embed.picture import Picture
 from face_organizer.embed.rows import files_of
 from face_organizer.errors import ImageError
 from face_organizer.geometry import align, quality
-from face_organizer.geometry.main_face import prominence
+from face_organizer.geometry.boxes import prominence
 from face_organizer.media import images
 from face_organizer.networks.child import Child
 from face_organizer.networks.devices import Device

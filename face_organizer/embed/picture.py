@@ -9,7 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
-from face_organizer.detect import looks
+from face_organizer.detect import Found, Look, canvases
 from face_organizer.errors import ImageError
 from face_organizer.faceswap import Header
 from face_organizer.media import images
@@ -38,11 +38,9 @@ class ExtractOptions:
     fps: float = 1.0
 
     @property
-    def look(self) -> looks.Look:
+    def look(self) -> Look:
         """The part of the options that the finder needs."""
-        return looks.Look(
-            self.min_confidence, self.min_face_size, self.faces == "all", self.det_size, self.turns
-        )
+        return Look(self.min_confidence, self.min_face_size, self.faces == "all", self.det_size, self.turns)
 
 
 @dataclass(slots=True)
@@ -87,7 +85,7 @@ class Picture:
     retry: bool = False
     turn: int = 0
     header: Header | None = None
-    seen: looks.Found = field(default_factory=looks.Found)
+    seen: Found = field(default_factory=Found)
     """Every face on it."""
     found: Detections = NO_FACES
     """The faces that become rows of the table, the main one first."""
@@ -104,7 +102,7 @@ class Picture:
     def fails(self, error: ImageError) -> None:
         """Settle the outcome of a picture that cannot be used."""
         self.outcome, self.reason, self.retry = error.outcome, error.reason, error.passing
-        self.source, self.seen, self.found = None, looks.Found(), NO_FACES
+        self.source, self.seen, self.found = None, Found(), NO_FACES
 
 
 def read(path: str, options: ExtractOptions) -> Picture:
@@ -120,7 +118,7 @@ def read(path: str, options: ExtractOptions) -> Picture:
         )
         picture.source, picture.content = source, source.content
         picture.width, picture.height = source.width, source.height
-        source.pixels(looks.LARGEST_LOOK if options.faces == "all" else looks.FIRST_LOOK)
+        source.pixels(canvases.LARGEST_LOOK if options.faces == "all" else canvases.FIRST_LOOK)
     except ImageError as error:
         picture.fails(error)
     return picture

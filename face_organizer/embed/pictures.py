@@ -12,12 +12,12 @@ from itertools import islice, pairwise
 
 import numpy as np
 
-from face_organizer.detect import Detector, finder, looks
+from face_organizer.detect import Detector, Found, finder
 from face_organizer.embed.picture import ExtractOptions, Picture, Run, read
 from face_organizer.embed.rows import Chunk, chunk_of, table_of
 from face_organizer.errors import ImageError
 from face_organizer.faceswap.trust import Crops
-from face_organizer.geometry import align, main_face, quality
+from face_organizer.geometry import align, boxes, quality
 from face_organizer.machine import in_order
 from face_organizer.media import images
 from face_organizer.recognize import Embedder
@@ -168,7 +168,7 @@ def by_header(picture: Picture, crops: Crops) -> bool:
     picture.header, picture.reason = crop.header, crop.reason
     if crop.found is None:
         return False
-    picture.seen, picture.reason = looks.Found(crop.found), "aligned by its FaceSwap header"
+    picture.seen, picture.reason = Found(crop.found), "aligned by its FaceSwap header"
     return True
 
 
@@ -197,7 +197,7 @@ def choose(pictures: Sequence[Picture], options: ExtractOptions, run: Run) -> No
     owner = np.repeat(np.arange(len(pictures)), [len(p.seen.faces) for p in pictures])
     widths, heights = (np.array([getattr(p, side) for p in pictures])[owner] for side in ("width", "height"))
     size = quality.size(faces.boxes)
-    prominence = main_face.prominence(faces.boxes, widths, heights)
+    prominence = boxes.prominence(faces.boxes, widths, heights)
     order = np.lexsort((faces.boxes[:, 0], -faces.scores, -prominence, owner))
     order = order[align.usable(faces.landmarks)[order]]
     ends = np.searchsorted(owner[order], np.arange(len(pictures) + 1)).tolist()
