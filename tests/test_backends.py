@@ -224,6 +224,20 @@ def test_diagnose_looks_as_embed_does(dev_faces: Path, tmp_path: Path) -> None:
         np.testing.assert_allclose(one.findings["ours:yunet"].found.faces.boxes[:1], boxes, atol=1e-3)
 
 
+def test_a_picture_that_is_too_much_for_one_back_end(
+    pictures: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backends, "EXTRA", [standin("raise@1.png"), standin("fine")])
+    words = ("--backends", "test:raise@1.png", "test:fine", "--device", "cpu", "-o", tmp_path / "out")
+    done = here("diagnose", *pictures[:3], *words)
+    assert done.code == 3
+    assert (
+        f"{pictures[1]}: found by all that could look at it\n  test:raise@1.png: RuntimeError: out of luck"
+        in done.out
+    )
+    assert done.out.count("1 face: ") == 5
+
+
 def test_causes() -> None:
     small = {"size": 12, "share": 0.1, "outside": 0.0, "brightness": 20.0, "roll": -95}
     assert causes_of(small) == ["small", "dark", "turned"]

@@ -88,11 +88,11 @@ def verdict(one: Any) -> str:
     """One line: who missed it, why, what helps."""
     if one.unreadable:
         return f"cannot be read: {one.unreadable}"
-    if not one.findings:
+    if not one.looked:
         return "no back end could look at it"
     if not one.missed_by:
-        return "found by all"
-    who = "all" if len(one.missed_by) == len(one.findings) else ", ".join(one.missed_by)
+        return "found by all" + " that could look at it" * (len(one.looked) < len(one.findings))
+    who = "all" if len(one.missed_by) == len(one.looked) else ", ".join(one.missed_by)
     why = ", ".join(CAUSES[cause].format(**one.facts) for cause in one.causes)
     tried = {name: list(one.findings[name].tried) for name in one.missed_by}
     helps = "; ".join(f"{name}: {settings[0]}" for name, settings in tried.items() if settings)
@@ -102,6 +102,8 @@ def verdict(one: Any) -> str:
 
 def told(seen: Any) -> str:
     """What one back end found."""
+    if seen.error:
+        return str(seen.error)
     faces = seen.found.faces
     if not len(faces):
         helps = [f"{name} ({_score(found.faces.scores[0])})" for name, found in seen.tried.items()]

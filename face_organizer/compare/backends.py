@@ -93,6 +93,7 @@ _OF_PACK |= {"ours:embed": "ours:Embed", "insightface": "theirs:insightface"}
 
 
 def _of_pack(kind: str, pack: packs.Pack) -> Spec:
+    kind = f"ours:{pack.detector.kind}" if _OF_PACK[kind] == "ours:Finder" else kind
     name = kind if (kind, pack.name) == ("ours:yunet", packs.EMBEDDED) else f"{kind}@{pack.name}"
     return Spec(name, _ROOM + _OF_PACK[kind], (pack.location,))
 

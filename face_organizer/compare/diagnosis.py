@@ -27,9 +27,9 @@ these a detector is likely to miss a face. Rules of thumb, which the other setti
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What is known of one picture. `findings` is what each back end saw that could look at it; `facts` are
-    of the main face as it is known best (see `facts_of`); `causes` (see `causes_of`) may have hidden it;
-    `unreadable` says why the picture cannot be read."""
+    """What is known of one picture. `findings` is what each back end made of it; `facts` are of the main face
+    as it is known best (see `facts_of`); `causes` (see `causes_of`) may have hidden it; `unreadable` says why
+    the picture cannot be read."""
 
     path: str
     unreadable: str
@@ -38,9 +38,14 @@ class Diagnosis:
     findings: Mapping[str, Seen]
 
     @property
+    def looked(self) -> list[str]:
+        """Back ends that could look at it."""
+        return [name for name, seen in self.findings.items() if not seen.error]
+
+    @property
     def missed_by(self) -> list[str]:
-        """Back ends that found nothing with the default settings."""
-        return [name for name, seen in self.findings.items() if not len(seen.found.faces)]
+        """Back ends that looked and found nothing with the default settings."""
+        return [name for name in self.looked if not len(self.findings[name].found.faces)]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
@@ -86,8 +91,7 @@ class Diagnosed:
             stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(one.path).stem)[:60]
             target = Path(folder) / f"{number:03d}_{stem}.jpg"
             annotate(one.path, list(one.findings.values()), lines, target)
-            missed = one.missed_by or not one.findings
-            title = "Missed by some or all" if missed else "Found by all"
+            title = "Missed by some or all" if one.missed_by or not one.looked else "Found by all"
             groups["Cannot be read" if one.unreadable else title].append(one.path)
         summary(groups, Path(folder) / "summary.jpg")
 
@@ -127,7 +131,7 @@ def diagnose(
     words: dict[str, Any] = {"device": chosen, "limit": time_limit, "on_progress": on_progress}
     trials = [try_out(spec, paths, look=Look(), tries=True, **words) for spec in specs]
     judge_gender([one for trial in trials for one in trial.looked], chosen)
-    seen = {path: {t.name: one for t in trials for one in t.looked if one.path == path} for path in paths}
+    seen = {path: {t.name: one for t in trials for one in t.seen if one.path == path} for path in paths}
     return Diagnosed([_one(path, seen[path]) for path in paths], trials)
 
 
