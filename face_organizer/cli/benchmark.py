@@ -109,18 +109,21 @@ def benchmark(
                 raise UsageError(f"{printable(path)} is a folder, where a file is wanted")
     with progress(console) as on_progress:
         measured = fo.benchmark(inputs, on_progress=on_progress, **options)
-    of = count(measured.available, "picture")
     figures = [trial.as_dict() for trial in measured.trials]
-    console.say(f"{measured.pictures:,} of {of}, seed {options['seed']}\n\n{_table(figures)}\n")
+    ran = any(trial.looked for trial in measured.trials)
+    if ran:
+        of = count(measured.available, "picture")
+        console.say(f"{measured.pictures:,} of {of}, seed {options['seed']}\n\n{_table(figures)}\n")
     troubles(measured.trials, console)
-    judge = f"by the gender model {measured.judge}" if measured.judge else f"not known: {measured.no_judge}"
-    console.say(f"Matched: {options['gender']}, {judge}\n{_advice(measured)}")
+    if ran:
+        judge = f"by the gender model {measured.judge}" if measured.judge else measured.no_judge
+        console.say(f"Matched: {options['gender']}, {judge}\n{_advice(measured)}")
     if csv_file:
         write_csv(csv_file, list(figures[0]), figures)
     if plot:
         measured.plot(plot)
     console.result(measured.as_dict())
-    if not any(trial.looked for trial in measured.trials):
+    if not ran:
         raise FaceOrganizerError("no back end could run", "what each lacks is said above")
     return exit_code(measured.trials, options["backends"])
 
