@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from face_organizer.cluster import People as People
     from face_organizer.cluster import cluster as cluster
     from face_organizer.cluster import renamed as renamed
+    from face_organizer.compare.benchmark import benchmark as benchmark
+    from face_organizer.compare.diagnosis import diagnose as diagnose
     from face_organizer.doctor import doctor as doctor
     from face_organizer.evaluate import answered as answered
     from face_organizer.evaluate import audit as audit
@@ -44,7 +46,9 @@ OFFERED = {
     "Plan": "organize",
     "answered": "evaluate",
     "audit": "evaluate",
+    "benchmark": "compare.benchmark",
     "cluster": "cluster",
+    "diagnose": "compare.diagnosis",
     "doctor": "doctor",
     "evaluate": "evaluate",
     "leftovers": "search.leftovers",

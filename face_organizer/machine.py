@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import os
 import re
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -63,7 +64,7 @@ def available_memory(root: Path = Path("/")) -> Available:
             if limit is not None and used is not None:
                 left = max(0, limit - used + min(used, cache or 0))
                 found.append(Available(left, f"cgroup v2 {name}"))
-    guess = Available(GUESSED_MEMORY, "a guess, for nothing tells")
+    guess = Available(GUESSED_MEMORY, "a guess: nothing says")
     return min(found, key=lambda memory: memory.count, default=guess)
 
 
@@ -106,6 +107,17 @@ def choose_threads(requested: int | None, cores: int, memory: int, devices: int 
 def megabytes(count: int) -> str:
     """A number of bytes for people: `640 MB`, `1.5 GB`; decimal units."""
     return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+
+
+def how_it_ended(exitcode: int | None) -> str:
+    """How a process ended, in words; a negative `exitcode` is the signal that killed it."""
+    if exitcode is None or exitcode >= 0:
+        return f"exit code {exitcode}"
+    try:
+        name = signal.Signals(-exitcode).name
+    except ValueError:
+        name = f"signal {-exitcode}"
+    return f"killed by {name}" + (", likely out of memory" if exitcode == -signal.SIGKILL else "")
 
 
 def _groups(root: Path) -> Iterator[Path]:

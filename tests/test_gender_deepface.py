@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -23,16 +24,16 @@ from gender_standins import deepface_gender
 from shell import environment, here
 
 from face_organizer import table
-from face_organizer.deepface import child
-from face_organizer.deepface.child import BATCH, Area, Setup, answers
-from face_organizer.deepface.detector import five_points
+from face_organizer.deepface import BATCH, child
+from face_organizer.deepface.child import answers, area_of
+from face_organizer.deepface.faces import landmarks_of
 from face_organizer.errors import FaceOrganizerError, ModelMissingError, PackError
 from face_organizer.gender import crops as chips
 from face_organizer.gender import open_model
 from face_organizer.gender.deepface import SIZE, DeepFace
 from face_organizer.geometry.align import roll, usable
 from face_organizer.media import images
-from face_organizer.networks.devices import CPU
+from face_organizer.networks.devices import CPU, Device
 from face_organizer.types import Faces, FaceTable, Image
 
 TENSORFLOW = pytest.mark.tensorflow
@@ -86,7 +87,7 @@ def test_only_its_own_card_is_shown_to_it(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    variables = child.environment(Setup("tensorflow", device, ("Gender",)))
+    variables = child.environment(Device.parse(device), "tensorflow")
     assert variables["CUDA_VISIBLE_DEVICES"] == expected
     assert variables["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert (variables["DEEPFACE_ONNX_PROVIDERS"] == "cpu") == (device == "cpu")
@@ -362,17 +363,33 @@ def test_tensorflow_and_onnx_runtime_in_one_process_in_either_order(home: Path) 
 # --- its detectors
 
 
+def area(**known: object) -> SimpleNamespace:
+    """As DeepFace's `FacialAreaRegion`, whose left is the person's."""
+    empty = dict.fromkeys(["left_eye", "right_eye", "nose", "mouth_left", "mouth_right", "confidence"])
+    return SimpleNamespace(**{"x": 100, "y": 200, "w": 200, "h": 200, **empty, **known})
+
+
 def test_eyes_that_a_detector_does_not_find_are_where_eyes_are() -> None:
     box = (100.0, 200.0, 300.0, 400.0)
-    points = five_points(Area(box, None, 0.9))
+    found = area_of(area(confidence=1.2))
+    assert (found.box, found.landmarks, found.score) == (box, None, 1.0)
+    points = landmarks_of(found)
     assert usable(points[None])[0]
     np.testing.assert_allclose(points[:2], [[162, 276], [238, 276]])
     assert (points > box[:2]).all()
     assert (points < box[2:]).all()
-    tilted = five_points(Area(box, ((150.0, 250.0), (230.0, 290.0)), 0.9))
+    tilted = landmarks_of(area_of(area(right_eye=(150, 250), left_eye=(230, 290))))
     np.testing.assert_allclose(tilted[:2], [[150, 250], [230, 290]], atol=1e-3)
     assert 25 < roll(tilted[None])[0] < 28
-    assert usable(five_points(Area(box, ((5.0, 5.0), (5.0, 5.0)), 0.9))[None])[0], "two eyes in one place"
+    one_place = area_of(area(right_eye=(5, 5), left_eye=(5, 5)))
+    assert usable(landmarks_of(one_place)[None])[0], "two eyes in one place"
+
+
+def test_five_points_of_a_detector_are_taken_as_they_are() -> None:
+    own = {"right_eye": (150, 250), "left_eye": (250, 250), "nose": (190, 300)}
+    found = area_of(area(**own, mouth_right=(160, 340), mouth_left=(240, 345)))
+    assert found.landmarks is not None
+    assert found.landmarks.tolist() == [[150, 250], [250, 250], [190, 300], [160, 340], [240, 345]]
 
 
 @TENSORFLOW
@@ -406,7 +423,7 @@ def test_women_by_a_detector_of_deepface(name: str, dev_faces: Path, tmp_path: P
 @TENSORFLOW
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("ssd", "is not in"), ("nosuch", "there are opencv, mtcnn"), ("dlib", "dlib")],
+    [("ssd", "nothing is downloaded unasked"), ("nosuch", "there are opencv, mtcnn"), ("dlib", "dlib")],
 )
 def test_detectors_that_are_not_there(
     name: str, said: str, dev_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -127,7 +127,7 @@ def _found(paths: Sequence[str], workplace: Path, search: Search, console: Conso
 
 
 def _by_deepface(paths: Sequence[str], workplace: Path, search: Search, console: Console) -> FaceTable:
-    from face_organizer.deepface import detector as detecting
+    from face_organizer.deepface import faces as detecting
 
     device, _ = choose_one(search.device)
     lanes = run.plan_workers(search.workers, [device]).count

@@ -11,8 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from face_organizer.deepface.child import BATCH, Setup
-from face_organizer.deepface.process import Process, engine, weights_folder
+from face_organizer.deepface import BATCH, engine, networks, weights_folder
 from face_organizer.errors import ModelMissingError
 from face_organizer.files import sha256_file
 from face_organizer.gender import Judged
@@ -57,7 +56,7 @@ class DeepFace:
         self.description = f"DeepFace's networks {', '.join(names)} on {chosen} in {folder}"
         hashes = " ".join(f"{name} {sha256_file(files[name])}" for name in names)
         self.identity = f"{hashes} box, eyes level, {SIZE}"
-        self.process = Process(Setup(chosen, str(device), tuple(names)))
+        self.process = networks(device, names)
 
     def crop(self, source: Shrinkable, faces: Faces) -> Image:
         """See `GenderModel.crop`. What lies outside the box is black, as DeepFace's letterbox has it."""

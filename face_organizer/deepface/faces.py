@@ -17,14 +17,14 @@ from pathlib import Path
 import numpy as np
 
 from face_organizer import table
-from face_organizer.deepface.child import Area, Setup
-from face_organizer.deepface.process import Process, engine
+from face_organizer.deepface import Area, detector
 from face_organizer.embed.picture import Picture
 from face_organizer.embed.rows import files_of
 from face_organizer.errors import ImageError
 from face_organizer.geometry import align, quality
 from face_organizer.geometry.boxes import prominence
 from face_organizer.media import images
+from face_organizer.networks.child import Child
 from face_organizer.networks.devices import Device
 from face_organizer.types import Faces, FaceTable, Float32, Outcome
 
@@ -45,9 +45,9 @@ def find(
     """The faces that DeepFace's detector `name` finds in `paths` (sorted), without embeddings.
 
     `every` keeps all faces of a picture, not the main one alone. Blocks of pictures that an earlier run has
-    finished are taken from `workplace`, as long as none of them changed. Raises as `Process`.
+    finished are taken from `workplace`, as long as none of them changed. Raises as `detector`.
     """
-    process: Process | None = None
+    process: Child | None = None
     tables = []
     try:
         for start in range(0, len(paths), BLOCK):
@@ -56,7 +56,7 @@ def find(
             if place.exists():
                 tables.append(table.read(place))
             else:
-                process = process or Process(Setup(engine(), str(device), detector=name))
+                process = process or detector(name, device)
                 made = _table(_looked(block, process, lanes), every)
                 table.write(made, place)
                 tables.append(made)
@@ -77,7 +77,7 @@ def _key(paths: Sequence[str], name: str, every: bool) -> str:
     return digest.hexdigest()
 
 
-def _looked(paths: Sequence[str], process: Process, lanes: int) -> Sequence[tuple[Picture, Sequence[Area]]]:
+def _looked(paths: Sequence[str], process: Child, lanes: int) -> Sequence[tuple[Picture, Sequence[Area]]]:
     def look(path: str) -> tuple[Picture, Sequence[Area]]:
         picture = Picture.at(path)
         try:
@@ -95,14 +95,13 @@ def _looked(paths: Sequence[str], process: Process, lanes: int) -> Sequence[tupl
 def _table(looked: Sequence[tuple[Picture, Sequence[Area]]], every: bool) -> FaceTable:
     faces = []
     for index, (picture, areas) in enumerate(looked):
-        areas = [area for area in areas if area.box[2] > area.box[0] and area.box[3] > area.box[1]]
         if not areas:
             continue
         picture.outcome = Outcome.FACES
         boxes = np.array([area.box for area in areas], np.float32)
         order = np.argsort(-prominence(boxes, picture.width, picture.height), kind="stable")
         order = order if every else order[:1]
-        landmarks = np.stack([five_points(areas[i]) for i in order])
+        landmarks = np.stack([landmarks_of(areas[i]) for i in order])
         faces.append(
             Faces.empty(
                 len(order),
@@ -110,7 +109,7 @@ def _table(looked: Sequence[tuple[Picture, Sequence[Area]]], every: bool) -> Fac
                 face_index=np.arange(len(order), dtype=np.int32),
                 box=boxes[order],
                 landmarks=landmarks,
-                score=np.array([areas[i].score for i in order], np.float32),
+                score=np.array([areas[i].score or 0 for i in order], np.float32),
                 size=quality.size(boxes[order]),
                 roll=align.roll(landmarks),
             )
@@ -120,10 +119,8 @@ def _table(looked: Sequence[tuple[Picture, Sequence[Area]]], every: bool) -> Fac
     return FaceTable(np.empty((len(found), 0), np.float32), found, files, None)
 
 
-def five_points(area: Area) -> Float32:
-    """(5, 2) landmarks: the eyes that the detector found, else where eyes are in such boxes; nose and mouth
-    where they belong by `align.TEMPLATE`."""
-    eyes = np.array(area.eyes, np.float64) if area.eyes else None
-    if eyes is None or np.linalg.norm(eyes[1] - eyes[0]) < 1:
-        eyes = align.eyes_in(area.box)
-    return align.about_eyes(eyes).astype(np.float32)
+def landmarks_of(area: Area) -> Float32:
+    """(5, 2) landmarks: those that the detector found, else about where eyes are in such boxes."""
+    if area.landmarks is not None:
+        return area.landmarks
+    return align.about_eyes(align.eyes_in(area.box)).astype(np.float32)
