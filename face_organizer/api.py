@@ -10,6 +10,8 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.gender import Genders as Genders
+    from face_organizer.gender import gender as gender
     from face_organizer.organize import Applied as Applied
     from face_organizer.organize import Plan as Plan
     from face_organizer.organize import plan as plan
@@ -22,7 +24,9 @@ if TYPE_CHECKING:
 OFFERED = {
     "Applied": "organize",
     "FaceTable": "types",
+    "Genders": "gender",
     "Plan": "organize",
+    "gender": "gender",
     "merge": "table",
     "plan": "organize",
     "read": "table",

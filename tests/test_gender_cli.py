@@ -261,7 +261,7 @@ def test_a_table_of_the_original_script_tells_no_places(photos: Path, tmp_path: 
 
 def test_pictures_of_the_table_that_lie_in_the_output(faces: Path, photos: Path) -> None:
     before = tree(photos)
-    refused(here("gender", "-e", faces, "-o", photos), 2, "lie in the output folder")
+    refused(here("gender", "-e", faces, "-o", photos), 2, "lies in the output folder")
     assert tree(photos) == before
 
 

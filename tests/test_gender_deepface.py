@@ -26,11 +26,10 @@ from shell import environment, here
 from face_organizer import table
 from face_organizer.deepface import BATCH, child
 from face_organizer.deepface.child import answers, area_of
-from face_organizer.deepface.faces import landmarks_of
 from face_organizer.errors import FaceOrganizerError, ModelMissingError, PackError
-from face_organizer.gender import crops as chips
 from face_organizer.gender import open_model
 from face_organizer.gender.deepface import SIZE, DeepFace
+from face_organizer.gender.faces import landmarks_of
 from face_organizer.geometry.align import roll, usable
 from face_organizer.media import images
 from face_organizer.networks.devices import CPU, Device
@@ -129,7 +128,7 @@ def test_the_crop_is_the_box_with_its_eyes_level() -> None:
     box = np.array([[100, 100, 300, 400]], np.float32)
     eyes = np.array([[150, 180], [250, 280], [200, 250], [160, 330], [240, 330]], np.float32)
     faces = Faces.empty(1, file_index=np.zeros(1, np.int64), box=box, landmarks=eyes[None])
-    matrix = chips.deepface(faces, SIZE)[0]
+    matrix = DeepFace.matrices(None, faces)[0]  # type: ignore[arg-type]
     placed = eyes @ matrix[:, :2].T + matrix[:, 2]
     assert abs(placed[0, 1] - placed[1, 1]) < 1e-3
     assert placed[0, 0] < placed[1, 0]
