@@ -22,7 +22,7 @@ from face_organizer.gender.genders import GENDERS, Genders, Used, decide, vote
 from face_organizer.gender.journal import Journal
 from face_organizer.gender.judging import look
 from face_organizer.gender.models import GenderModel, open_model
-from face_organizer.media.listing import Listing, listing
+from face_organizer.media.listing import listing
 from face_organizer.networks import devices
 from face_organizer.networks.devices import Device
 from face_organizer.table import merge
@@ -31,6 +31,7 @@ from face_organizer.types import FaceTable
 JOURNAL = "gender.jsonl"
 
 Source = FaceTable | str | Path
+OnProgress = Callable[[str, int, int], object]
 
 
 def gender(
@@ -51,7 +52,7 @@ def gender(
     exclude: Sequence[str] = (),
     folder: str | Path | None = None,
     keep: bool = True,
-    on_progress: Callable[[str, int, int], object] = lambda stage, done, total: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
     warn: Callable[[str], object] = lambda text: None,
 ) -> Genders:
     """Ask a network whether faces look like women's or men's; which pictures are of a wanted `gender`.
@@ -89,23 +90,14 @@ def gender(
     chosen, why_devices = devices.choose(device)
     workers = run.plan_workers(threads, chosen).count
     with _kept(folder, keep) as place, _opened(model, chosen, attributes) as (models, why):
-        table = finding.merged(known) if known else None
-        finder, searched, problems = "", 0, tuple[str, ...]()
+        # Pictures that an earlier plan has moved are looked at where they are now.
+        moved = {} if folder is None else organize.moved(Path(folder))
+        search = finding.Search(pack, detector, chosen, workers, faces == "any", place, warn)
+        table, searched = finding.merged(known), 0
+        problems: Sequence[str] = ()
         if inputs:
-            listed, homes = _listed(inputs, recursive, exclude, folder)
-            problems = tuple(listed.problems)
-            part = _part(table or finding.merged([]), {*listed.paths, *homes})
-            held = set(part.files.path)
-            # Pictures that were moved are looked at where they are now.
-            now = {homes.get(path, path): path for path in (*listed.paths, *homes) if path not in held}
-            paths, searched = sorted(now, key=os.fsencode), len(now)
-            table = part
-            if paths:
-                search = finding.Search(pack, detector, chosen, workers, faces == "any", place, warn)
-                finder = search.name
-                found = search.find(paths, lambda done: on_progress("find", done, searched))
-                table = merge([part, _renamed(found, now)], ["", ""])
-        assert table is not None
+            paths, problems = _listed(inputs, recursive, exclude, moved)
+            table, searched = _of(paths, table, moved, search, on_progress)
         if folder is not None:
             _check_apart({os.path.dirname(path) for path in table.files.path}, Path(folder))
         persons = [] if people is None else persons_of(people, table)
@@ -116,6 +108,7 @@ def gender(
                 models,
                 journal,
                 threads=workers * len(chosen),
+                homes=moved,
                 on_files=lambda done: on_progress("judge", done, total),
             )
     woman = vote(looked.judged.woman, persons) if persons else looked.judged.woman
@@ -130,7 +123,7 @@ def gender(
         devices=", ".join(map(str, chosen)),
         why_devices=why_devices,
         threads=workers,
-        finder=finder,
+        finder=search.name if searched else "",
         searched=searched,
         problems=problems,
         known=looked.known,
@@ -186,27 +179,35 @@ def _opened(name: str, chosen: Sequence[Device], attributes: bool) -> Iterator[t
 
 
 def _listed(
-    inputs: Sequence[str | Path], recursive: bool, exclude: Sequence[str], folder: str | Path | None
-) -> tuple[Listing, dict[str, str]]:
-    """The pictures of `inputs`; and those of them that an earlier plan has moved into `folder`, with where
-    they are now."""
-    listed = listing(inputs, recursive=recursive, exclude=exclude)
+    inputs: Sequence[str | Path], recursive: bool, exclude: Sequence[str], moved: Iterable[str]
+) -> tuple[list[str], Sequence[str]]:
+    """The pictures of `inputs`, those of them that were moved too, and the folders that cannot be listed."""
+    found = listing(inputs, recursive=recursive, exclude=exclude)
     roots = tuple(os.path.join(os.path.abspath(name), "") for name in inputs)
-    moved = {} if folder is None else organize.moved(Path(folder))
-    homes = {path: now for path, now in moved.items() if path.startswith(roots)}
-    if not listed.paths and not homes:
-        other = f" ({count(listed.other, 'other file')})" if listed.other else ""
+    paths = [*found.paths, *(path for path in moved if path.startswith(roots))]
+    if not paths:
+        other = f" ({count(found.other, 'other file')})" if found.other else ""
         raise FaceOrganizerError(f"no pictures in {', '.join(map(printable, inputs))}{other}")
-    return listed, homes
+    return paths, found.problems
 
 
-def _part(table: FaceTable, paths: set[str]) -> FaceTable:
-    return table.take_files(np.array([path in paths for path in table.files.path], np.bool_))
-
-
-def _renamed(table: FaceTable, names: Mapping[str, str]) -> FaceTable:
-    files = dataclasses.replace(table.files, path=[names[path] for path in table.files.path])
-    return dataclasses.replace(table, files=files)
+def _of(
+    paths: Sequence[str],
+    known: FaceTable,
+    moved: Mapping[str, str],
+    search: finding.Search,
+    on_progress: OnProgress,
+) -> tuple[FaceTable, int]:
+    """The table of `paths`: from the `known` one where it holds them, else looked at; and how many were."""
+    listed = set(paths)
+    known = known.take_files(np.array([path in listed for path in known.files.path], np.bool_))
+    unknown = listed.difference(known.files.path)
+    if not unknown:
+        return known, 0
+    now = {moved.get(path, path): path for path in unknown}
+    found = search.find(sorted(now, key=os.fsencode), lambda done: on_progress("find", done, len(unknown)))
+    files = dataclasses.replace(found.files, path=[now[path] for path in found.files.path])
+    return merge([known, dataclasses.replace(found, files=files)], ["", ""]), len(unknown)
 
 
 def persons_of(people: result.Former | str | Path, table: FaceTable) -> list[str]:

@@ -10,7 +10,7 @@ import hashlib
 import itertools
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +25,7 @@ from face_organizer.media import images, video
 from face_organizer.types import Faces, FaceTable, Image, Int64, Outcome
 
 WHY_NO_PLACE = "the table does not say where the face is; embed the picture again"
+NOWHERE_ELSE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -52,12 +53,13 @@ def look(
     journal: Journal,
     *,
     threads: int,
+    homes: Mapping[str, str] = NOWHERE_ELSE,
     on_files: Callable[[int], object] = lambda count: None,
 ) -> Looked:
     """Judge every face of `table` with `models` (the same one on several devices) in so many threads.
 
     The answer depends on the files and the model alone. `on_files` gets the number of files done so far.
-    Files that `journal` knows are not opened.
+    Files that `journal` knows are not opened; others are opened where `homes` says that they lie now.
     """
     starts = np.searchsorted(table.faces.file_index, np.arange(len(table.files) + 1))
     found: list[tuple[Int64, Judged]] = []
@@ -77,7 +79,7 @@ def look(
     chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
     work = zip(chunks, itertools.cycle(models))
     for chunk, answers in zip(
-        chunks, in_order(work, lambda item: _judge(table, *item), threads), strict=True
+        chunks, in_order(work, lambda item: _judge(table, homes, *item), threads), strict=True
     ):
         journal.add({f.key: rows_of(a) for f, a in zip(chunk, answers, strict=True) if isinstance(a, Judged)})
         for file, answer in zip(chunk, answers, strict=True):
@@ -90,7 +92,9 @@ def look(
     return Looked(_placed(found, len(table.faces)), failed, counted)
 
 
-def _judge(table: FaceTable, chunk: Sequence[_File], model: GenderModel) -> list[Judged | str]:
+def _judge(
+    table: FaceTable, homes: Mapping[str, str], chunk: Sequence[_File], model: GenderModel
+) -> list[Judged | str]:
     """What `model` says of the faces of each file, judged together; or why a file cannot be used."""
     crops: list[Image | str] = []
     for file in chunk:
@@ -98,7 +102,8 @@ def _judge(table: FaceTable, chunk: Sequence[_File], model: GenderModel) -> list
             faces = table.faces.take(file.rows)
             if not (np.isfinite(faces.box).all() and align.usable(faces.landmarks).all()):
                 raise ImageError(Outcome.UNREADABLE, WHY_NO_PLACE)
-            crops.append(_crops(model, table.files.path[file.number], faces))
+            path = table.files.path[file.number]
+            crops.append(_crops(model, homes.get(path, path), faces))
         except ImageError as error:
             crops.append(error.reason)
     good = [cut for cut in crops if not isinstance(cut, str)]
