@@ -10,6 +10,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.embed import embed as embed
+    from face_organizer.embed.events import Chosen as Chosen
+    from face_organizer.embed.events import Event as Event
+    from face_organizer.embed.events import Listed as Listed
+    from face_organizer.embed.events import Made as Made
+    from face_organizer.embed.events import Planned as Planned
+    from face_organizer.embed.events import Progress as Progress
+    from face_organizer.embed.events import Warned as Warned
     from face_organizer.organize import undo as undo
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
@@ -17,7 +25,15 @@ if TYPE_CHECKING:
     from face_organizer.types import FaceTable as FaceTable
 
 OFFERED = {
+    "Chosen": "embed.events",
+    "Event": "embed.events",
     "FaceTable": "types",
+    "Listed": "embed.events",
+    "Made": "embed.events",
+    "Planned": "embed.events",
+    "Progress": "embed.events",
+    "Warned": "embed.events",
+    "embed": "embed",
     "merge": "table",
     "read": "table",
     "undo": "organize",

@@ -123,12 +123,12 @@ def _workplace(output: Path, dry_run: bool) -> Iterator[Path]:
 @contextmanager
 def _models(options: dict[str, Any], console: Console) -> Iterator[tuple[list[GenderModel], int]]:
     """The model, once for each device, and the number of lanes over all of them."""
-    from face_organizer.embed import run
+    from face_organizer.embed import plan_threads
     from face_organizer.gender import open_model
     from face_organizer.networks import devices as all_devices
 
     devices, why = all_devices.choose(options["device"])
-    workers = run.plan_workers(options["workers"], devices)
+    workers = plan_threads(options["workers"], devices)
     models: list[GenderModel] = []
     try:
         for device in devices:

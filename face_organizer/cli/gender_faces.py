@@ -12,15 +12,11 @@ import numpy as np
 
 from face_organizer import organize, table
 from face_organizer.cli.console import Console, quiet_libraries
-from face_organizer.embed import run
-from face_organizer.embed.picture import ExtractOptions
-from face_organizer.embed.resume import Todo
-from face_organizer.embed.worker import Progress
+from face_organizer.embed import embed, events, plan_threads
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
 from face_organizer.media.listing import Listing, listing
-from face_organizer.networks import packs
-from face_organizer.networks.devices import choose, choose_one
+from face_organizer.networks.devices import choose_one
 from face_organizer.types import FaceTable
 
 _TABLE, _MOVED = "faces.pkl", "moved.pkl"
@@ -97,40 +93,42 @@ def of_inputs(
 
 
 def _found(paths: Sequence[str], workplace: Path, search: Search, console: Console) -> FaceTable:
-    devices, _ = choose(search.device)
-    pack = packs.resolve(search.pack)
-    lanes = run.plan_workers(search.workers, devices).count
-    console.say(f"{len(paths):,} pictures; pack {pack.name} finds the faces ({pack.why})")
     with quiet_libraries(), console.progress(len(paths), "pictures") as bar:
+        reports = []
 
-        def on_plan(todo: Todo) -> None:
-            bar.initial = bar.n = len(paths) - todo.pictures
+        def on_event(event: events.Event) -> None:
+            match event:
+                case events.Chosen(pack):
+                    console.say(f"{len(paths):,} pictures; pack {pack.name} finds the faces ({pack.why})")
+                case events.Planned(pictures, left):
+                    bar.initial = bar.n = pictures - left
+                case events.Progress(pictures):
+                    bar.update(pictures)
+                case events.Warned(text):
+                    console.warn(text)
+                case events.Made(report):
+                    reports.append(report)
 
-        def on_progress(progress: Progress) -> None:
-            bar.update(progress.pictures)
-
-        made = run.embed(
+        made = embed(
             paths,
             workplace / _TABLE,
-            pack=pack,
-            devices=devices,
-            lanes=lanes,
-            options=ExtractOptions(faces=search.faces),
-            again=run.Again(replace=True),
-            on_plan=on_plan,
-            on_progress=on_progress,
-            warn=console.warn,
+            pack=search.pack,
+            device=search.device,
+            workers=search.workers,
+            faces="all" if search.faces == "all" else "largest",
+            replace=True,
+            on_event=on_event,
         )
-    for note in made.report.notes:
+    for note in reports[0].notes:
         console.warn(note)
-    return made.table
+    return made
 
 
 def _by_deepface(paths: Sequence[str], workplace: Path, search: Search, console: Console) -> FaceTable:
     from face_organizer.deepface import detector as detecting
 
     device, _ = choose_one(search.device)
-    lanes = run.plan_workers(search.workers, [device]).count
+    lanes = plan_threads(search.workers, [device]).count
     name = str(search.detector)
     console.say(f"{len(paths):,} pictures; DeepFace's detector {name} finds the faces")
     with quiet_libraries(), console.progress(len(paths), "pictures") as bar:

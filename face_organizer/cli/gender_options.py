@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import click
 
-from face_organizer.cli.embed_options import EXCLUDE, RECURSIVE, WORKERS
-from face_organizer.cli.options import FOLDER_OR_FILE, Finite, together
+from face_organizer.cli.options import FOLDER_OR_FILE, Finite, together, walk_options, workers_option
 
 gender_options = together(
     click.option(
@@ -65,7 +64,7 @@ gender_options = together(
         is_flag=True,
         help="Ages as well, and with --model deepface emotion and race where its weights are there.",
     ),
-    WORKERS,
+    workers_option,
     click.option("--pack", default="auto", show_default=True, help="Model pack that finds faces in --input."),
     click.option(
         "--detector",
@@ -79,6 +78,5 @@ gender_options = together(
         help="Where the networks run: every GPU there is, the CPU, or numbers of GPUs."
         "  [default: $GPU_ID, else auto]",
     ),
-    RECURSIVE,
-    EXCLUDE,
+    walk_options,
 )

@@ -19,8 +19,7 @@ import numpy as np
 from face_organizer import table
 from face_organizer.deepface.child import Area, Setup
 from face_organizer.deepface.process import Process, engine
-from face_organizer.embed.picture import Picture
-from face_organizer.embed.rows import files_of
+from face_organizer.embed.pictures import Picture, files_of
 from face_organizer.errors import ImageError
 from face_organizer.geometry import align, quality
 from face_organizer.geometry.main_face import prominence
