@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.doctor import doctor as doctor
     from face_organizer.embed import embed as embed
     from face_organizer.embed.events import Chosen as Chosen
     from face_organizer.embed.events import Event as Event
@@ -33,6 +34,7 @@ OFFERED = {
     "Planned": "embed.events",
     "Progress": "embed.events",
     "Warned": "embed.events",
+    "doctor": "doctor",
     "embed": "embed",
     "merge": "table",
     "read": "table",

@@ -23,7 +23,7 @@ from face_organizer.embed.shards import Engine, Setup, split
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.faceswap import trust
 from face_organizer.files import count, printable
-from face_organizer.machine import Workers, available_cores, available_memory, choose_workers
+from face_organizer.machine import Threads, available_cores, available_memory, choose_threads
 from face_organizer.media.listing import listing
 from face_organizer.media.video import is_video
 from face_organizer.networks import packs
@@ -173,10 +173,10 @@ def _chosen(pack: str, device: str | None, workers: int | None, *, chosen_by_cal
     return Chosen(packs.resolve(pack), devices, why, plan_threads(workers, devices))
 
 
-def plan_threads(requested: int | None, devices: Sequence[Device]) -> Workers:
+def plan_threads(requested: int | None, devices: Sequence[Device]) -> Threads:
     """How many threads each device gets: `requested`, else as cores and memory allow, shared among the
     devices."""
-    return choose_workers(requested, available_cores().count, available_memory().bytes, devices=len(devices))
+    return choose_threads(requested, available_cores().count, available_memory().count, len(devices))
 
 
 @contextmanager

@@ -8,7 +8,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
-from face_organizer.machine import Workers
+from face_organizer.machine import Threads
 from face_organizer.media.listing import Listing
 from face_organizer.networks.devices import Device
 from face_organizer.networks.packs import Pack
@@ -57,7 +57,7 @@ class Chosen:
     pack: Pack
     devices: Sequence[Device] = ()
     why_devices: str = ""
-    threads: Workers | None = None
+    threads: Threads | None = None
 
 
 @dataclass(frozen=True, slots=True)
