@@ -10,6 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.doctor import doctor as doctor
+    from face_organizer.embed import embed as embed
+    from face_organizer.embed.events import Chosen as Chosen
+    from face_organizer.embed.events import Event as Event
+    from face_organizer.embed.events import Listed as Listed
+    from face_organizer.embed.events import Made as Made
+    from face_organizer.embed.events import Planned as Planned
+    from face_organizer.embed.events import Progress as Progress
+    from face_organizer.embed.events import Warned as Warned
     from face_organizer.gender import Genders as Genders
     from face_organizer.gender import gender as gender
     from face_organizer.organize import Applied as Applied
@@ -23,9 +32,18 @@ if TYPE_CHECKING:
 
 OFFERED = {
     "Applied": "organize",
+    "Chosen": "embed.events",
+    "Event": "embed.events",
     "FaceTable": "types",
     "Genders": "gender",
+    "Listed": "embed.events",
+    "Made": "embed.events",
     "Plan": "organize",
+    "Planned": "embed.events",
+    "Progress": "embed.events",
+    "Warned": "embed.events",
+    "doctor": "doctor",
+    "embed": "embed",
     "gender": "gender",
     "merge": "table",
     "plan": "organize",

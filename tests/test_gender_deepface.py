@@ -429,7 +429,7 @@ def detector(monkeypatch: pytest.MonkeyPatch) -> Detector:
 
 
 def search(place: Path, *, every: bool = False) -> finding.Search:
-    return finding.Search("auto", "fake", [CPU], 1, every, place, print)
+    return finding.Search("auto", "fake", None, [CPU], 1, every, place, print)
 
 
 def test_a_detector_that_dies_goes_on_where_it_stopped(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import subprocess
 import sys
@@ -183,15 +182,6 @@ def test_auto(providers: list[str], cards: int, devices: list[Device], word: str
 
 
 @pytest.mark.parametrize(
-    ("visible", "expected"), [("", 0), ("-1", 0), ("0", 1), ("0,1", 2), ("0,-1,1", 1), ("0,1,2,3,4", 3)]
-)
-def test_visible_devices(monkeypatch: pytest.MonkeyPatch, visible: str, expected: int) -> None:
-    monkeypatch.setattr("face_organizer.networks.devices._nvml_count", lambda: 3)
-    assert cuda_devices({"CUDA_VISIBLE_DEVICES": visible}) == expected
-    assert cuda_devices({}) == 3
-
-
-@pytest.mark.parametrize(
     ("mean", "std", "bgr"), [(0.0, 1.0, True), (127.5, 128.0, False), (127.5, 127.5, False)]
 )
 def test_planes(mean: float, std: float, bgr: bool) -> None:
@@ -248,84 +238,25 @@ def test_out_of_memory_with_one_row_is_a_device_error() -> None:
     assert caught.value.exit_code == 4
 
 
-CARD = Device("cuda", 1)
+def test_cuda_options_travel_to_processes() -> None:
+    assert pickle.loads(pickle.dumps(CudaOptions(1))) == CudaOptions(1)
 
 
-def asked(cuda: CudaOptions, device: Device = CARD, model: Path | bytes = b"") -> list[Any]:
-    """The providers that ONNX Runtime is asked for."""
-    factory = Factory(("Tensorrt" if cuda.tensorrt else device.kind.upper()) + "ExecutionProvider")
-    open_session(model, device, cuda=cuda, session_factory=factory)
-    return factory.asked
-
-
-def test_cuda_options_travel_to_workers() -> None:
-    options = CudaOptions(1, "default", True, True)
-    assert pickle.loads(pickle.dumps(options)) == options
-
-
-def test_the_cpu_knows_nothing_of_cuda_options() -> None:
-    options = CudaOptions(1 << 30, "exhaustive", half=True)
-    assert asked(options, CPU) == ["CPUExecutionProvider"]
-    assert not options.halves(CPU)
-
-
-@pytest.mark.parametrize("search", ["heuristic", "exhaustive", "default"])
-def test_what_cuda_is_asked_for(search: Any) -> None:
-    (name, options), last = asked(CudaOptions(memory_limit=2_000_000_000, conv_search=search))
+@pytest.mark.parametrize("memory", [2_000_000_000, None])
+def test_what_cuda_is_asked_for(memory: int | None) -> None:
+    cuda, card = CudaOptions(memory_limit=memory), Device("cuda", 1)
+    factory = Factory("CUDAExecutionProvider")
+    open_session(b"", card, cuda=cuda, session_factory=factory)
+    (name, options), last = factory.asked
     assert (name, last) == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert options == {
         "device_id": "1",
-        "cudnn_conv_algo_search": search.upper(),
+        "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
         "use_tf32": "0",
-        "gpu_mem_limit": "2000000000",
+        **({} if memory is None else {"gpu_mem_limit": str(memory)}),
     }
-    assert "gpu_mem_limit" not in asked(CudaOptions())[0][1]
-
-
-@pytest.mark.parametrize("half", [True, False])
-def test_what_tensorrt_is_asked_for(half: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("FACE_ORGANIZER_CACHE", str(tmp_path))
-    options = CudaOptions(memory_limit=5, half=half, tensorrt=True)
-    (first, tensorrt), (second, cuda), last = asked(options, model=b"a model")
-    assert (first, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-    assert last == "CPUExecutionProvider"
-    # A network that changed under the same name must not find the engine of the one before.
-    engines = tmp_path / "tensorrt" / hashlib.sha256(b"a model").hexdigest()
-    assert engines.is_dir()
-    assert tensorrt == {
-        "device_id": "1",
-        "trt_fp16_enable": str(half),
-        "trt_engine_cache_enable": "True",
-        "trt_engine_cache_path": str(engines),
-        "trt_timing_cache_enable": "True",
-        "trt_timing_cache_path": str(engines),
-        "trt_max_workspace_size": "5",
-    }
-    assert cuda["gpu_mem_limit"] == "5"
-    assert not options.halves(Device("cuda", 0)), "TensorRT rounds by itself"
-
-
-def test_tensorrt_that_is_not_there_names_the_mend() -> None:
-    options = CudaOptions(tensorrt=True)
-    for factory in (
-        Factory("CUDAExecutionProvider"),
-        Factory(None, RuntimeError("libnvinfer.so.10: cannot open shared object file")),
-    ):
-        with pytest.raises(DeviceError, match=r"install TensorRT.*leave out --tensorrt") as caught:
-            open_session(b"", Device("cuda", 0), cuda=options, session_factory=factory)
-        assert caught.value.exit_code == 4
-        assert "\n" not in str(caught.value)
-    # Without CUDA either, TensorRT is not what has to be mended.
-    with pytest.raises(DeviceError, match=r"with TensorRT was asked for.*nvidia-smi"):
-        open_session(b"", Device("cuda", 0), cuda=options, session_factory=Factory("CPUExecutionProvider"))
-
-
-def test_an_engine_folder_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("FACE_ORGANIZER_CACHE", str(tmp_path / "file"))
-    with pytest.raises(PackError, match="FACE_ORGANIZER_CACHE"):
-        asked(CudaOptions(tensorrt=True))
+    assert cuda.providers(CPU) == ["CPUExecutionProvider"]
 
 
 MEMORY = [

@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from face_organizer.cli.console import Console
-from face_organizer.cli.embed_options import RECURSIVE
-from face_organizer.cli.options import Finite, together
+from face_organizer.cli.options import Finite, together, walk_options
 
 if TYPE_CHECKING:
     from face_organizer.compare import Spec
@@ -46,8 +45,7 @@ backend_options = together(
         is_flag=True,
         help="Let DeepFace fetch weights that are missing; without it nothing uses the network.",
     ),
-    RECURSIVE,
-    click.option("--exclude", multiple=True, metavar="PATTERN...", help="Leave out names that match."),
+    walk_options,
 )
 
 

@@ -109,7 +109,6 @@ def gender(
     dry_run: bool,
     as_json: bool,
     quiet: bool,
-    workers: int | None,
     **options: Any,
 ) -> int:
     """Pick the pictures whose main face looks like a woman's (or a man's) into OUTPUT.
@@ -142,7 +141,6 @@ def gender(
         found = fo.gender(
             inputs,
             tables=embeddings,
-            threads=workers,
             folder=output,
             keep=not dry_run,
             on_progress=on_progress,

@@ -219,7 +219,7 @@ def _profiles(searched: FaceTable, options: dict[str, Any], console: Console) ->
 
 
 def _look(searched: FaceTable, options: dict[str, Any], console: Console) -> dict[str, Any]:
-    from face_organizer.embed.run import plan_workers
+    from face_organizer.embed import plan_threads
     from face_organizer.networks.devices import choose_one
     from face_organizer.search import references
 
@@ -236,7 +236,7 @@ def _look(searched: FaceTable, options: dict[str, Any], console: Console) -> dic
             searched,
             pack=pack,
             device=device,
-            lanes=plan_workers(None, [device]).count,
+            lanes=plan_threads(None, [device]).count,
             largest=options["reference_face"] == "largest",
         )
 

@@ -15,7 +15,8 @@ from face_organizer.deepface import BATCH, Area, engine, weights_folder
 from face_organizer.errors import DeviceError, PackError
 from face_organizer.geometry import align
 from face_organizer.networks.child import first_line
-from face_organizer.networks.devices import Device, visible_name
+from face_organizer.networks.devices import Device
+from face_organizer.networks.nvidia import visible_name
 from face_organizer.types import Float32, Image
 
 _OFFLINE = "nothing is downloaded unasked"

@@ -25,7 +25,7 @@ class Network:
     """A detector's graph whose outputs are (N, rows, k), whatever the file's own shape."""
 
     def __init__(self, model: Path, device: Device, threads: int, cuda: CudaOptions) -> None:
-        graph, single = runnable(model, "detect", half=cuda.halves(device))
+        graph, single = runnable(model, "detect")
         self.batched = not single
         self._at_once = 0 if device.kind == "cuda" and self.batched else CPU_BATCH if self.batched else 1
         self.session = open_session(graph, device, threads=threads, label=str(model), cuda=cuda)

@@ -3,7 +3,6 @@ Detector", 2023). Decoding as in OpenCV's `modules/objdetect/src/face_detect.cpp
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -36,10 +35,7 @@ class YuNet:
     def __init__(
         self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
     ) -> None:
-        # Never in half precision: neighbouring anchors score nearly alike, and with 11 bits another one wins
-        # where it is close: 2 to 11 of 1,006 faces came to a cosine below 0.99 with what they had in full.
-        # So small a network would gain little anyway.
-        self._network = Network(role.path, device, threads, replace(cuda, half=False))
+        self._network = Network(role.path, device, threads, cuda)
         missing = set(OUTPUTS) - set(self._network.session.outputs)
         if missing:
             raise PackError(f"{role.path} is no YuNet of 2023: it has no output {sorted(missing)[0]}")

@@ -14,7 +14,7 @@ import numpy as np
 
 from face_organizer import organize
 from face_organizer.cluster import result
-from face_organizer.embed import run
+from face_organizer.embed import plan_threads
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import MARKER, count, printable
 from face_organizer.gender import faces as finding
@@ -47,7 +47,7 @@ def gender(
     pack: str = "auto",
     detector: str | None = None,
     device: str | None = None,
-    threads: int | None = None,
+    workers: int | None = None,
     recursive: bool = True,
     exclude: Sequence[str] = (),
     folder: str | Path | None = None,
@@ -68,7 +68,7 @@ def gender(
 
     `pack`, `recursive` and `exclude` are as for `embed`; `detector` looks for faces with one of DeepFace's
     instead of a pack's. `device`: "auto", "cpu", "0", "0,1" (default: the variable GPU_ID, else auto);
-    `threads`: on each device (default: by cores and free memory).
+    `workers`: threads on each (default: by cores and free memory).
 
     `folder`: where the pictures are to go. Those of `source` that an earlier plan moved there count as if
     they were in their old place, and with `keep` all that is found and judged is kept there as it comes, so
@@ -88,11 +88,11 @@ def gender(
     if folder is not None:
         _check_apart(inputs, Path(folder))
     chosen, why_devices = devices.choose(device)
-    workers = run.plan_workers(threads, chosen).count
+    threads = plan_threads(workers, chosen).count
     with _kept(folder, keep) as place, _opened(model, chosen, attributes) as (models, why):
         # Pictures that an earlier plan has moved are looked at where they are now.
         moved = {} if folder is None else organize.moved(Path(folder))
-        search = finding.Search(pack, detector, chosen, workers, faces == "any", place, warn)
+        search = finding.Search(pack, detector, device, chosen, threads, faces == "any", place, warn)
         table, searched = finding.merged(known), 0
         problems: Sequence[str] = ()
         if inputs:
@@ -107,7 +107,7 @@ def gender(
                 table,
                 models,
                 journal,
-                threads=workers * len(chosen),
+                threads=threads * len(chosen),
                 homes=moved,
                 on_files=lambda done: on_progress("judge", done, total),
             )
@@ -122,7 +122,7 @@ def gender(
         identity=models[0].identity,
         devices=", ".join(map(str, chosen)),
         why_devices=why_devices,
-        threads=workers,
+        threads=threads,
         finder=search.name if searched else "",
         searched=searched,
         problems=problems,

@@ -17,7 +17,6 @@ from face_organizer.files import os_errors, sha256_file
 from face_organizer.gender.models import GenderModel, Judged
 from face_organizer.geometry import align
 from face_organizer.networks.devices import Device
-from face_organizer.networks.graph_cache import prepared
 from face_organizer.networks.sessions import Session, open_session
 from face_organizer.types import Faces, Float32, Image
 
@@ -113,7 +112,7 @@ def _open(folder: Path, name: str, device: Device) -> Session:
         raise PackError(
             f"{folder / name} has SHA-256 {found}, not {FILES[name]}: damaged, or of another version", mend
         )
-    return open_session(prepared(folder / name, "judge"), device, label=name)
+    return open_session(folder / name, device, label=name)
 
 
 def _with_mirrored(session: Session, crops: Image, size: int) -> Float32:

@@ -14,9 +14,9 @@ import numpy as np
 
 from face_organizer import table
 from face_organizer.deepface import Area, detector
-from face_organizer.embed import run
-from face_organizer.embed.picture import ExtractOptions, Picture
-from face_organizer.embed.rows import files_of
+from face_organizer.embed import embed
+from face_organizer.embed.events import Event, Made, Planned, Progress, Warned
+from face_organizer.embed.pictures import Picture, files_of
 from face_organizer.errors import FaceOrganizerError, ImageError
 from face_organizer.files import printable
 from face_organizer.gender.journal import Journal
@@ -37,6 +37,7 @@ class Search:
 
     pack: str
     detector: str | None
+    device: str | None
     devices: Sequence[Device]
     threads: int
     every: bool
@@ -46,11 +47,11 @@ class Search:
     @property
     def name(self) -> str:
         """What looks, in words."""
-        return f"DeepFace's detector {self.detector}" if self.detector else f"pack {self._pack.name}"
-
-    @property
-    def _pack(self) -> packs.Pack:
-        return packs.resolve(self.pack)
+        return (
+            f"DeepFace's detector {self.detector}"
+            if self.detector
+            else f"pack {packs.resolve(self.pack).name}"
+        )
 
     def find(self, paths: Sequence[str], on_progress: Callable[[int], object]) -> FaceTable:
         """The faces in `paths` (sorted), without embeddings, those that an earlier run found too.
@@ -61,26 +62,28 @@ class Search:
             return self._by_deepface(paths, self.detector, on_progress)
         done = 0
 
-        def more(pictures: int) -> None:
+        def on_event(event: Event) -> None:
             nonlocal done
-            done += pictures
-            on_progress(done)
+            if isinstance(event, Planned | Progress):
+                done += event.pictures - (event.left if isinstance(event, Planned) else 0)
+                on_progress(done)
+            elif isinstance(event, Warned):
+                self.warn(event.text)
+            elif isinstance(event, Made):
+                for note in event.report.notes:
+                    self.warn(note)
 
-        made = run.embed(
+        made = embed(
             paths,
             self.place / "faces.pkl",
-            pack=self._pack,
-            devices=self.devices,
-            lanes=self.threads,
-            options=ExtractOptions(faces="all" if self.every else "largest"),
-            again=run.Again(replace=True),
-            on_plan=lambda todo: more(len(paths) - todo.pictures),
-            on_progress=lambda progress: more(progress.pictures),
-            warn=lambda text: (self.warn(text), None)[1],
+            pack=self.pack,
+            device=self.device,
+            workers=self.threads,
+            faces="all" if self.every else "largest",
+            replace=True,
+            on_event=on_event,
         )
-        for note in made.report.notes:
-            self.warn(note)
-        return bare(made.table)
+        return bare(made)
 
     def _by_deepface(
         self, paths: Sequence[str], name: str, on_progress: Callable[[int], object]

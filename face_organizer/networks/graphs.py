@@ -1,9 +1,7 @@
 """Surgery on ONNX graphs: what a file must become before ONNX Runtime can run it on batches of any size.
 
-Four changes, none of which alters an answer: constants folded, the batch axis of embedders freed, the batch
-axis of anchor detectors kept through their last Reshape, and weights that are as good as nothing set to
-nothing. `half_precision` adds a fifth, which rounds.
-`graph_cache` writes the result once.
+Three changes, none of which alters an answer: constants folded, the batch axis of embedders freed, and that
+of anchor detectors kept through their last Reshape. `graph_cache` writes the result once.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import PackError
-from face_organizer.networks.half import halve
 
 Array = np.ndarray[Any, Any]
 FREE_AXIS = "N"
@@ -32,10 +29,10 @@ def load_model(path: Path, external_data: bool = True) -> Any:
     try:
         return onnx.load(str(path), load_external_data=external_data)
     except Exception as error:  # protobuf's own class among others
-        raise PackError(f"{path} is no ONNX model ({error}); fetch the pack again") from error
+        raise PackError(f"{path} is no ONNX model ({error})", "fetch the pack again") from error
 
 
-# --- the four changes: each takes an onnx.ModelProto, changes it in place, says whether it did ---
+# --- the three changes: each takes an onnx.ModelProto, changes it in place, says whether it did ---
 
 
 def fold_constants(model: Any) -> bool:
@@ -199,29 +196,6 @@ def _free_resizes(model: Any) -> None:
         _replace(node.input, [*node.input[:2], _add_constant(graph, f"{node.output[0]}__scales", scales)])
 
 
-_NOTHING = 1e-30
-"""Weights below this make products among the subnormal numbers, for which a processor takes its slow way."""
-
-
-def drop_tiny(model: Any) -> bool:
-    """Set float32 weights below 1e-30 to 0, as a training with weight decay leaves them in dead channels.
-
-    Measured on age-v1.onnx: the same output to the last bit, in a tenth of the time.
-    """
-    from onnx import TensorProto, numpy_helper
-
-    changed = False
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        weights = numpy_helper.to_array(tensor)
-        tiny = (weights != 0) & (np.abs(weights) < _NOTHING)
-        if tiny.any():
-            tensor.CopyFrom(numpy_helper.from_array(np.where(tiny, np.float32(0), weights), tensor.name))
-            changed = True
-    return changed
-
-
 def _real_inputs(graph: Any) -> list[Any]:
     constants = {i.name for i in graph.initializer}
     return [i for i in graph.input if i.name not in constants]
@@ -253,15 +227,9 @@ def _replace(field: Any, items: list[Any]) -> None:
     field.extend(copies)
 
 
-_CHANGES: dict[str, tuple[Callable[[Any], bool], ...]] = {
+RECIPES: dict[str, tuple[Callable[[Any], bool], ...]] = {
     "fold": (fold_constants,),
     "embed": (fold_constants, free_batch_axis),
     "detect": (fold_constants, keep_batch_axis),
 }
-RECIPES = {
-    **_CHANGES,
-    **{f"{name}-half": (*changes, halve) for name, changes in _CHANGES.items()},
-    "judge": (drop_tiny,),
-}
-"""What a network needs by its place: `embed` and `detect` for batches, `fold` where those do not fit, each
-with `-half` for float16 on a GPU; `judge` for gender and age."""
+"""What a network needs by its place: `embed` and `detect` for batches, `fold` where those do not fit."""

@@ -13,9 +13,9 @@ import numpy as np
 
 from face_organizer import table
 from face_organizer.cluster import result
-from face_organizer.embed import pictures
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.picture import ExtractOptions
+from face_organizer.embed.maker import look_at
+from face_organizer.embed.models import open_models, stamp_of
+from face_organizer.embed.options import EmbedOptions
 from face_organizer.errors import FaceOrganizerError, SpaceMismatchError, TableError, UsageError
 from face_organizer.faceswap import trust
 from face_organizer.files import printable
@@ -77,7 +77,7 @@ def pack_for(searched: FaceTable, choice: str | None) -> packs.Pack:
         pack = packs.resolve(choice)
     except packs.PackMissingError as error:
         raise type(error)(f"{error}; --pack names the folder of the pack that made the table") from None
-    made = stamp_of(pack, ExtractOptions())
+    made = stamp_of(pack, EmbedOptions())
     if stamp.space != made.space if stamp else searched.embeddings.shape[1] != made.dim:
         raise SpaceMismatchError(
             f"the table holds embeddings of another model ({table.describe(searched)}) than pack {pack.name} "
@@ -99,16 +99,16 @@ def from_photos(
 
     A photo with several faces is used only where `largest` says so, and then by its main one.
     """
-    known = {f.name for f in dataclasses.fields(ExtractOptions)}
+    known = {f.name for f in dataclasses.fields(EmbedOptions)}
     told = searched.stamp.options if searched.stamp else {}
-    options = ExtractOptions(**{k: v for k, v in told.items() if k in known} | {"faces": "all"})
+    options = EmbedOptions(**{k: v for k, v in told.items() if k in known} | {"faces": "all"})
     paths = sorted({path for photos in people.values() for path in photos}, key=os.fsencode)
-    seen, _ = pictures.extract(
+    seen, _ = look_at(
         paths,
-        open_engine(pack, device),
+        open_models(pack, device),
         options,
         stamp=stamp_of(pack, options),
-        lanes=lanes,
+        threads=lanes,
         samples=trust.samples(paths),
     )
     rows = defaultdict(list)
