@@ -23,7 +23,7 @@ from face_organizer.gender.ask import persons_of
 from face_organizer.gender.embedded import Embedded
 from face_organizer.gender.genders import Used, decide
 from face_organizer.gender.journal import Journal
-from face_organizer.gender.judging import judged_of, key_of, look
+from face_organizer.gender.judging import is_answer, key_of, look
 from face_organizer.gender.models import Judged
 from face_organizer.networks.devices import CPU
 from face_organizer.types import FaceTable, Image, Outcome
@@ -172,7 +172,7 @@ def test_a_journal_is_read_as_a_file_from_outside(line: bytes, faces: FaceTable,
     with open(path, "ab") as file:
         file.write(line.replace(b"%s", key.encode()))
     with Journal(path, {"model": "a"}) as journal:
-        assert judged_of(journal.get(key), 1) is None
+        assert not is_answer(journal.get(key), 1)
 
 
 def test_a_changed_picture_is_asked_again(faces: FaceTable) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
+import operator
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -92,19 +93,20 @@ class Search:
         finds nothing has no face."""
         pictures = [Picture.at(path) for path in paths]
         with Journal(self.place / "found.jsonl", {"detector": name}) as journal:
-            found = [_areas(picture, journal.get(_key(picture))) for picture in pictures]
-            todo = [i for i, areas in enumerate(found) if areas is None]
-            on_progress(len(paths) - len(todo))
+            todo = [picture for picture in pictures if _parsed(journal.get(_key(picture))) is None]
+            done = len(paths) - len(todo)
+            on_progress(done)
             if todo:
                 with detector(name, self.devices[0]) as child:
-                    looked = in_order(todo, lambda i: _look(pictures[i], child), self.threads)
-                    for left, (i, areas) in enumerate(zip(todo, looked, strict=True), 1 - len(todo)):
-                        found[i] = areas
-                        if pictures[i].outcome is Outcome.NO_FACE:
-                            journal.add({_key(pictures[i]): _value(pictures[i], areas)})
-                        on_progress(len(paths) + left)
-        rows = [_faces(i, picture, found[i] or (), self.every) for i, picture in enumerate(pictures)]
-        faces = Faces.concatenate([row for row in rows if row])
+                    for picture, value in zip(
+                        todo, in_order(todo, lambda picture: _look(picture, child), self.threads), strict=True
+                    ):
+                        journal.add({_key(picture): value} if value else {})
+                        on_progress(done := done + 1)
+            known = [_parsed(journal.get(_key(picture))) for picture in pictures]
+        faces = Faces.concatenate(
+            [_faces(i, pictures[i], *value, self.every) for i, value in enumerate(known) if value]
+        )
         return FaceTable(np.empty((len(faces), 0), np.float32), faces, files_of(pictures), None)
 
 
@@ -130,17 +132,6 @@ def bare(whole: FaceTable) -> FaceTable:
     return dataclasses.replace(whole, embeddings=np.empty((len(whole), 0), np.float32), stamp=None)
 
 
-def _look(picture: Picture, child: Child) -> Sequence[Area]:
-    try:
-        source = images.open_source(picture.path)
-        picture.content, picture.width, picture.height = source.content, source.width, source.height
-        areas: Sequence[Area] = child.ask(source.pixels()[0])
-    except ImageError as error:
-        picture.fails(error)
-        return ()
-    return areas
-
-
 def _key(picture: Picture) -> str:
     """What a picture is known by: name, size, time."""
     digest = hashlib.blake2b(os.fsencode(picture.path), digest_size=12)
@@ -148,51 +139,17 @@ def _key(picture: Picture) -> str:
     return digest.hexdigest()
 
 
-def _value(picture: Picture, areas: Sequence[Area]) -> list[Any]:
-    rows = [[a.box, None if a.landmarks is None else a.landmarks.tolist(), a.score] for a in areas]
-    return [picture.content, picture.width, picture.height, rows]
-
-
-def _areas(picture: Picture, value: Any) -> Sequence[Area] | None:
-    """The reverse of `_value`; None where it is none."""
+def _look(picture: Picture, child: Child) -> list[Any] | None:
+    """For the journal: content, width and height of the picture, and 15 numbers for each face on it. None for
+    a picture that cannot be used."""
     try:
-        content, width, height, rows = value
-        areas = [
-            Area(
-                (float(x1), float(y1), float(x2), float(y2)),
-                None if points is None else np.array(points, np.float32).reshape(5, 2),
-                None if score is None else float(score),
-            )
-            for (x1, y1, x2, y2), points, score in rows
-        ]
-        if not isinstance(content, int) or not isinstance(width, int) or not isinstance(height, int):
-            return None
-    except (TypeError, ValueError):
+        source = images.open_source(picture.path)
+        areas: Sequence[Area] = child.ask(source.pixels()[0])
+    except ImageError as error:
+        picture.fails(error)
         return None
-    picture.content, picture.width, picture.height = content, width, height
-    return areas
-
-
-def _faces(number: int, picture: Picture, areas: Sequence[Area], every: bool) -> Faces | None:
-    """The rows of a picture's faces, the main one first; None where it has none."""
-    if not areas:
-        return None
-    picture.outcome = Outcome.FACES
-    boxes = np.array([area.box for area in areas], np.float32)
-    order = np.argsort(-prominence(boxes, picture.width, picture.height), kind="stable")
-    order = order if every else order[:1]
-    boxes, areas = boxes[order], [areas[i] for i in order]
-    landmarks = np.stack([landmarks_of(area) for area in areas])
-    return Faces.empty(
-        len(order),
-        file_index=np.full(len(order), number, np.int64),
-        face_index=np.arange(len(order), dtype=np.int32),
-        box=boxes,
-        landmarks=landmarks,
-        score=np.array([area.score or 0 for area in areas], np.float32),
-        size=quality.size(boxes),
-        roll=align.roll(landmarks),
-    )
+    rows = [[*area.box, area.score or 0, *landmarks_of(area).ravel().tolist()] for area in areas]
+    return [source.content, source.width, source.height, rows]
 
 
 def landmarks_of(area: Area) -> Float32:
@@ -200,3 +157,34 @@ def landmarks_of(area: Area) -> Float32:
     if area.landmarks is not None:
         return area.landmarks
     return align.about_eyes(align.eyes_in(area.box)).astype(np.float32)
+
+
+def _parsed(value: Any) -> tuple[int, int, int, Float32] | None:
+    """What `_look` returned, as numbers; None where this is something else."""
+    try:
+        content, width, height, rows = value
+        numbers = np.array(rows, np.float32).reshape(-1, 15)
+        return operator.index(content), operator.index(width), operator.index(height), numbers
+    except (TypeError, ValueError):
+        return None
+
+
+def _faces(
+    number: int, picture: Picture, content: int, width: int, height: int, numbers: Float32, every: bool
+) -> Faces:
+    """The rows of a picture's faces, the main one first."""
+    picture.content, picture.width, picture.height = content, width, height
+    picture.outcome = Outcome.FACES if len(numbers) else Outcome.NO_FACE
+    order = np.argsort(-prominence(numbers[:, :4], width, height), kind="stable")
+    numbers = numbers[order if every else order[:1]]
+    boxes, landmarks = numbers[:, :4], numbers[:, 5:].reshape(-1, 5, 2)
+    return Faces.empty(
+        len(numbers),
+        file_index=np.full(len(numbers), number, np.int64),
+        face_index=np.arange(len(numbers), dtype=np.int32),
+        box=boxes,
+        landmarks=landmarks,
+        score=numbers[:, 4],
+        size=quality.size(boxes),
+        roll=align.roll(landmarks),
+    )

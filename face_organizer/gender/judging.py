@@ -38,15 +38,6 @@ class Looked:
     known: int
 
 
-@dataclass(frozen=True, slots=True)
-class _File:
-    """A file with faces: its row of `Files`, the rows of its faces, and what it is known by."""
-
-    number: int
-    rows: Int64
-    key: str
-
-
 def look(
     table: FaceTable,
     models: Sequence[GenderModel],
@@ -61,49 +52,42 @@ def look(
     The answer depends on the files and the model alone. `on_files` gets the number of files done so far.
     Files that `journal` knows are not opened; others are opened where `homes` says that they lie now.
     """
-    starts = np.searchsorted(table.faces.file_index, np.arange(len(table.files) + 1))
-    found: list[tuple[Int64, Judged]] = []
-    failed: dict[int, str] = {}
-    todo: list[_File] = []
-    for number in np.flatnonzero(table.files.outcome == Outcome.FACES).tolist():
-        rows = np.arange(starts[number], starts[number + 1], dtype=np.int64)
-        file = _File(number, rows, key_of(table, number, rows))
-        known = judged_of(journal.get(file.key), len(rows))
-        if known is None:
-            todo.append(file)
-        else:
-            found.append((rows, known))
-    done = counted = len(found)
+    files = np.flatnonzero(table.files.outcome == Outcome.FACES).tolist()
+    ends = np.searchsorted(table.faces.file_index, np.arange(len(table.files) + 1))
+    rows = {file: np.arange(ends[file], ends[file + 1], dtype=np.int64) for file in files}
+    keys = {file: key_of(table, file, rows[file]) for file in files}
+    todo = [file for file in files if not is_answer(journal.get(keys[file]), len(rows[file]))]
+    done = known = len(files) - len(todo)
     on_files(done)
+    failed: dict[int, str] = {}
+
+    def judge(work: tuple[Sequence[int], GenderModel]) -> list[Judged | str]:
+        chunk, model = work
+        places = [homes.get(table.files.path[file], table.files.path[file]) for file in chunk]
+        return _judge(model, places, [table.faces.take(rows[file]) for file in chunk])
+
     size = models[0].at_once
     chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
     work = zip(chunks, itertools.cycle(models))
-    for chunk, answers in zip(
-        chunks, in_order(work, lambda item: _judge(table, homes, *item), threads), strict=True
-    ):
-        journal.add({f.key: rows_of(a) for f, a in zip(chunk, answers, strict=True) if isinstance(a, Judged)})
-        for file, answer in zip(chunk, answers, strict=True):
-            if isinstance(answer, Judged):
-                found.append((file.rows, answer))
-            else:
-                failed[file.number] = answer
+    for chunk, answers in zip(chunks, in_order(work, judge, threads), strict=True):
+        told = dict(zip(chunk, answers, strict=True))
+        failed |= {file: answer for file, answer in told.items() if isinstance(answer, str)}
+        journal.add({keys[file]: rows_of(a) for file, a in told.items() if isinstance(a, Judged)})
         done += len(chunk)
         on_files(done)
-    return Looked(_placed(found, len(table.faces)), failed, counted)
+    unknown = rows_of(Judged.empty(1))
+    found = [unknown * len(rows[file]) if file in failed else journal.get(keys[file]) for file in files]
+    return Looked(judged_of([row for answer in found for row in answer]), failed, known)
 
 
-def _judge(
-    table: FaceTable, homes: Mapping[str, str], chunk: Sequence[_File], model: GenderModel
-) -> list[Judged | str]:
-    """What `model` says of the faces of each file, judged together; or why a file cannot be used."""
+def _judge(model: GenderModel, paths: Sequence[str], faces: Sequence[Faces]) -> list[Judged | str]:
+    """What `model` says of the `faces` of each file, judged together; or why a file cannot be used."""
     crops: list[Image | str] = []
-    for file in chunk:
+    for path, some in zip(paths, faces, strict=True):
         try:
-            faces = table.faces.take(file.rows)
-            if not (np.isfinite(faces.box).all() and align.usable(faces.landmarks).all()):
+            if not (np.isfinite(some.box).all() and align.usable(some.landmarks).all()):
                 raise ImageError(Outcome.UNREADABLE, WHY_NO_PLACE)
-            path = table.files.path[file.number]
-            crops.append(_crops(model, homes.get(path, path), faces))
+            crops.append(_crops(model, path, some))
         except ImageError as error:
             crops.append(error.reason)
     good = [cut for cut in crops if not isinstance(cut, str)]
@@ -118,15 +102,6 @@ def _crops(model: GenderModel, path: str, faces: Faces) -> Image:
         return model.crop(images.open_source(path), faces)
     frames = (video.picture(path, float(time)) for time in faces.time)
     return np.concatenate([model.crop(f, faces.take(np.array([row]))) for row, f in enumerate(frames)])
-
-
-def _placed(found: Sequence[tuple[Int64, Judged]], faces: int) -> Judged:
-    """One row per face, in the table's order; those that were not judged are unknown."""
-    rows = np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in found)])
-    judged = Judged.concatenate([*(judged for _, judged in found), Judged.empty(1)])
-    back = np.full(faces, len(rows), np.int64)
-    back[rows] = np.arange(len(rows))
-    return judged.take(back)
 
 
 def key_of(table: FaceTable, file: int, rows: Int64) -> str:
@@ -148,15 +123,22 @@ def rows_of(judged: Judged) -> list[list[Any]]:
     return [list(row) for row in zip(*columns, strict=True)]
 
 
-def judged_of(rows: Any, count: int) -> Judged | None:
-    """The reverse of `rows_of`, None where these are not the rows of `count` faces."""
-    try:
-        woman, age, emotion, race = map(list, zip(*rows, strict=True))
-        numbers = np.array(woman), np.array([math.nan if a is None else a for a in age])
-        if len(woman) != count or not all(n.dtype.kind in "if" for n in numbers):
-            return None
-        sure, years = (n.astype(np.float32) for n in numbers)
-        judged = Judged(woman=sure, age=years, emotion=emotion, race=race)
-    except (TypeError, ValueError):
-        return None
-    return judged if ((judged.woman >= 0) & (judged.woman <= 1)).all() else None
+def judged_of(rows: Sequence[Sequence[Any]]) -> Judged:
+    """The reverse of `rows_of`."""
+    return Judged(
+        woman=np.array([row[0] for row in rows], np.float32),
+        age=np.array([math.nan if row[1] is None else row[1] for row in rows], np.float32),
+        emotion=[row[2] for row in rows],
+        race=[row[3] for row in rows],
+    )
+
+
+def is_answer(rows: Any, count: int) -> bool:
+    """Whether this is what `rows_of` returns for `count` faces."""
+
+    def is_row(row: Any) -> bool:
+        types = [type(value) for value in row] if isinstance(row, list) else []
+        fit = types[2:] == [str, str] and types[0] in (float, int) and types[1] in (float, int, type(None))
+        return fit and 0 <= row[0] <= 1
+
+    return isinstance(rows, list) and len(rows) == count and all(map(is_row, rows))
