@@ -10,6 +10,9 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.cluster import People as People
+    from face_organizer.cluster import cluster as cluster
+    from face_organizer.cluster import renamed as renamed
     from face_organizer.doctor import doctor as doctor
     from face_organizer.embed import embed as embed
     from face_organizer.embed.events import Chosen as Chosen
@@ -19,6 +22,9 @@ if TYPE_CHECKING:
     from face_organizer.embed.events import Planned as Planned
     from face_organizer.embed.events import Progress as Progress
     from face_organizer.embed.events import Warned as Warned
+    from face_organizer.evaluate import answered as answered
+    from face_organizer.evaluate import audit as audit
+    from face_organizer.evaluate import evaluate as evaluate
     from face_organizer.gender import Genders as Genders
     from face_organizer.gender import gender as gender
     from face_organizer.organize import Applied as Applied
@@ -38,16 +44,22 @@ OFFERED = {
     "Genders": "gender",
     "Listed": "embed.events",
     "Made": "embed.events",
+    "People": "cluster",
     "Plan": "organize",
     "Planned": "embed.events",
     "Progress": "embed.events",
     "Warned": "embed.events",
+    "answered": "evaluate",
+    "audit": "evaluate",
+    "cluster": "cluster",
     "doctor": "doctor",
     "embed": "embed",
+    "evaluate": "evaluate",
     "gender": "gender",
     "merge": "table",
     "plan": "organize",
     "read": "table",
+    "renamed": "cluster",
     "undo": "organize",
     "write": "table",
 }

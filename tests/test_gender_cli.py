@@ -245,6 +245,8 @@ def test_the_front_door(photos: Path, faces: Path, tmp_path: Path) -> None:
     assert applied.folders == {"": 10}
     assert people(tmp_path / "men") == dict.fromkeys(MEN, EACH)
     assert [row["verdict"] for row in rows(tmp_path / "men")] == [one.verdict for one in same.pictures]
+    voted = fo.gender(fo.read(faces), people=fo.cluster(fo.read(faces), clusters=4))
+    assert len(set(voted.persons)) == len(set(voted.woman.tolist())) == 4
     for wrong in ({"gender": "Women"}, {"faces": "all"}, {"min_confidence": 0.4}):
         with pytest.raises(UsageError):
             fo.gender(photos, **wrong)  # type: ignore[arg-type]

@@ -16,7 +16,7 @@ Result = TypeVar("Result")
 
 
 def choose(option: str | None = None, count: Callable[[], int] | None = None) -> tuple[int, str]:
-    """The number of the GPU (`CPU`: none) for `--device`, else GPU_ID, and a sentence that says why.
+    """The number of the GPU (`CPU`: none) for `--device`, else GPU_ID, and why (empty: it was asked for).
 
     `auto` is the first GPU that FAISS has, else the CPU; `count` tells how many it has. Raises `DeviceError`
     for one that FAISS does not have.
@@ -27,16 +27,17 @@ def choose(option: str | None = None, count: Callable[[], int] | None = None) ->
         return ([Device("cuda", 0)], "") if there() else ([THE_CPU], "FAISS has no GPU here")
 
     device, why = choose_one(option, auto=auto)
-    because = f" ({why})" if why not in ("", "as asked") else ""
+    why = "" if why == "as asked" else why
     if device.kind == "cpu":
-        return CPU, f"clustering runs on the CPU{because}"
+        return CPU, why
     if device.index >= there():
+        because = f" ({why})" if why else ""
         raise DeviceError(
             f"GPU {device} was asked for{because}, and FAISS has {there() or 'none'} here: it needs "
             "faiss-gpu (PROFILE=gpu) and compute capability 7.0",
             "--device cpu clusters without one",
         )
-    return device.index, f"clustering runs on GPU {device}{because}"
+    return device.index, why
 
 
 @cache
@@ -53,19 +54,15 @@ def _faiss_gpus() -> int:
     return int(faiss().get_num_gpus()) if hasattr(faiss(), "StandardGpuResources") else 0
 
 
-def on_gpu(gpu: int, what: Callable[[Any, Any], Result]) -> Result:
-    """`what(faiss, flat inner-product index maker)` on one GPU; its failures are `DeviceError`."""
+def on_gpu(gpu: int, dim: int, what: Callable[[Any], Result]) -> Result:
+    """`what(index)` with a flat inner-product index of `dim` dimensions on one GPU; its failures are
+    `DeviceError`."""
     module = faiss()
-
-    def index(dim: int) -> Any:
+    try:
         config = module.GpuIndexFlatConfig()
         config.device = gpu
-        return module.GpuIndexFlatIP(resources, dim, config)
-
-    try:
         resources = module.StandardGpuResources()
-        return what(module, index)
+        return what(module.GpuIndexFlatIP(resources, dim, config))
     except (RuntimeError, AttributeError) as error:
-        raise DeviceError(
-            f"GPU {gpu}: FAISS failed ({str(error).splitlines()[0]}); try --device cpu"
-        ) from error
+        first = str(error).splitlines()[0]
+        raise DeviceError(f"GPU {gpu}: FAISS failed ({first})", "try --device cpu") from error

@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from face_organizer import organize
-from face_organizer.cluster import result
+from face_organizer.cluster import People, former
 from face_organizer.embed import plan_threads
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import MARKER, count, printable
@@ -42,7 +42,7 @@ def gender(
     model: str = "auto",
     min_confidence: float | None = None,
     faces: Literal["main", "any"] = "main",
-    people: result.Former | str | Path | None = None,
+    people: People | str | Path | None = None,
     attributes: bool = False,
     pack: str = "auto",
     detector: str | None = None,
@@ -62,8 +62,8 @@ def gender(
 
     `gender`: "Woman" or "Man", which pictures match. `faces`: whether the "main" face of a picture decides or
     "any" that surely matches. `min_confidence`: below it a face is unsure, 0.5 to 1 (default: the model's
-    own). `people`: the output folder of `cluster`, or its `cluster_assignments.pkl`: all faces of a person
-    vote together. `model`: "embedded", "insightface", "deepface", or "auto", the first that is installed.
+    own). `people`: what `cluster` returned, or its output folder: all faces of a person vote together.
+    `model`: "embedded", "insightface", "deepface", or "auto", the first that is installed.
     `attributes` asks for ages, and "deepface" for emotion and race too.
 
     `pack`, `recursive` and `exclude` are as for `embed`; `detector` looks for faces with one of DeepFace's
@@ -210,14 +210,14 @@ def _of(
     return merge([known, dataclasses.replace(found, files=files)], ["", ""]), len(unknown)
 
 
-def persons_of(people: result.Former | str | Path, table: FaceTable) -> list[str]:
+def persons_of(people: People | str | Path, table: FaceTable) -> list[str]:
     """(number of faces,) the person of each face of `table`, empty where none is named.
 
     Raises `FaceOrganizerError` where there is no such result, or none of these faces is in it.
     """
-    former = result.read(Path(people)) if isinstance(people, str | Path) else people
-    faces = zip(former.paths, former.face_index.tolist(), former.labels.tolist(), strict=True)
-    known = {(path, index): former.names[label] for path, index, label in faces if label >= 0}
+    past = former(people)
+    faces = zip(past.paths, past.face_index.tolist(), past.labels.tolist(), strict=True)
+    known = {(path, index): past.names[label] for path, index, label in faces if label >= 0}
     wanted = zip(table.face_paths(), table.faces.face_index.tolist(), strict=True)
     found = [known.get(face, "") for face in wanted]
     if found and not any(found):
