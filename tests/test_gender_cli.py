@@ -166,11 +166,14 @@ def test_a_dry_run_writes_nothing(photos: Path, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_moved_pictures_stay_moved_on_the_next_call_and_come_back(photos: Path, tmp_path: Path) -> None:
+def test_moved_pictures_stay_moved_on_the_next_call_and_come_back(
+    photos: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     mine = tmp_path / "mine"
     shutil.copytree(photos, mine)
     before = tree(mine)
-    words = ["gender", "-i", mine, "-o", tmp_path / "out", "--mode", "move"]
+    words = ["gender", "-i", "mine", "-o", "out", "--mode", "move"]
     for _ in range(3):
         done = here(*words)
         assert "22 pictures = 10 matched + 10 other + 0 unsure + 1 no face + 1 unreadable" in done.out

@@ -31,8 +31,7 @@ from face_organizer.cli.placing import place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 
-UNSURE = "unsure"
-"""Folder below the output for pictures on which the network is not sure."""
+UNSURE = "unsure"  # folder below the output for pictures on which the network is not sure
 
 _options = together(
     inputs_option("Folders or pictures. With --embeddings: which pictures of the tables, and others."),

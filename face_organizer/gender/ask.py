@@ -78,28 +78,24 @@ def gender(
     Raises `UsageError`, `FaceOrganizerError` where there are no pictures or `people` is of others,
     `ModelMissingError`, `PackError`, `DeviceError`, `TableError`.
     """
-    known = [source, *tables] if isinstance(source, FaceTable) else list(tables)
-    inputs: list[str | Path] = []
-    if isinstance(source, str | Path):
-        inputs = [source]
-    elif not isinstance(source, FaceTable):
-        inputs = list(source)
+    known, inputs = list(tables), list[str | Path]()
+    if isinstance(source, FaceTable):
+        known.append(source)
+    else:
+        inputs += [source] if isinstance(source, str | Path) else source
     _check(inputs, known, gender, faces, min_confidence, detector)
-    if folder is not None:
-        _check_apart(inputs, Path(folder))
+    _check_apart(inputs, folder)
     chosen, why_devices = devices.choose(device)
     threads = plan_threads(workers, chosen).count
     with _kept(folder, keep) as place, _opened(model, chosen, attributes) as (models, why):
         # Pictures that an earlier plan has moved are looked at where they are now.
         moved = {} if folder is None else organize.moved(Path(folder))
         search = finding.Search(pack, detector, device, chosen, threads, faces == "any", place, warn)
-        table, searched = finding.merged(known), 0
-        problems: Sequence[str] = ()
+        table, searched, problems = finding.merged(known), 0, list[str]()
         if inputs:
             paths, problems = _listed(inputs, recursive, exclude, moved)
             table, searched = _of(paths, table, moved, search, on_progress)
-        if folder is not None:
-            _check_apart({os.path.dirname(path) for path in table.files.path}, Path(folder))
+        _check_apart({os.path.dirname(path) for path in table.files.path}, folder)
         persons = [] if people is None else persons_of(people, table)
         total = table.outcome_counts()["faces"]
         with Journal(place / JOURNAL, {"model": models[0].identity, "attributes": attributes}) as journal:
@@ -149,7 +145,9 @@ def _check(
         raise UsageError(f"a confidence is 0.5 to 1, not {least}")
 
 
-def _check_apart(places: Iterable[str | Path], folder: Path) -> None:
+def _check_apart(places: Iterable[str | Path], folder: str | Path | None) -> None:
+    if folder is None:
+        return
     output = os.path.realpath(folder)
     for place in places:
         if os.path.commonpath([output, os.path.realpath(place)]) == output:
@@ -180,7 +178,7 @@ def _opened(name: str, chosen: Sequence[Device], attributes: bool) -> Iterator[t
 
 def _listed(
     inputs: Sequence[str | Path], recursive: bool, exclude: Sequence[str], moved: Iterable[str]
-) -> tuple[list[str], Sequence[str]]:
+) -> tuple[list[str], list[str]]:
     """The pictures of `inputs`, those of them that were moved too, and the folders that cannot be listed."""
     found = listing(inputs, recursive=recursive, exclude=exclude)
     roots = tuple(os.path.join(os.path.abspath(name), "") for name in inputs)
@@ -188,7 +186,7 @@ def _listed(
     if not paths:
         other = f" ({count(found.other, 'other file')})" if found.other else ""
         raise FaceOrganizerError(f"no pictures in {', '.join(map(printable, inputs))}{other}")
-    return paths, found.problems
+    return paths, list(found.problems)
 
 
 def _of(

@@ -48,11 +48,9 @@ class Search:
     @property
     def name(self) -> str:
         """What looks, in words."""
-        return (
-            f"DeepFace's detector {self.detector}"
-            if self.detector
-            else f"pack {packs.resolve(self.pack).name}"
-        )
+        if self.detector:
+            return f"DeepFace's detector {self.detector}"
+        return f"pack {packs.resolve(self.pack).name}"
 
     def find(self, paths: Sequence[str], on_progress: Callable[[int], object]) -> FaceTable:
         """The faces in `paths` (sorted), without embeddings, those that an earlier run found too.
@@ -98,9 +96,8 @@ class Search:
             on_progress(done)
             if todo:
                 with detector(name, self.devices[0]) as child:
-                    for picture, value in zip(
-                        todo, in_order(todo, lambda picture: _look(picture, child), self.threads), strict=True
-                    ):
+                    looked = in_order(todo, lambda picture: _look(picture, child), self.threads)
+                    for picture, value in zip(todo, looked, strict=True):
                         journal.add({_key(picture): value} if value else {})
                         on_progress(done := done + 1)
             known = [_parsed(journal.get(_key(picture))) for picture in pictures]

@@ -101,15 +101,18 @@ class Genders:
         `gender.csv` with every picture."""
         folders = {Verdict.MATCHED: "", Verdict.UNSURE: unsure}
         entries = [(one.path, folders[one.verdict]) for one in self.pictures if one.verdict in folders]
-        columns = (*COLUMNS, *ATTRIBUTES) if self.attributes else COLUMNS
-        return View(entries, [CSV], lambda folder, *_: write_csv(folder / CSV, columns, self.rows()))
+        return View(entries, [CSV], lambda folder, *_: write_csv(folder / CSV, self.columns, self.rows()))
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns of the CSV."""
+        return (*COLUMNS, *ATTRIBUTES) if self.attributes else COLUMNS
 
     def rows(self) -> Iterator[dict[str, object]]:
         """The CSV, one dict per picture. `gender` is the likelier one, even where it is not sure enough, and
         `confidence` its probability, 0.5 to 1."""
-        columns = (*COLUMNS, *ATTRIBUTES) if self.attributes else COLUMNS
         for one in self.pictures:
-            values: dict[str, object] = dict.fromkeys(columns, "")
+            values: dict[str, object] = dict.fromkeys(self.columns, "")
             values |= {"image_path": one.path, "verdict": one.verdict.value}
             values |= {"faces": one.faces, "reason": one.reason}
             if one.row >= 0:

@@ -104,7 +104,9 @@ def renamed(output: Path) -> dict[str, str]:
 
 def moved(output: Path) -> dict[str, str]:
     """Where the pictures lay that the plan in `output` has moved away, and where they lie now."""
-    homes = {source: os.path.join(output, target) for source, target in read(output).homes.items()}
+    homes = {
+        source: os.path.join(os.path.abspath(output), target) for source, target in read(output).homes.items()
+    }
     return {s: t for s, t in homes.items() if not os.path.lexists(s) and os.path.lexists(t)}
 
 
