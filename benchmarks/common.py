@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import resnet50
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.picture import ExtractOptions, Run
 from PIL import Image as Pillow
 
 from face_organizer.embed import pictures as extract
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.picture import ExtractOptions, Run
 from face_organizer.faceswap import trust
 from face_organizer.machine import available_cores
 from face_organizer.media.listing import listing

@@ -19,11 +19,11 @@ from typing import Any
 
 import numpy as np
 from common import CORES, DATA, pictures, row, say, small_pack, temporary
+from face_organizer.embed.engine import stamp_of
+from face_organizer.embed.run import Again, embed
 
 from face_organizer import table
 from face_organizer.embed import pictures as extract
-from face_organizer.embed.engine import stamp_of
-from face_organizer.embed.run import Again, embed
 from face_organizer.networks.devices import CPU
 from face_organizer.networks.packs import resolve
 from face_organizer.types import Faces, FaceTable, Files, Outcome

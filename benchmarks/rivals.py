@@ -25,10 +25,10 @@ from typing import Any
 
 import numpy as np
 from common import CORES
-
-from face_organizer.embed import pictures, shards, worker
 from face_organizer.embed.engine import open_engine, stamp_of
 from face_organizer.embed.picture import ExtractOptions
+
+from face_organizer.embed import pictures, shards, worker
 from face_organizer.faceswap import trust
 from face_organizer.networks import sessions
 from face_organizer.networks.devices import CPU

@@ -15,9 +15,9 @@ import av
 import cv2
 import numpy as np
 from common import CORES, DATA, row, temporary
-
 from face_organizer.embed.engine import open_engine, stamp_of
 from face_organizer.embed.picture import ExtractOptions
+
 from face_organizer.embed.videos import extract_clip
 from face_organizer.media import video
 from face_organizer.networks.devices import CPU

@@ -10,11 +10,11 @@ import faceswap_writer as writer
 import numpy as np
 import pytest
 from conftest import read_rgb
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.picture import ExtractOptions, Run
 
 from face_organizer.detect import Detector, Look
 from face_organizer.embed import pictures
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.picture import ExtractOptions, Run
 from face_organizer.embed.pictures import Engine
 from face_organizer.faceswap import trust
 from face_organizer.faceswap.landmarks import Centering

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,25 +11,10 @@ from running import some_photos
 from shell import here
 
 from face_organizer import table
-from face_organizer.embed import run as embedding
-from face_organizer.embed import shards
-from face_organizer.embed.engine import open_engine
-from face_organizer.embed.processes import Report
-from face_organizer.embed.worker import Setup
+from face_organizer.embed.models import open_models
+from face_organizer.embed.processes import Processes
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CudaOptions, Device
-
-
-class NoJobs:
-    """In place of `Jobs`: keeps what workers would be set up with, and looks at nothing."""
-
-    setups: Sequence[Setup] = ()
-
-    def __init__(self, setups: Sequence[Setup], *rest: Any) -> None:
-        NoJobs.setups = setups
-
-    def run(self, todo: Sequence[shards.Shard]) -> Report:
-        raise KeyboardInterrupt
 
 
 @pytest.mark.parametrize(
@@ -40,17 +24,24 @@ class NoJobs:
 def test_from_the_command_line_to_the_processes(
     words: list[str], cuda: CudaOptions, dev_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(embedding, "Jobs", NoJobs)
+    engines: list[Processes] = []
+
+    def run(self: Processes, *rest: Any) -> Any:
+        engines.append(self)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Processes, "run", run)
     photos = some_photos(dev_faces, tmp_path / "photos", 2)
     call = ["embed", "-i", photos, "-o", tmp_path / "f.pkl", "--pack", "opencv", "--device", "0,1,cpu"]
     assert here(*call, *words).code == 130
-    assert [str(setup.device) for setup in NoJobs.setups] == ["0", "1", "cpu"]
-    assert {setup.cuda for setup in NoJobs.setups} == {cuda}
+    (engine,) = engines
+    assert [str(device) for device in engine.devices] == ["0", "1", "cpu"]
+    assert engine.cuda == cuda
 
 
 def test_from_a_setup_to_the_sessions(monkeypatch: pytest.MonkeyPatch) -> None:
     cards = FakedCards(monkeypatch)
-    open_engine(packs.find("opencv"), Device("cuda", 1), CudaOptions(memory_limit=3))
+    open_models(packs.find("opencv"), Device("cuda", 1), CudaOptions(memory_limit=3))
     assert len(cards.asked) == 2
     for (name, options), _ in cards.asked:
         assert name == "CUDAExecutionProvider"

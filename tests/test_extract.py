@@ -12,13 +12,13 @@ import cv2
 import numpy as np
 import pytest
 from conftest import read_rgb
+from face_organizer.embed.engine import open_engine, stamp_of
+from face_organizer.embed.picture import ExtractOptions, Run
+from face_organizer.embed.rows import Chunk
 from making_tables import content
 
 from face_organizer.embed import pictures
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.picture import ExtractOptions, Run
 from face_organizer.embed.pictures import Engine
-from face_organizer.embed.rows import Chunk
 from face_organizer.errors import ImageError
 from face_organizer.geometry import align, quality
 from face_organizer.media import images

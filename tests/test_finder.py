@@ -11,11 +11,11 @@ import cv2
 import numpy as np
 import pytest
 from conftest import read_rgb
+from face_organizer.embed.engine import open_engine
 from hypothesis import given
 from hypothesis import strategies as st
 
 from face_organizer.detect import Found, Look, canvases, finder
-from face_organizer.embed.engine import open_engine
 from face_organizer.embed.pictures import Engine
 from face_organizer.geometry import align, canvas
 from face_organizer.geometry.boxes import main_face

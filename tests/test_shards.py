@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from face_organizer.embed.run import Again
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from making_tables import content, paths, stamp, unit
@@ -20,7 +21,6 @@ from making_tables import content, paths, stamp, unit
 from face_organizer import table
 from face_organizer.embed import known, shards
 from face_organizer.embed.resume import Todo, Workplace
-from face_organizer.embed.run import Again
 from face_organizer.embed.shards import Shard, split
 from face_organizer.errors import FaceOrganizerError, TableError, UsageError
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp

@@ -14,7 +14,7 @@ from face_organizer.deepface import engine
 from face_organizer.detect import Found, Look, Pixels
 from face_organizer.errors import ModelMissingError, UsageError
 from face_organizer.geometry.boxes import prominence
-from face_organizer.networks import packs
+from face_organizer.networks import inventory, packs
 from face_organizer.types import Detections
 
 

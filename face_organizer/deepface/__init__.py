@@ -27,7 +27,7 @@ from face_organizer.types import Float32
 if TYPE_CHECKING:
     from face_organizer.networks.child import Child
 
-__all__ = ["BATCH", "Area", "child", "detector", "engine", "faces", "networks", "weights_folder"]
+__all__ = ["BATCH", "Area", "child", "detector", "engine", "networks", "weights_folder"]
 
 BATCH = 16
 """Faces that a network gets at once. On a CPU more win little and cost memory: 13 MB per face in the first

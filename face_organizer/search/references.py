@@ -13,10 +13,10 @@ import numpy as np
 
 from face_organizer import table
 from face_organizer.cluster import result
-from face_organizer.embed import pictures
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.picture import ExtractOptions
-from face_organizer.embed.run import plan_workers
+from face_organizer.embed import plan_threads
+from face_organizer.embed.maker import look_at
+from face_organizer.embed.models import open_models, stamp_of
+from face_organizer.embed.options import EmbedOptions
 from face_organizer.errors import FaceOrganizerError, SpaceMismatchError, TableError, UsageError
 from face_organizer.faceswap import trust
 from face_organizer.files import count, printable
@@ -96,7 +96,7 @@ def pack_for(searched: FaceTable, choice: str | None) -> packs.Pack:
         pack = packs.resolve(choice or (stamp.pack if stamp else ""))
     except packs.PackMissingError as error:
         raise type(error)(str(error), "--pack names the folder of the pack that made the table") from None
-    made = stamp_of(pack, ExtractOptions())
+    made = stamp_of(pack, EmbedOptions())
     mend = "name the table's own by --pack, or embed again"
     _check_space(f"pack {pack.name}", made if stamp else None, made.dim, searched, mend)
     return pack
@@ -151,17 +151,17 @@ def from_photos(
 
 def _embedded(paths: set[str], searched: FaceTable, pack: packs.Pack, device: str | None) -> FaceTable:
     """All faces of some photos, found and embedded with the options of the table."""
-    known = {f.name for f in dataclasses.fields(ExtractOptions)}
+    known = {f.name for f in dataclasses.fields(EmbedOptions)}
     kept = {k: v for k, v in searched.stamp.options.items() if k in known} if searched.stamp else {}
-    options = ExtractOptions(**kept | {"faces": "all"})
+    options = EmbedOptions(**kept | {"faces": "all"})
     chosen, _ = choose_one(device)
     ordered = sorted(paths, key=os.fsencode)
-    return pictures.extract(
+    return look_at(
         ordered,
-        open_engine(pack, chosen),
+        open_models(pack, chosen),
         options,
         stamp=stamp_of(pack, options),
-        lanes=plan_workers(None, [chosen]).count,
+        threads=plan_threads(None, [chosen]).count,
         samples=trust.samples(ordered),
     )[0]
 

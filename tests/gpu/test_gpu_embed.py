@@ -7,8 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.pictures import ExtractOptions, Run, extract
+from face_organizer.embed.events import Report
+from face_organizer.embed.maker import look_at
+from face_organizer.embed.models import open_models, stamp_of
+from face_organizer.embed.options import EmbedOptions
 from face_organizer.errors import OutOfMemoryError
 from face_organizer.networks import packs
 from face_organizer.networks.devices import (
@@ -38,9 +40,9 @@ def photos(dev_faces: Path) -> list[str]:
     return [str(path) for path in sorted((dev_faces / "identities").glob("*/*.jpg"))[::6]]
 
 
-def made(photos: list[str], device: Device) -> tuple[FaceTable, Run]:
-    pack, options = packs.find("opencv"), ExtractOptions(faces="all")
-    return extract(photos, open_engine(pack, device), options, stamp=stamp_of(pack, options), lanes=2)
+def made(photos: list[str], device: Device) -> tuple[FaceTable, Report]:
+    pack, options = packs.find("opencv"), EmbedOptions(faces="all")
+    return look_at(photos, open_models(pack, device), options, stamp=stamp_of(pack, options), threads=2)
 
 
 def assert_agree(one: FaceTable, other: FaceTable) -> None:
@@ -62,11 +64,11 @@ def test_little_memory_makes_small_batches_or_a_device_error() -> None:
     """From too little for the weights to enough for all: right numbers, or exit code 4 and what to do."""
     pack, card = packs.find("opencv"), Device("cuda", 0)
     chips = np.random.default_rng(0).integers(0, 256, (512, 112, 112, 3), dtype=np.uint8)
-    expected = open_engine(pack, card).embedder.embed(chips)
+    expected = open_models(pack, card).embedder.embed(chips)
     ends = []
     for megabytes in (16, 64, 128, 256, 512, 4096):
         try:
-            embedder = open_engine(pack, card, CudaOptions(memory_limit=megabytes * 1_000_000)).embedder
+            embedder = open_models(pack, card, CudaOptions(memory_limit=megabytes * 1_000_000)).embedder
             result = embedder.embed(chips)
         except OutOfMemoryError as error:
             ends.append("too little" if "--gpu-memory" in str(error) else str(error))

@@ -1,4 +1,4 @@
-"""Workers that die, fail or find no device; and the same table from any number of devices."""
+"""Processes that die, fail or find no device; and the same table from any number of devices."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from making_tables import content
 from running import Running, run, some_photos, wait_for
 
 from face_organizer import table
-from face_organizer.embed import known
-from face_organizer.embed.engine import stamp_of
-from face_organizer.embed.picture import ExtractOptions
-from face_organizer.embed.pieces import how, unreadable
+from face_organizer.embed import resume
+from face_organizer.embed.models import stamp_of
+from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.spans import how, unreadable
 from face_organizer.networks import packs
 from face_organizer.types import FaceTable, Outcome
 
@@ -50,8 +50,10 @@ def close(one: FaceTable, other: FaceTable) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard_files", ["64", "8"])
-def test_a_picture_that_kills_its_worker(photos: Path, plain: Path, tmp_path: Path, shard_files: str) -> None:
-    """In one shard, and in one of several that the worker has in hand."""
+def test_a_picture_that_kills_its_process(
+    photos: Path, plain: Path, tmp_path: Path, shard_files: str
+) -> None:
+    """In one shard, and in one of several that the process has in hand."""
     killers = ["killer.jpg", "killer 2.jpg"]
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
@@ -72,9 +74,9 @@ def test_a_picture_that_kills_its_worker(photos: Path, plain: Path, tmp_path: Pa
     assert {p.name for p in tmp_path.iterdir()} == {"photos", "faces.pkl", "faces.pkl.log"}
     # Known now: it kills nobody a second time, until someone asks for it.
     code, said = run(folder, output, FAULT="killer")
-    assert (code, "a worker ended" in said) == (3, False)
+    assert (code, "a process ended" in said) == (3, False)
     assert content(table.read(output)) == content(made)
-    code, said = run(folder, output, "--retry-failed")
+    code, said = run(folder, output, "--again", "failed")
     assert code == 0, said
     assert table.read(output).outcome_counts()["faces"] == COUNT + len(killers)
 
@@ -93,33 +95,35 @@ def test_a_killer_alone(photos: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_a_picture_whose_worker_is_killed_once_is_tried_again(photos: Path, tmp_path: Path) -> None:
+def test_a_picture_whose_process_is_killed_once_is_tried_again(photos: Path, tmp_path: Path) -> None:
     """As a video of an hour is, alone in its shard: the kill is rarely its fault."""
     folder = tmp_path / "photos"
     folder.mkdir()
     shutil.copyfile(photos / "005.jpg", folder / "005.jpg")
     running = Running(folder, tmp_path / "faces.pkl", "--workers", "4", HOLD=str(tmp_path), HOLD_AT="005.jpg")
-    wait_for((tmp_path / "held").exists, "the worker holds")
-    os.kill(running.workers()[0], signal.SIGKILL)
+    wait_for((tmp_path / "held").exists, "the process holds")
+    os.kill(running.children()[0], signal.SIGKILL)
     (tmp_path / "go").touch()
     assert running.end() == 0, running.said
     assert f"{folder / '005.jpg'} is tried once more" in running.said
-    assert "device cpu: going on with 2 workers, to use less memory" in running.said
+    assert "device cpu: going on with 2 threads, to use less memory" in running.said
     assert table.read(tmp_path / "faces.pkl").outcome_counts()["faces"] == 1
 
 
 def test_what_ran_out_of_memory_is_looked_at_by_the_next_run(tmp_path: Path) -> None:
-    stamp = stamp_of(packs.find("opencv"), ExtractOptions())
+    stamp = stamp_of(packs.find("opencv"), EmbedOptions())
     for passing in (True, False):
         made = unreadable(str(tmp_path / "a.jpg"), "killed", stamp, passing=passing)
-        assert known.passing(made).tolist() == [passing]
+        assert resume._fresh(made, None) == (set() if passing else {str(tmp_path / "a.jpg")})
 
 
 @pytest.mark.slow
-def test_workers_that_die_before_they_begin(photos: Path, tmp_path: Path) -> None:
+def test_processes_that_die_before_they_begin(photos: Path, tmp_path: Path) -> None:
     running = Running(photos, tmp_path / "faces.pkl", FAULT="early")
     assert running.end() == 1
-    assert running.said.splitlines()[-1] == "Error: workers on device cpu end before they begin: exit code 7"
+    assert (
+        running.said.splitlines()[-1] == "Error: processes on device cpu end before they begin: exit code 7"
+    )
     assert not running.output.exists()
 
 
@@ -131,7 +135,7 @@ def test_early_deaths_count_only_in_a_row(photos: Path, tmp_path: Path) -> None:
         shutil.copyfile(photos / "005.jpg", folder / name)
     code, said = run(folder, tmp_path / "faces.pkl", FAULT="flaky", HOLD=str(tmp_path))
     assert code == 3, said
-    assert len(list(tmp_path.glob("worker-*"))) >= 6, "three of them died early"
+    assert len(list(tmp_path.glob("child-*"))) >= 6, "three of them died early"
     assert table.read(tmp_path / "faces.pkl").outcome_counts()["faces"] == 4
 
 
@@ -174,7 +178,7 @@ def test_five_devices_give_the_same_bytes_as_one(photos: Path, plain: Path, tmp_
 
 
 @pytest.mark.slow
-def test_shards_and_lanes_make_no_difference(photos: Path, plain: Path, tmp_path: Path) -> None:
+def test_shards_and_threads_make_no_difference(photos: Path, plain: Path, tmp_path: Path) -> None:
     output = tmp_path / "faces.pkl"
     code, said = run(photos, output, "--workers", "3", SHARD_FILES="48")
     assert code == 0, said
