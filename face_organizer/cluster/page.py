@@ -68,7 +68,7 @@ def facts(sorting: Sorting, rows: Int64) -> str:
 def _template() -> Any:
     import jinja2
 
-    loader = jinja2.PackageLoader("face_organizer", "")
+    loader = jinja2.PackageLoader("face_organizer.cluster", "")
     return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(
         "page.html.j2"
     )
