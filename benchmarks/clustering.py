@@ -15,17 +15,19 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from common import DATA, row, say
 from numpy.typing import NDArray
 
 from face_organizer.cluster import neighbours
-from face_organizer.cluster.constraints import Hints
-from face_organizer.cluster.graph import Auto
-from face_organizer.cluster.kmeans import KMeans
-from face_organizer.cluster.people import People
+from face_organizer.cluster.constraints import NO_HINTS, Hints
+from face_organizer.cluster.graph import find_people
+from face_organizer.cluster.kmeans import kmeans
+from face_organizer.cluster.known_number import largest_people
 from face_organizer.evaluate import scores as metrics
+from face_organizer.types import Clustering
 
 Vectors = NDArray[np.float32]
 EMBEDDERS = ("sface128", "mobilefacenet512")
@@ -64,11 +66,21 @@ def synthetic(
     return vectors, [str(w) for w in who]
 
 
+def auto(vectors: Vectors, hints: Hints = NO_HINTS, **options: Any) -> Clustering:
+    """People of unknown number."""
+    return find_people(vectors, hints, **options)[0]
+
+
+def largest(vectors: Vectors, clusters: int, **options: Any) -> Clustering:
+    """People of known number."""
+    return largest_people(vectors, clusters, **options)[0]
+
+
 def unknown_number() -> None:
     """LFW, nothing set but a smallest size of 1; and halves by people, unseen when anything was chosen."""
     for name in EMBEDDERS:
         vectors, people = lfw(name)
-        clustering, found = Auto(min_cluster_size=1).found(vectors)
+        clustering, found = find_people(vectors, min_cluster_size=1)
         scores = metrics.score(clustering.labels, people)
         row("auto", embedder=name, threshold=round(found.threshold, 4), **rounded(scores))
         random = np.random.default_rng(0)
@@ -78,7 +90,7 @@ def unknown_number() -> None:
             for _ in range(5):
                 chosen = random.permutation(np.unique(names))
                 inside = np.isin(names, chosen[: int(len(chosen) * share)])
-                labels = Auto(min_cluster_size=1).cluster(vectors[inside]).labels
+                labels = auto(vectors[inside], min_cluster_size=1).labels
                 some.append(metrics.score(labels, names[inside].tolist()).bcubed_f)
             row("auto, some people", embedder=name, share=share, bcubed_f=[round(f, 4) for f in some])
 
@@ -107,13 +119,11 @@ def two_people() -> None:
         plain, default, precision, recall = [], [], [], []
         for pair in itertools.combinations(large, 2):
             rows = np.flatnonzero(np.isin(names, pair))
-            for share, clusterer in (
-                (plain, People(2, keep_strangers=True)),
-                (default, People(2)),
-            ):
-                share.append(right(clusterer.cluster(vectors[rows]).labels, names[rows], pair) / len(rows))
+            for share, keep in ((plain, True), (default, False)):
+                labels = largest(vectors[rows], 2, keep_strangers=keep).labels
+                share.append(right(labels, names[rows], pair) / len(rows))
             mixed = np.sort(np.concatenate([rows, random.choice(few, len(rows), replace=False)]))
-            labels = People(2).cluster(vectors[mixed]).labels
+            labels = largest(vectors[mixed], 2).labels
             hits = right(labels, names[mixed], pair)
             precision.append(hits / max(int((labels >= 0).sum()), 1))
             recall.append(hits / len(rows))
@@ -160,8 +170,8 @@ def imbalance(
                 ]
             )
             rows.sort()
-            for rival, clusterer in (("people", People(2)), ("kmeans", KMeans(2))):
-                inside = names[rows][clusterer.cluster(vectors[rows]).labels == 1] == small
+            for rival, clusterer in (("people", largest), ("kmeans", kmeans)):
+                inside = names[rows][clusterer(vectors[rows], 2).labels == 1] == small
                 found[rival].append(bool(inside.sum() * 2 >= ones and inside.mean() > 0.5))
     row(
         "two people, 99 : 1",
@@ -171,7 +181,7 @@ def imbalance(
     )
 
 
-def kmeans(faces: int = 523_000, restarts: int = 10, rounds: int = 2) -> None:
+def plain(faces: int = 523_000, restarts: int = 10, rounds: int = 2) -> None:
     """Two people: ours and scikit-learn's KMeans (Lloyd), equal restarts, interleaved."""
     from sklearn.cluster import KMeans as Rival
 
@@ -179,7 +189,7 @@ def kmeans(faces: int = 523_000, restarts: int = 10, rounds: int = 2) -> None:
     ours, theirs, similar, rival = [], [], 0.0, 0.0
     for _ in range(rounds):
         at = time.perf_counter()
-        clustering = KMeans(2, restarts=restarts).cluster(vectors)
+        clustering = kmeans(vectors, 2, restarts=restarts)
         ours.append(time.perf_counter() - at)
         at = time.perf_counter()
         fitted = Rival(2, n_init=restarts, random_state=0).fit(vectors)
@@ -207,8 +217,8 @@ def memory(faces: int = 523_000, restarts: int = 10) -> None:
         del vectors
         code = (
             "import sys, numpy as np\n"
-            "from face_organizer.cluster.kmeans import KMeans\n"
-            f"KMeans(2, restarts={restarts}).cluster(np.load(sys.argv[1], mmap_mode='r'))\n"
+            "from face_organizer.cluster.kmeans import kmeans\n"
+            f"kmeans(np.load(sys.argv[1], mmap_mode='r'), 2, restarts={restarts})\n"
             "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
         )
         done = subprocess.run([sys.executable, "-c", code, file], capture_output=True, text=True, check=True)
@@ -226,12 +236,12 @@ def inertia(vectors: Vectors, labels: NDArray[np.int64], centers: Vectors) -> fl
 
 
 def scale(faces: int = 100_000) -> None:
-    """Auto against FAISS's exact IndexFlatIP search, k = 20, on the same faces; and its own exact graph."""
+    """`find_people` against FAISS's exact IndexFlatIP search, k = 20, same faces; and its own exact graph."""
     import faiss
 
     vectors, people = synthetic(faces)
     at = time.perf_counter()
-    ours = Auto(min_cluster_size=1).cluster(vectors)
+    ours = auto(vectors, min_cluster_size=1)
     seconds = time.perf_counter() - at
     index = faiss.IndexFlatIP(vectors.shape[1])
     index.add(vectors)
@@ -239,7 +249,7 @@ def scale(faces: int = 100_000) -> None:
     index.search(vectors, 20)
     flat = time.perf_counter() - at
     at = time.perf_counter()
-    exact = Auto(min_cluster_size=1, exact=True).cluster(vectors)
+    exact = auto(vectors, min_cluster_size=1, exact=True)
     with_exact = time.perf_counter() - at
     mine, best = (metrics.score(c.labels, people).bcubed_f for c in (ours, exact))
     row(
@@ -256,8 +266,8 @@ def scale(faces: int = 100_000) -> None:
 
 
 def growth(sizes: tuple[int, ...] = (50_000, 100_000, 200_000)) -> None:
-    """Time and peak memory of Auto, data included, each size in a process of its own; exponents of a line
-    through the logarithms."""
+    """Time and peak memory of `find_people`, data included, each size in its own process; exponents of a
+    line through the logarithms."""
     seconds, peaks = [], []
     for faces in sizes:
         done = subprocess.run(
@@ -279,10 +289,10 @@ def growth(sizes: tuple[int, ...] = (50_000, 100_000, 200_000)) -> None:
 
 
 def one(faces: int) -> None:
-    """Print seconds and peak bytes of Auto on so many synthetic faces."""
+    """Print seconds and peak bytes of `find_people` on so many synthetic faces."""
     vectors, _ = synthetic(faces)
     at = time.perf_counter()
-    Auto(min_cluster_size=1).cluster(vectors)
+    auto(vectors, min_cluster_size=1)
     seconds = time.perf_counter() - at
     # Of this program alone: ru_maxrss would count what the process before it held.
     print(seconds, int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0]) << 10)
@@ -293,16 +303,16 @@ def added(faces: int = 5000, pictures: int = 20) -> None:
     for name in EMBEDDERS:
         vectors, _ = lfw(name)
         order = np.random.default_rng(0).permutation(len(vectors))
-        before = Auto(min_cluster_size=1).cluster(vectors[order[:faces]]).labels
+        before = auto(vectors[order[:faces]], min_cluster_size=1).labels
         sizes = np.bincount(before)
         named = np.where(sizes[before] >= 10, before, -1)
         changed, out = [], 0
         for extra in range(pictures):
             rows = [*order[:faces], order[faces + extra]]
-            after = Auto(min_cluster_size=1).cluster(vectors[rows]).labels[:faces]
+            after = auto(vectors[rows], min_cluster_size=1).labels[:faces]
             changed.append(float(np.mean(companions_differ(before, after))))
             hints = Hints(named=np.append(named, -1))
-            kept = Auto(min_cluster_size=1).cluster(vectors[rows], hints).labels[:faces]
+            kept = auto(vectors[rows], hints, min_cluster_size=1).labels[:faces]
             for person in np.unique(named[named >= 0]):
                 out += len(np.unique(kept[named == person])) > 1
         row(
@@ -328,14 +338,14 @@ def rivals() -> None:
     """Community detection on the graph of neighbours above a threshold, and average linkage and HDBSCAN."""
     for name in EMBEDDERS:
         vectors, people = lfw(name)
-        threshold = Auto().found(vectors)[1].threshold
+        threshold = find_people(vectors)[1].threshold
         for shift in (-0.05, 0.0, 0.05, 0.1):
             cut = threshold + shift
             pairs, weights = neighbours.edges(vectors, cut, 50)
             for rival, labels in communities(len(vectors), pairs, weights).items():
                 scores = metrics.score(labels, people)
                 row("rivals", embedder=name, method=rival, threshold=round(cut, 3), **rounded(scores))
-            ours = Auto(threshold=cut, min_cluster_size=1).cluster(vectors)
+            ours = auto(vectors, threshold=cut, min_cluster_size=1)
             row(
                 "rivals",
                 embedder=name,
@@ -398,7 +408,7 @@ def hdbscan(vectors: Vectors) -> NDArray[np.int64]:
 PARTS = {
     "lfw": unknown_number,
     "pairs": two_people,
-    "kmeans": kmeans,
+    "kmeans": plain,
     "memory": memory,
     "scale": scale,
     "growth": growth,

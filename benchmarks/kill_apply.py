@@ -23,7 +23,7 @@ _RUN = (
     "import json, sys; from pathlib import Path; from face_organizer import organize\n"
     "entries = [tuple(e) for e in json.loads(Path(sys.argv[1]).read_text())]\n"
     "print('go', flush=True)\n"
-    "organize.apply(organize.plan(entries, Path(sys.argv[2]), mode=sys.argv[3]), Path(sys.argv[2]))"
+    "organize.plan(entries, Path(sys.argv[2]), mode=sys.argv[3]).apply()"
 )
 
 
@@ -52,7 +52,7 @@ def one(folder: Path, mode: str, wanted: argparse.Namespace, luck: random.Random
     child.wait()
     child.stdout.close()
     if number % 2:
-        organize.apply(organize.plan(entries, out, mode=mode), out)
+        organize.plan(entries, out, mode=mode).apply()
         placed = contents(out) == before
         return placed and contents(pictures) == (before if mode == "copy" else Counter())
     if (out / MARKER).is_dir():  # else the kill came before the first step

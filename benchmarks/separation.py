@@ -13,7 +13,7 @@ from collections import Counter
 import numpy as np
 from common import DATA, embed, genders, packs, pictures, row, temporary
 
-from face_organizer.cluster import clusterer
+from face_organizer.cluster.kmeans import kmeans
 
 
 def separate(pack: str, where: str) -> None:
@@ -27,7 +27,7 @@ def separate(pack: str, where: str) -> None:
         if gender[one] != gender[other]:
             continue
         rows = np.flatnonzero((people == one) | (people == other))
-        in_a = clusterer("kmeans", clusters=2).cluster(table.embeddings[rows]).labels == 0
+        in_a = kmeans(table.embeddings[rows], 2).labels == 0
         share = float(np.mean(in_a == (people[rows] == one)))
         shares[one, other] = max(share, 1 - share)
     worst = min(shares, key=lambda pair: shares[pair])

@@ -10,17 +10,53 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.cluster import People as People
+    from face_organizer.cluster import cluster as cluster
+    from face_organizer.cluster import renamed as renamed
+    from face_organizer.doctor import doctor as doctor
+    from face_organizer.evaluate import answered as answered
+    from face_organizer.evaluate import audit as audit
+    from face_organizer.evaluate import evaluate as evaluate
+    from face_organizer.networks.download import pull_pack as pull_pack
+    from face_organizer.networks.inventory import list_packs as list_packs
+    from face_organizer.networks.inventory import verify_packs as verify_packs
+    from face_organizer.organize import Applied as Applied
+    from face_organizer.organize import Plan as Plan
+    from face_organizer.organize import plan as plan
     from face_organizer.organize import undo as undo
+    from face_organizer.search import FALSE_MATCHES as FALSE_MATCHES
+    from face_organizer.search.find import Found as Found
+    from face_organizer.search.find import search as search
+    from face_organizer.search.leftovers import Leftovers as Leftovers
+    from face_organizer.search.leftovers import leftovers as leftovers
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
     from face_organizer.table import write as write
     from face_organizer.types import FaceTable as FaceTable
 
 OFFERED = {
+    "Applied": "organize",
+    "FALSE_MATCHES": "search",
     "FaceTable": "types",
+    "Found": "search.find",
+    "Leftovers": "search.leftovers",
+    "People": "cluster",
+    "Plan": "organize",
+    "answered": "evaluate",
+    "audit": "evaluate",
+    "cluster": "cluster",
+    "doctor": "doctor",
+    "evaluate": "evaluate",
+    "leftovers": "search.leftovers",
+    "list_packs": "networks.inventory",
     "merge": "table",
+    "plan": "organize",
+    "pull_pack": "networks.download",
     "read": "table",
+    "renamed": "cluster",
+    "search": "search.find",
     "undo": "organize",
+    "verify_packs": "networks.inventory",
     "write": "table",
 }
 """Each name, and the module of this package that has it."""

@@ -32,9 +32,18 @@ EXIT_INTERRUPTED = 130
 
 
 class FaceOrganizerError(Exception):
-    """Base of every error that is shown to the user as one line; `exit_code` is the process's."""
+    """Base of every error that is shown to the user as one line: `why`, and `mend`, what to do about it
+    (may be empty). `exit_code` is the process's."""
 
     exit_code = EXIT_FAILED
+
+    def __init__(self, why: str, mend: str = "") -> None:
+        super().__init__(why, mend)
+        self.why = why
+        self.mend = mend
+
+    def __str__(self) -> str:
+        return f"{self.why}; {self.mend}" if self.mend else self.why
 
 
 class UsageError(FaceOrganizerError):

@@ -1,19 +1,25 @@
-"""Files: names fit for a terminal, and writing that a kill at any moment cannot leave half done.
+"""Files: writing them whole or not at all, and the words for them in messages.
 
-What is under a name is the old file or the new one, never half of either.
+Whenever a writer is killed, what is under a name is the old file or the new one, never half of either.
 """
 
 from __future__ import annotations
 
+import codecs
 import contextlib
+import csv
 import functools
 import hashlib
+import io
+import json
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
+
+from face_organizer.errors import FaceOrganizerError
 
 MARKER = ".face-organizer"
 """Folder that marks an output of this program; what is below it is no input of another run."""
@@ -27,6 +33,39 @@ def printable(path: str | os.PathLike[str]) -> str:
     """`path` fit for one line of a terminal: control characters and bytes that are no UTF-8 are escaped."""
     text = os.fspath(path)
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+
+
+def count(n: int, singular: str, plural: str | None = None) -> str:
+    """How many, in words: "1 face", "2,000 faces". Without `plural`, an s is added."""
+    return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def clock(seconds: float) -> str:
+    """A time in a video as people write it, such as "0:07.5" or "1:02:03.4"."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
+def reason(error: OSError) -> str:
+    """Why the system refused, in its own words, such as "no such file or directory"."""
+    words = error.strerror or ""
+    return words[:1].lower() + words[1:] or str(error) or type(error).__name__
+
+
+@contextlib.contextmanager
+def os_errors(
+    path: str | os.PathLike[str],
+    failed: str = "cannot be read",
+    kind: type[FaceOrganizerError] = FaceOrganizerError,
+    mend: str = "",
+) -> Iterator[None]:
+    """Turn an OSError of the block into `kind`: "PATH: cannot be read: permission denied; MEND"."""
+    try:
+        yield
+    except OSError as error:
+        message = f"{printable(path)}: {failed}: {reason(error)}"
+        raise kind(f"{message}; {mend}" if mend else message) from error
 
 
 def plain_cell(value: Any) -> Any:
@@ -88,3 +127,49 @@ def sync_folder(folder: Path) -> None:
             os.fsync(handle)
         finally:
             os.close(handle)
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
+    """Write `rows`, dicts with the keys `columns`, as a CSV with a header, row by row as they come.
+
+    Paths stand byte for byte, but for an apostrophe before what a spreadsheet would take for a formula.
+    """
+    with atomic_write(path) as file:
+        writer = csv.DictWriter(codecs.getwriter("utf-8")(file, "surrogateescape"), columns)
+        writer.writeheader()
+        writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)
+
+
+def write_json(path: Path, value: Any, **lists: Iterable[Any]) -> None:
+    """Write `value` as JSON in ASCII; what is no UTF-8 in a path is escaped (PEP 383).
+
+    `lists` are further keys of `value`, then a dict: their items are written as they come, one a line, so
+    that millions need not be held at once.
+    """
+    with atomic_write(path) as file:
+        text = json.dumps(value, indent=1)
+        if lists:
+            text = text.removesuffix("}").rstrip()
+        file.write(text.encode("ascii"))
+        for number, (name, items) in enumerate(lists.items()):
+            file.write(f"{',' if value or number else ''}\n {json.dumps(name)}: [".encode("ascii"))
+            for i, item in enumerate(items):
+                file.write(f"{',' if i else ''}\n{json.dumps(item)}".encode("ascii"))
+            file.write(b"\n ]")
+        file.write(b"\n}\n" if lists else b"\n")
+
+
+def jpeg(rgb: Any, quality: int = 88) -> bytes:
+    """A picture, (height, width, 3) uint8 or a Pillow image, as the bytes of a JPEG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    (rgb if isinstance(rgb, Image.Image) else Image.fromarray(rgb)).save(buffer, "JPEG", quality=quality)
+    return buffer.getvalue()
+
+
+def write_jpeg(path: Path, rgb: Any, quality: int = 88) -> None:
+    """Write a picture, (height, width, 3) uint8 or a Pillow image, as a JPEG."""
+    data = jpeg(rgb, quality)
+    with atomic_write(path) as file:
+        file.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 import json
 import os
 import pickle
@@ -18,7 +19,9 @@ from hypothesis import strategies as st
 from making_tables import WEIRD_PATHS, table_of, tables, unit
 
 from face_organizer import organize
-from face_organizer.cluster import ordered, person_name, result
+from face_organizer.cluster import People, result
+from face_organizer.cluster.labels import ordered, person_name
+from face_organizer.cluster.people import COLUMNS, FILES, margins
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.table import safe_pickle
 from face_organizer.types import Clustering, FaceTable
@@ -42,26 +45,28 @@ def read_json(folder: Path) -> Any:
     return json.loads((folder / "manifest.json").read_bytes())
 
 
-def sorting(table: FaceTable, labels: list[int]) -> result.Sorting:
-    """A sorting with these labels, margins and reasons."""
+def sorting(table: FaceTable, labels: list[int], **changes: Any) -> People:
+    """A result with these labels, margins and reasons."""
     made = clustered(table, labels)
-    margin = np.linspace(1, -1, len(table), dtype=np.float32)
-    return result.Sorting(
-        table, made, result.persons(made), margin, [f"reason {i % 3}" for i in range(len(table))]
-    )
+    values: dict[str, Any] = {
+        "names": [person_name(i) for i in range(len(made.centers))],
+        "margin": np.linspace(1, -1, len(table), dtype=np.float32),
+        "reasons": [f"reason {i % 3}" for i in range(len(table))],
+    }
+    return People(made.labels, made.centers, made.similarity, table, **{**values, **changes})
 
 
-def write(folder: Path, made: result.Sorting) -> None:
+def write(folder: Path, made: People) -> None:
     """As after a run in which every second picture got a place."""
-    pairs = zip(made.table.face_paths(), made.folders(), strict=True)
-    result.write(folder, made, {pair: f"{pair[1]}/x.jpg" for pair in list(pairs)[::2]})
+    pairs = zip(made.paths, made.folders, strict=True)
+    made.write(folder, {pair: f"{pair[1]}/x.jpg" for pair in list(pairs)[::2]})
 
 
-def assert_all_hold(folder: Path, made: result.Sorting) -> None:
+def assert_all_hold(folder: Path, made: People) -> None:
     """The three files hold exactly the rows of `made`."""
     document = safe_pickle.load(folder / "cluster_assignments.pkl")
     plain = pickle.loads((folder / "cluster_assignments.pkl").read_bytes())
-    table, clustering = made.table, made.clustering
+    table, clustering = made.table, made
     names = [person_name(i) for i in range(len(clustering.centers))]
     people = [names[label] if label >= 0 else "unassigned" for label in clustering.labels]
     faces = table.faces.face_index.tolist()
@@ -83,7 +88,7 @@ def assert_all_hold(folder: Path, made: result.Sorting) -> None:
     ] == expected
     assert document["persons"] == names
     for rows in (csv_rows, document["faces"]):
-        assert all(tuple(row) == result.COLUMNS for row in rows)
+        assert all(tuple(row) == COLUMNS for row in rows)
         assert np.allclose([float(row["similarity"]) for row in rows], clustering.similarity, atol=1e-6)
         assert np.allclose([float(row["margin"]) for row in rows], made.margin, atol=1e-6)
         assert [row["placed"] for row in rows] == [
@@ -95,7 +100,7 @@ def assert_all_hold(folder: Path, made: result.Sorting) -> None:
 def test_the_three_files_hold_the_same_rows(tmp_path: Path) -> None:
     made = sorting(SAMPLE, [3, 3, -1, 0, 3, 1, 0, 3])
     write(tmp_path / "new" / "folder", made)
-    assert sorted(os.listdir(tmp_path / "new" / "folder")) == sorted(result.FILES)
+    assert sorted(os.listdir(tmp_path / "new" / "folder")) == sorted(FILES)
     assert_all_hold(tmp_path / "new" / "folder", made)
 
 
@@ -114,7 +119,7 @@ def test_any_names_and_labels_round_trip(
 def test_the_csv_holds_the_bytes_of_every_path(tmp_path: Path) -> None:
     write(tmp_path, sorting(SAMPLE, [0] * 8))
     data = (tmp_path / "manifest.csv").read_bytes()
-    assert data.startswith(",".join(result.COLUMNS).encode() + b"\r\n")
+    assert data.startswith(",".join(COLUMNS).encode() + b"\r\n")
     for path in WEIRD_PATHS:
         assert os.fsencode(path).replace(b'"', b'""') in data
     assert [os.fsencode(row["source"]) for row in read_csv(tmp_path)] == [
@@ -146,7 +151,7 @@ def test_a_later_result_replaces_the_one_before(tmp_path: Path) -> None:
     made = sorting(smaller, [1, 0])
     write(tmp_path, made)
     assert_all_hold(tmp_path, made)
-    assert sorted(os.listdir(tmp_path)) == sorted(result.FILES)
+    assert sorted(os.listdir(tmp_path)) == sorted(FILES)
 
 
 def test_a_result_without_faces_has_headings_only(tmp_path: Path) -> None:
@@ -157,7 +162,7 @@ def test_a_result_without_faces_has_headings_only(tmp_path: Path) -> None:
 
 
 def test_people_are_named_in_order() -> None:
-    assert result.persons(clustered(table_of({"/a": 28}), list(range(28))))[-3:] == [
+    assert sorting(table_of({"/a": 28}), list(range(28))).names[-3:] == [
         "person_Z",
         "person_AA",
         "person_AB",
@@ -167,8 +172,7 @@ def test_people_are_named_in_order() -> None:
 def test_a_cell_is_never_a_formula(tmp_path: Path) -> None:
     """Paths are absolute, but reasons and folder names may begin with anything."""
     made = sorting(table_of({"/a": 1}), [0])
-    named = result.Sorting(made.table, made.clustering, ["=cmd|' /C calc'!A0"], made.margin, ["+1"])
-    result.write(tmp_path, named, {})
+    dataclasses.replace(made, names=["=cmd|' /C calc'!A0"], reasons=["+1"]).write(tmp_path)
     assert [(row["person"], row["reason"]) for row in read_csv(tmp_path)] == [("'=cmd|' /C calc'!A0", "'+1")]
     assert read_json(tmp_path)["faces"][0]["person"] == "=cmd|' /C calc'!A0"
 
@@ -177,7 +181,7 @@ def test_names_must_be_one_a_person() -> None:
     made = sorting(table_of({"/a": 2}), [0, 1])
     for names in (["A"], ["A", "A"], ["A", "unassigned"]):
         with pytest.raises(ValueError, match="2 persons want as many different names"):
-            result.Sorting(made.table, made.clustering, names, made.margin, made.reasons)
+            dataclasses.replace(made, names=names)
 
 
 @pytest.mark.parametrize("persons", [1, 2, 7])
@@ -188,7 +192,7 @@ def test_margins_are_those_of_brute_force(persons: int) -> None:
     labels[::9] = -1
     made = ordered(labels, centers, cosines.max(axis=1))
     cosines = faces @ made.centers.T
-    for row, (label, margin) in enumerate(zip(made.labels, result.margins(faces, made), strict=True)):
+    for row, (label, margin) in enumerate(zip(made.labels, margins(faces, made), strict=True)):
         others = np.delete(cosines[row], label) if persons > 1 else np.zeros(1)
         expected = 0 if label < 0 else cosines[row, label] - others.max()
         assert margin == pytest.approx(expected, abs=1e-6)
@@ -200,7 +204,7 @@ def test_a_former_result_is_read_with_the_names_of_today(tmp_path: Path) -> None
     picture.write_bytes(b"a")
     made = sorting(table_of({str(picture): 2}), [0, -1])
     out = tmp_path / "people"
-    organize.apply(organize.plan([(str(picture), "person_A")], out), out, results=result.FILES)
+    organize.plan(organize.View([(str(picture), "person_A")], FILES), out).apply()
     write(out, made)
     assert result.read(out).names == ["person_A"]
     (out / "person_A").rename(out / "Alice")

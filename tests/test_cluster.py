@@ -6,6 +6,7 @@ import itertools
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 
 import numpy as np
 import pytest
@@ -14,15 +15,23 @@ from hypothesis import strategies as st
 from making_tables import unit
 from numpy.typing import NDArray
 
-from face_organizer.cluster import CLUSTERERS, Clusterer, clusterer, ordered, person_name
-from face_organizer.cluster.kmeans import KMeans
+from face_organizer.cluster.graph import find_people
+from face_organizer.cluster.kmeans import kmeans
+from face_organizer.cluster.known_number import largest_people
+from face_organizer.cluster.labels import components, ordered, person_name
 from face_organizer.errors import ClusterError
 from face_organizer.types import Clustering
 
 Vectors = NDArray[np.float32]
 
-OPTIONS = {"auto": {}, "kmeans": {"clusters": 3}, "people": {"clusters": 3}}
-"""For each clusterer, options under which the contract data fall into their three groups."""
+Clusterer = Callable[[Vectors], Clustering]
+
+CLUSTERERS: dict[str, Clusterer] = {
+    "auto": lambda vectors: find_people(vectors)[0],
+    "kmeans": lambda vectors: kmeans(vectors, 3),
+    "people": lambda vectors: largest_people(vectors, 3)[0],
+}
+"""The ways to divide faces, under options by which the contract data fall into their three groups."""
 
 
 def groups(
@@ -43,8 +52,7 @@ def partition(labels: NDArray[np.int64], names: NDArray[np.int64]) -> set[frozen
 @pytest.fixture(params=sorted(CLUSTERERS))
 def made(request: pytest.FixtureRequest) -> Clusterer:
     """Every clusterer there is."""
-    assert request.param in OPTIONS, "give the new clusterer options for the contract"
-    return clusterer(request.param, **OPTIONS[request.param])
+    return CLUSTERERS[request.param]
 
 
 def assert_sound(clustering: Clustering, vectors: Vectors) -> None:
@@ -66,7 +74,7 @@ def assert_sound(clustering: Clustering, vectors: Vectors) -> None:
 
 def test_a_clusterer_finds_groups_that_are_plain_to_see(made: Clusterer) -> None:
     vectors = groups()
-    clustering = made.cluster(vectors)
+    clustering = made(vectors)
     assert_sound(clustering, vectors)
     assert clustering.labels.tolist() == [0] * 12 + [1] * 7 + [2] * 4
     assert np.all(clustering.similarity > 0.9)
@@ -74,9 +82,8 @@ def test_a_clusterer_finds_groups_that_are_plain_to_see(made: Clusterer) -> None
 
 def test_a_clusterer_gives_the_same_answer_again(made: Clusterer) -> None:
     vectors = unit(200, 8)
-    again = clusterer(made.name, **OPTIONS[made.name])
-    for other in (made.cluster(vectors), again.cluster(vectors.copy())):
-        first = made.cluster(vectors)
+    for other in (made(vectors), made(vectors.copy())):
+        first = made(vectors)
         assert first.labels.tobytes() == other.labels.tobytes()
         assert first.centers.tobytes() == other.centers.tobytes()
         assert first.similarity.tobytes() == other.similarity.tobytes()
@@ -84,10 +91,10 @@ def test_a_clusterer_gives_the_same_answer_again(made: Clusterer) -> None:
 
 def test_the_order_of_rows_makes_no_difference_to_groups(made: Clusterer) -> None:
     vectors, names = groups((9, 9, 5)), np.arange(23)
-    expected = partition(made.cluster(vectors).labels, names)
+    expected = partition(made(vectors).labels, names)
     for seed in range(5):
         order = np.random.default_rng(seed).permutation(23)
-        clustering = made.cluster(vectors[order])
+        clustering = made(vectors[order])
         assert_sound(clustering, vectors[order])
         assert partition(clustering.labels, names[order]) == expected
 
@@ -96,7 +103,7 @@ def test_a_clusterer_leaves_its_input_alone_and_takes_it_read_only(made: Cluster
     vectors = groups()
     vectors.flags.writeable = False
     for given_vectors in (vectors, np.asfortranarray(vectors), np.repeat(vectors, 2, axis=1)[:, ::2]):
-        assert made.cluster(given_vectors).labels.tolist() == made.cluster(vectors).labels.tolist()
+        assert made(given_vectors).labels.tolist() == made(vectors).labels.tolist()
     assert np.array_equal(vectors, groups())
 
 
@@ -106,18 +113,12 @@ def test_a_clusterer_refuses_what_is_no_number(made: Clusterer, bad: float, row:
     vectors = groups()
     vectors[row, 3] = bad
     with pytest.raises(ClusterError, match=rf"the embedding in row {row} holds NaN or infinite values"):
-        made.cluster(vectors)
+        made(vectors)
 
 
 def test_no_faces_are_refused_in_words(made: Clusterer) -> None:
     with pytest.raises(ClusterError, match="there are no faces to cluster"):
-        made.cluster(np.empty((0, 512), np.float32))
-
-
-def test_a_clusterer_says_its_name_and_an_unknown_one_is_refused(made: Clusterer) -> None:
-    assert CLUSTERERS[made.name].endswith(type(made).__name__)
-    with pytest.raises(ClusterError, match=f"no clusterer 'magic'; there are .*{made.name}"):
-        clusterer("magic")
+        made(np.empty((0, 512), np.float32))
 
 
 # K-Means.
@@ -144,7 +145,7 @@ def lloyd(vectors: Vectors, clusters: int, restarts: int = 20) -> float:
 @pytest.mark.parametrize("seed", range(3))
 def test_kmeans_is_as_good_as_brute_force(clusters: int, seed: int) -> None:
     vectors = unit(80, 6, seed)
-    clustering = KMeans(clusters, restarts=100).cluster(vectors)
+    clustering = kmeans(vectors, clusters, restarts=100)
     assert_sound(clustering, vectors)
     assert len(clustering.centers) == clusters
     cosines = vectors @ clustering.centers.T
@@ -162,9 +163,9 @@ def test_faces_go_to_the_most_similar_center(count: int, clusters: int, distinct
     vectors = unit(distinct, 5, seed)[np.random.default_rng(seed).integers(0, distinct, count)]
     if clusters > count:
         with pytest.raises(ClusterError):
-            KMeans(clusters).cluster(vectors)
+            kmeans(vectors, clusters)
         return
-    clustering = KMeans(clusters).cluster(vectors)
+    clustering = kmeans(vectors, clusters)
     assert_sound(clustering, vectors)
     assert np.allclose((vectors @ clustering.centers.T).max(axis=1), clustering.similarity, atol=1e-5)
     same = [
@@ -176,7 +177,7 @@ def test_faces_go_to_the_most_similar_center(count: int, clusters: int, distinct
 
 def test_one_cluster_holds_all_and_its_center_is_the_mean_direction() -> None:
     vectors = unit(50)
-    clustering = KMeans(1).cluster(vectors)
+    clustering = kmeans(vectors, 1)
     mean = vectors.mean(axis=0)
     assert clustering.labels.tolist() == [0] * 50
     assert np.allclose(clustering.centers[0], mean / np.linalg.norm(mean), atol=1e-4)
@@ -184,7 +185,7 @@ def test_one_cluster_holds_all_and_its_center_is_the_mean_direction() -> None:
 
 def test_as_many_clusters_as_faces_gives_each_its_own() -> None:
     vectors = unit(9, 16)
-    clustering = KMeans(9).cluster(vectors)
+    clustering = kmeans(vectors, 9)
     assert clustering.labels.tolist() == list(range(9))  # all of one size: by the first face
     assert np.allclose(clustering.centers, vectors, atol=1e-6)
 
@@ -192,7 +193,7 @@ def test_as_many_clusters_as_faces_gives_each_its_own() -> None:
 @pytest.mark.parametrize(("distinct", "clusters"), [(1, 1), (1, 2), (1, 10), (3, 10), (2, 2)])
 def test_more_clusters_than_different_faces_gives_one_for_each(distinct: int, clusters: int) -> None:
     vectors = np.repeat(unit(distinct, 16), 10, axis=0)
-    clustering = KMeans(clusters).cluster(vectors)
+    clustering = kmeans(vectors, clusters)
     assert_sound(clustering, vectors)
     assert clustering.labels.tolist() == np.repeat(np.arange(distinct), 10).tolist()
 
@@ -209,36 +210,36 @@ def test_more_clusters_than_different_faces_gives_one_for_each(distinct: int, cl
 )
 def test_impossible_numbers_of_clusters_are_refused(count: int, clusters: int, words: str) -> None:
     with pytest.raises(ClusterError, match=f"^{re.escape(words)}$"):
-        KMeans(clusters).cluster(unit(count))
+        kmeans(unit(count), clusters)
 
 
 def test_another_seed_is_another_run_and_groups_are_found_all_the_same() -> None:
     vectors = groups()
-    labels = [KMeans(3, seed=seed).cluster(vectors).labels.tolist() for seed in range(20)]
+    labels = [kmeans(vectors, 3, seed=seed).labels.tolist() for seed in range(20)]
     assert labels == [labels[0]] * 20
     vague = unit(300, 32)
-    assert len({KMeans(8, restarts=1, seed=seed).cluster(vague).labels.tobytes() for seed in range(5)}) > 1
+    assert len({kmeans(vague, 8, restarts=1, seed=seed).labels.tobytes() for seed in range(5)}) > 1
 
 
 @pytest.mark.parametrize("restarts", [1, 10])
 def test_restarts_only_make_it_better(restarts: int) -> None:
     vague = unit(300, 32)
-    few = KMeans(8, restarts=1).cluster(vague).similarity.sum()
-    assert KMeans(8, restarts=restarts).cluster(vague).similarity.sum() >= few - 1e-3
+    few = kmeans(vague, 8, restarts=1).similarity.sum()
+    assert kmeans(vague, 8, restarts=restarts).similarity.sum() >= few - 1e-3
 
 
 def test_two_people_of_very_different_number_are_told_apart() -> None:
     vectors = groups((500, 3), dim=64)
-    assert KMeans(2).cluster(vectors).labels.tolist() == [0] * 500 + [1] * 3
+    assert kmeans(vectors, 2).labels.tolist() == [0] * 500 + [1] * 3
 
 
 LOUD = """
 import numpy as np
-from face_organizer.cluster.kmeans import KMeans
+from face_organizer.cluster.kmeans import kmeans
 vectors = np.eye(32, dtype=np.float32)
 for rows, clusters in [(2, 2), (3, 2), (32, 31), (32, 32)]:
-    KMeans(clusters).cluster(vectors[:rows])
-KMeans(5).cluster(np.repeat(vectors[:2], 10, axis=0))
+    kmeans(vectors[:rows], clusters)
+kmeans(np.repeat(vectors[:2], 10, axis=0), 5)
 """
 
 
@@ -258,6 +259,16 @@ def test_clusters_are_numbered_by_size_then_by_first_face() -> None:
     assert clustering.centers.tolist() == centers[[7, 2, 5, 0]].tolist()
     nobody = ordered(np.full(3, -1), centers, np.ones(3, np.float32))
     assert (nobody.labels.tolist(), nobody.centers.shape) == ([-1] * 3, (0, 2))
+
+
+@given(st.lists(st.tuples(st.integers(0, 19), st.integers(0, 19)), max_size=30))
+def test_components_are_what_a_walk_reaches(pairs: list[tuple[int, int]]) -> None:
+    found = components(20, np.array(pairs, np.int64).reshape(-1, 2)).tolist()
+    for node in range(20):
+        reached = {node}
+        while more := {b for pair in pairs for a, b in (pair, pair[::-1]) if a in reached} - reached:
+            reached |= more
+        assert found[node] == min(reached)
 
 
 def test_names_run_through_the_alphabet_as_columns_of_a_spreadsheet() -> None:

@@ -13,7 +13,7 @@ import pytest
 from shell import here
 from test_people import faces
 
-from face_organizer.evaluate import audit
+from face_organizer.evaluate.pairs import AUDIT_COLUMNS, interval
 
 PEOPLE = ["anna"] * 9 + ["bert"] * 6 + ["stranger"]
 
@@ -57,7 +57,7 @@ def test_auto_and_known_numbers_put_strangers_aside(photos: Path) -> None:
 def test_a_wrong_number_is_advised_against(photos: Path) -> None:
     done = here("cluster", "-e", photos / "faces.pkl", "-o", photos / "out", "-k", "1", "--sheets", "0")
     said = done.out + done.err
-    assert "1 clusters may be the wrong number: 1 more person has at least half as many faces" in said
+    assert "1 cluster may be the wrong number: 1 more person has at least half as many faces" in said
     assert "try --clusters 2" in said
 
 
@@ -133,7 +133,7 @@ def test_an_audit_is_drawn_answered_and_turned_into_an_interval(photos: Path) ->
         r["same"] = "y" if same else "N"
     rows[0]["same"] = "?"
     with open(sheet, "w", newline="") as file:
-        writer = csv.DictWriter(file, audit.AUDIT_COLUMNS)
+        writer = csv.DictWriter(file, AUDIT_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     found = json.loads(here(*call, "--answers", "--json").out)
@@ -146,7 +146,7 @@ def test_an_audit_is_drawn_answered_and_turned_into_an_interval(photos: Path) ->
 
 
 def test_the_interval_is_wilsons() -> None:
-    found = audit.interval(9, 1)  # Agresti & Coull 1998: 0.596 to 0.982
+    found = interval(9, 1)  # Agresti & Coull 1998: 0.596 to 0.982
     assert np.allclose([found.low, found.high], [0.5958, 0.9821], atol=1e-4)
 
 

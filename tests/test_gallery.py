@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from making_tables import table_of, unit
 
-from face_organizer.cluster import gallery, ordered, result
+from face_organizer.cluster.labels import ordered
+from face_organizer.cluster.portraits import Portraits
 from face_organizer.previews import thumbnails
 from face_organizer.types import FaceTable
 
@@ -28,29 +29,29 @@ def picture(path: Path, colour: tuple[int, int, int], size: tuple[int, int] = (2
     return str(path)
 
 
-def sorting_of(table: FaceTable, labels: list[int], names: list[str]) -> result.Sorting:
+def portraits_of(table: FaceTable, labels: list[int], names: list[str]) -> Portraits:
     similarity = np.linspace(0.9, 0.3, len(table), dtype=np.float32)
     clustering = ordered(np.array(labels, np.int64), unit(len(names)), similarity)
     margin = np.linspace(0.5, -0.1, len(table), dtype=np.float32)
-    return result.Sorting(table, clustering, names, margin, ["assigned"] * len(table))
+    return Portraits(table, clustering, names, margin)
 
 
 @pytest.fixture
-def people(tmp_path: Path) -> tuple[Path, result.Sorting]:
+def people(tmp_path: Path) -> tuple[Path, Portraits]:
     """Twelve pictures of four people with difficult names, one of whom nobody knows."""
     paths = [picture(tmp_path / "in" / f"{i % 2}" / f"{i:02d}.png", (20 * i, 100, 200)) for i in range(13)]
     table = table_of(dict.fromkeys(paths, 1))
     table.faces.landmarks[:] = np.array([[80, 60], [120, 60], [100, 80], [85, 100], [115, 100]], np.float32)
     labels = [(0, 1, 2, 3, 0, 1, 2, 0, 1, 0, -1, 0, 3)[i] for i in range(13)]
-    return tmp_path / "people", sorting_of(table, labels, NASTY)
+    return tmp_path / "people", portraits_of(table, labels, NASTY)
 
 
-def test_a_sheet_a_person_and_the_page(people: tuple[Path, result.Sorting]) -> None:
+def test_a_sheet_a_person_and_the_page(people: tuple[Path, Portraits]) -> None:
     from PIL import Image
 
-    out, sorting = people
-    gallery.write(out, sorting, {}, 10)
-    assert sorted(os.listdir(out)) == sorted(gallery.names(sorting, 10))
+    out, portraits = people
+    portraits.write(out, {}, 10)
+    assert sorted(os.listdir(out)) == sorted(portraits.files(10))
     sheet = Image.open(next(out.glob("Zo*.jpg")))
     assert sheet.format == "JPEG"
     assert sheet.size[0] > 1000
@@ -58,19 +59,19 @@ def test_a_sheet_a_person_and_the_page(people: tuple[Path, result.Sorting]) -> N
     assert len(shades) >= 5, "its five pictures, each of a colour of its own, are on it"
 
 
-def test_fewer_sheets_than_persons_still_names_all(people: tuple[Path, result.Sorting]) -> None:
-    out, sorting = people
-    gallery.write(out, sorting, {}, 1)
+def test_fewer_sheets_than_persons_still_names_all(people: tuple[Path, Portraits]) -> None:
+    out, portraits = people
+    portraits.write(out, {}, 1)
     assert sorted(os.listdir(out)) == sorted([f"{NASTY[0]}.jpg", "index.html"])
     page = (out / "index.html").read_text()
     assert page.count("<tr data-name") == 4
-    assert gallery.names(sorting, 0) == []
+    assert portraits.files(0) == []
 
 
 def test_typical_faces_come_from_every_folder_and_unsure_ones_by_margin() -> None:
     table = table_of({f"/{'ab'[i >= 60]}/{i:03d}.jpg": 1 for i in range(80)})
-    sorting = sorting_of(table, [0] * 80, ["A"])
-    typical, unsure, spread = gallery._shown(sorting, gallery._people(sorting)[0].rows)
+    portraits = portraits_of(table, [0] * 80, ["A"])
+    typical, unsure, spread = portraits.chosen(portraits.cards[0].rows)
     assert set(typical) == {*range(8), *range(60, 68)}, "the most similar of /a and of /b in turn"
     assert unsure.tolist() == list(range(79, 71, -1)), "the smallest margins"
     assert len(spread) == 16
@@ -104,10 +105,10 @@ def test_a_thumbnail_is_upright_and_stays_inside_a_tight_crop(tmp_path: Path) ->
 
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page in")
 def test_the_page_opens_in_a_browser_without_a_complaint(
-    people: tuple[Path, result.Sorting], tmp_path: Path
+    people: tuple[Path, Portraits], tmp_path: Path
 ) -> None:
-    out, sorting = people
-    gallery.write(out, sorting, {}, 10)
+    out, portraits = people
+    portraits.write(out, {}, 10)
     assert CHROMIUM
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]

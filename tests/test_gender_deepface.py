@@ -337,7 +337,7 @@ BOTH = """
     import numpy as np
     def onnx():
         from face_organizer.gender.embedded import Embedded
-        from face_organizer.device import CPU
+        from face_organizer.networks.devices import CPU
         return Embedded(CPU)
     def tensorflow():
         from deepface.modules import modeling

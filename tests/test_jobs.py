@@ -14,12 +14,10 @@ from running import Running, run, some_photos, wait_for
 
 from face_organizer import table
 from face_organizer.embed import known
-from face_organizer.embed.engine import choose_devices, stamp_of
+from face_organizer.embed.engine import stamp_of
 from face_organizer.embed.picture import ExtractOptions
 from face_organizer.embed.pieces import how, unreadable
-from face_organizer.errors import UsageError
 from face_organizer.networks import packs
-from face_organizer.networks.devices import Device
 from face_organizer.types import FaceTable, Outcome
 
 COUNT = 40
@@ -189,51 +187,6 @@ def test_numbers_of_devices_mapped_by_the_environment(photos: Path, plain: Path,
     assert running.end() == 0, running.said
     assert "Device cpu, cpu" in running.said
     assert running.output.read_bytes() == plain.read_bytes()
-
-
-CPU, CARD = Device("cpu"), Device("cuda", 3)
-
-
-@pytest.mark.parametrize(
-    ("option", "environ", "devices"),
-    [
-        ("cpu", {}, [CPU]),
-        ("cpu,cpu", {}, [CPU, CPU]),
-        (" CPU , 3", {}, [CPU, CARD]),
-        (None, {"GPU_ID": "3"}, [CARD]),
-        ("cpu", {"GPU_ID": "3"}, [CPU]),
-        (None, {"GPU_ID": "1", "FACE_ORGANIZER_DEVICES": "3,cpu"}, [CPU]),
-        ("0,1", {"FACE_ORGANIZER_DEVICES": "cpu, 3"}, [CPU, CARD]),
-        ("cpu", {"FACE_ORGANIZER_DEVICES": "3"}, [CPU]),
-        ("3", {"FACE_ORGANIZER_DEVICES": ""}, [CARD]),
-    ],
-)
-def test_choice_of_devices(option: str | None, environ: dict[str, str], devices: list[Device]) -> None:
-    assert choose_devices(option, environ)[0] == devices
-
-
-def test_why_a_device() -> None:
-    assert choose_devices("cpu", {})[1] == "as asked"
-    assert choose_devices(None, {"GPU_ID": "3"})[1] == "GPU_ID=3"
-    assert (
-        "1 being cpu by FACE_ORGANIZER_DEVICES" in choose_devices("1", {"FACE_ORGANIZER_DEVICES": "3,cpu"})[1]
-    )
-
-
-@pytest.mark.parametrize(
-    ("option", "environ"),
-    [
-        ("toaster", {}),
-        ("cpu,", {}),
-        ("-1", {}),
-        (None, {"GPU_ID": "first"}),
-        ("2", {"FACE_ORGANIZER_DEVICES": "cpu,cpu"}),
-        ("0", {"FACE_ORGANIZER_DEVICES": "toaster"}),
-    ],
-)
-def test_words_that_are_no_device(option: str | None, environ: dict[str, str]) -> None:
-    with pytest.raises(UsageError, match="device"):
-        choose_devices(option, environ)
 
 
 def test_how_an_end_is_told() -> None:

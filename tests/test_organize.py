@@ -47,7 +47,12 @@ def pictures(folder: Path, *names: str) -> list[str]:
 def sort(entries: Sequence[tuple[str, str]], out: Path) -> organize.Applied:
     planned = organize.plan(entries, out)
     assert planned.missing == []
-    return organize.apply(planned, out)
+    return planned.apply()
+
+
+def whole(applied: organize.Applied) -> bool:
+    """Whether all went well, and nothing of an earlier plan had to stay."""
+    return (applied.missing, applied.kept) == ([], [])
 
 
 def files(folder: Path) -> dict[str, bytes]:
@@ -68,7 +73,7 @@ def test_copies_are_the_originals_with_their_times_and_the_originals_stay(tmp_pa
     b = picture(tmp_path / "in" / "b.jpg", "B")
     os.chmod(b, 0o440)
     before = files(tmp_path / "in")
-    assert sort([(a, "person_A"), (b, "person_A"), (b, "person_B")], out) == organize.Applied([], [])
+    assert whole(sort([(a, "person_A"), (b, "person_A"), (b, "person_B")], out))
     assert files(out) == {
         "person_A/a.jpg": before["a.jpg"],
         "person_A/b.jpg": b"B",
@@ -193,7 +198,7 @@ def test_a_file_that_appears_between_plan_and_copy_is_not_written_over(tmp_path:
     planned = organize.plan([(picture(tmp_path / "x.jpg", "new"), "p")], out)
     picture(out / "p" / "x.jpg", "mine")
     with pytest.raises(OrganizeError, match=r"p/x\.jpg: a file that this run did not make"):
-        organize.apply(planned, out)
+        planned.apply()
     assert files(out) == {"p/x.jpg": b"mine"}
 
 
@@ -214,7 +219,7 @@ def test_another_plan_leaves_and_names_what_may_be_the_last_copy(tmp_path: Path,
     picture(out / "p" / "b.jpg", "edited by the user")
     planned = organize.plan([(a, "q"), (b, "p"), (c, "q")], out)
     assert [m.source for m in planned.missing] == [a]
-    applied = organize.apply(planned, out)
+    applied = planned.apply()
     assert sorted(applied.kept) == [str(out / "p" / "a.jpg"), str(out / "p" / "b.jpg")]
     assert files(out) == {
         "p/a.jpg": a.encode(),
@@ -285,7 +290,7 @@ def test_the_output_folder_may_be_a_link(tmp_path: Path) -> None:
 
 def test_undo_restores_the_folder(tmp_path: Path, out: Path) -> None:
     a, b = pictures(tmp_path / "in", "a.jpg", "b.jpg")
-    organize.apply(organize.plan([(a, "p"), (b, "q")], out), out, results=["cluster_assignments.csv"])
+    organize.plan(organize.View([(a, "p"), (b, "q")], ["cluster_assignments.csv"]), out).apply()
     (out / "cluster_assignments.csv").write_text("made by cluster")
     (out / ".cluster_assignments.csv.abc123.part").write_text("left by a kill")
     assert organize.undo(out) == organize.Undone(2, [])
@@ -356,7 +361,7 @@ def test_sources_that_are_gone_or_no_files_are_named(tmp_path: Path, out: Path) 
         (gone[1], "not a regular file"),
         (gone[2], "no such file or directory"),
     ]
-    assert organize.apply(planned, out).missing == []
+    assert planned.apply().missing == planned.missing
     assert list(files(out)) == ["p/a.jpg"]
 
 
@@ -366,7 +371,7 @@ def test_sources_that_vanish_or_change_after_the_plan(tmp_path: Path, out: Path)
     os.unlink(a)
     picture(Path(b), "of another size")
     os.utime(c, ns=(5 * 10**17, 5 * 10**17))
-    missing = organize.apply(planned, out).missing
+    missing = planned.apply().missing
     assert [(m.source, m.reason) for m in missing] == [
         (a, "no such file or directory"),
         (b, "it changed while it was copied"),
@@ -386,7 +391,7 @@ APPLY = (
     "entries = [tuple(e) for e in json.loads(Path(sys.argv[1]).read_text())]\n"
     "out = Path(sys.argv[2])\n"
     "{before}\n"
-    "try: print(organize.apply(organize.plan(entries, out), out))\n"
+    "try: print(organize.plan(entries, out).apply())\n"
     "except FaceOrganizerError as error: sys.exit(str(error))"
 )
 

@@ -21,7 +21,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from shell import environment, here
-from test_organize import APPLY, files, picture, pictures, written
+from test_organize import APPLY, files, picture, pictures, whole, written
 
 from face_organizer import organize
 from face_organizer.errors import OrganizeError, UsageError
@@ -47,7 +47,7 @@ def other_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def sort(entries: list[tuple[str, str]], out: Path, mode: str) -> organize.Applied:
-    return organize.apply(organize.plan(entries, out, mode=mode), out)
+    return organize.plan(entries, out, mode=mode).apply()
 
 
 @ALL_MODES
@@ -56,7 +56,7 @@ def test_a_picture_gets_into_its_folder_and_back(tmp_path: Path, out: Path, mode
     before = files(tmp_path / "in")
     entries = [(a, "person_A"), (b, "person_A/review"), (b, "")]
     for _ in range(2):  # the second time there is nothing to do, and nothing is missing
-        assert sort(entries, out, mode) == organize.Applied([], [])
+        assert whole(sort(entries, out, mode))
         assert files(out) == {
             "person_A/a.jpg": before["a.jpg"],
             "person_A/review/a.jpg": before["sub/a.jpg"],
@@ -78,7 +78,7 @@ def test_what_stands_there_is_never_written_over(tmp_path: Path, out: Path, mode
     planned = organize.plan([(a, "p")], out, mode=mode)
     picture(out / "p" / "a.jpg", "mine")
     with pytest.raises(OrganizeError, match=r"a file that this run did not make is in the way"):
-        organize.apply(planned, out)
+        planned.apply()
     assert Path(a).read_bytes() == b"new"
     sort([(a, "p")], out, mode)
     assert files(out) == {"p/a.jpg": b"mine", "p/a_1.jpg": b"new"}
@@ -92,7 +92,7 @@ def test_one_mode_takes_the_place_of_another(tmp_path: Path, out: Path, mode: st
     before = files(tmp_path / "in")
     for first in MODES:
         sort([(s, "p") for s in sources], out, first)
-        assert sort([(s, "q") for s in sources], out, mode) == organize.Applied([], [])
+        assert whole(sort([(s, "q") for s in sources], out, mode))
         assert sorted(files(out)) == ["q/a.jpg", "q/b.jpg"]
     organize.undo(out)
     assert files(tmp_path) == {f"in/{name}": content for name, content in before.items()}
@@ -107,7 +107,7 @@ def test_a_renamed_folder_is_followed(tmp_path: Path, out: Path, mode: str) -> N
     assert organize.renamed(out) == {"person_A": "Alice"}
     entries = [(sources[0], "Alice"), (sources[1], "Alice/review"), (sources[2], "person_B")]
     inode = os.lstat(out / "Alice" / "a.jpg").st_ino
-    assert sort(entries, out, mode) == organize.Applied([], [])
+    assert whole(sort(entries, out, mode))
     assert sorted(files(out)) == ["Alice/a.jpg", "Alice/review/b.jpg", "person_B/c.jpg"]
     assert os.lstat(out / "Alice" / "a.jpg").st_ino == inode
     organize.undo(out)
@@ -129,7 +129,7 @@ def test_a_picture_of_two_people_is_moved_once_and_copied(tmp_path: Path, out: P
     sort([(a, "person_B"), (a, "person_A"), (b, "person_B")], out, "move")
     assert sorted(files(out)) == ["person_A/both.jpg", "person_B/b.jpg", "person_B/both.jpg"]
     # The copy goes though its original is away: the plan knows where it is.
-    assert sort([(a, "person_A"), (b, "person_B")], out, "move") == organize.Applied([], [])
+    assert whole(sort([(a, "person_A"), (b, "person_B")], out, "move"))
     assert sorted(files(out)) == ["person_A/both.jpg", "person_B/b.jpg"]
     organize.undo(out)
     assert files(tmp_path / "in") == before
@@ -183,9 +183,9 @@ def test_a_move_to_another_disk_is_verified_before_the_original_goes(
     a, b = pictures(tmp_path / "in", "a.jpg", "b.jpg")
     out = other_disk / "people"
     planned = organize.plan([(a, "p"), (b, "p")], out, mode="move")
-    assert organize.room_needed(planned, out) == len(a) + len(b)
+    assert planned.bytes == len(a) + len(b)
     monkeypatch.setattr("face_organizer.organize.modes.same_bytes", lambda one, other: one != a)
-    applied = organize.apply(planned, out)
+    applied = planned.apply()
     assert [(m.source, m.reason) for m in applied.missing] == [
         (a, "what was written is not what was read; it was not moved")
     ]
@@ -282,7 +282,7 @@ def test_any_plans_after_one_another_are_undone(found: set[tuple[str, str, str]]
         entries = [(picture(root / "in" / sub / name), target) for sub, name, target in found]
         before = files(root / "in")
         for mode in modes:
-            assert sort(entries, out, mode) == organize.Applied([], [])
+            assert whole(sort(entries, out, mode))
             assert Counter(files(out).values()) == Counter(s.encode() for s, _ in entries)
         assert organize.undo(out).kept == []
         assert files(root) == {f"in/{name}": content for name, content in before.items()}
@@ -324,7 +324,7 @@ def test_a_copy_that_was_only_touched_is_still_the_copy(tmp_path: Path, out: Pat
     a, b = pictures(tmp_path / "in", "a.jpg", "b.jpg")
     sort([(a, "p"), (b, "p")], out, "copy")
     os.utime(out / "p" / "a.jpg")
-    assert sort([(a, "p"), (b, "p")], out, "copy") == organize.Applied([], [])
+    assert whole(sort([(a, "p"), (b, "p")], out, "copy"))
     assert sorted(files(out)) == ["p/a.jpg", "p/b.jpg"]
     assert organize.undo(out) == organize.Undone(2, [])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -54,19 +53,9 @@ backend_options = together(
 
 def device_of(option: str | None) -> Device:
     """The one device of `--device`. UsageError for several, DeviceError for a card that is not there."""
-    from face_organizer.embed.engine import choose_devices
-    from face_organizer.errors import DeviceError, UsageError
-    from face_organizer.networks.devices import cuda_devices
+    from face_organizer.networks.devices import choose_one, require
 
-    devices, _ = choose_devices(option, os.environ)
-    if len(devices) > 1 and option and "," in option:
-        raise UsageError("--device: one device at a time; run it again for another")
-    if devices[0].kind == "cuda" and devices[0].index >= cuda_devices():
-        raise DeviceError(
-            f"device {devices[0]} was asked for, but there are {cuda_devices()} CUDA cards; see "
-            "`face-organizer doctor`, or say --device cpu"
-        )
-    return devices[0]
+    return require(choose_one(option)[0])
 
 
 def try_all(

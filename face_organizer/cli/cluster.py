@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
 
 import click
 
+import face_organizer as fo
 from face_organizer.cli.console import Console
 from face_organizer.cli.options import (
     FOLDER_OR_FILE,
@@ -14,20 +17,22 @@ from face_organizer.cli.options import (
     ManyValues,
     NumberOrAuto,
     check_place,
+    device_option,
     json_option,
+    output_option,
     tables_option,
 )
-from face_organizer.cli.placing import place_options
-from face_organizer.cli.sorting import sheets_option, sort_into_folders
-from face_organizer.errors import FaceOrganizerError
-from face_organizer.files import printable
+from face_organizer.cli.placing import place, place_options, summary
+from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
+from face_organizer.files import count, printable
+from face_organizer.types import Outcome
+
+UNASSIGNED = "unassigned"
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
 @tables_option
-@click.option(
-    "-o", "--output", required=True, type=FOLDER_OR_FILE, help="Folder for person_A, person_B and so on."
-)
+@output_option("Folder for person_A, person_B and so on.", required=True)
 @click.option(
     "-k",
     "--clusters",
@@ -73,47 +78,36 @@ from face_organizer.files import printable
     "it.",
 )
 @click.option(
-    "--restarts",
-    type=click.IntRange(1),
-    default=10,
-    show_default=True,
-    help="Runs of plain K-Means, where fewer people are found than asked for; the best is kept.",
-)
-@click.option(
     "--seed",
     type=click.IntRange(0, 2**31 - 1),
     default=1234,
     show_default=True,
     help="The same seed gives the same folders.",
 )
-@click.option(
-    "--device",
-    default="auto",
-    show_default=True,
-    metavar="auto|cpu|N",
-    help="Where FAISS computes: a GPU where it has one, the CPU, or the GPU of that number.",
+@device_option(
+    "Where FAISS compares the faces: a GPU where it has one, the CPU, or the GPU of that number.",
+    several=False,
 )
-@sheets_option
+@click.option(
+    "--sheets",
+    type=click.IntRange(0),
+    default=100,
+    show_default=True,
+    help="Contact sheets of at most N persons, the largest first, and index.html; 0 for neither.",
+)
 @place_options
 @json_option
 def cluster(
     embeddings: tuple[Path, ...],
     output: Path,
     clusters: int | None,
-    keep_strangers: bool,
-    threshold: float | None,
-    min_cluster_size: int,
     previous: Path | None,
-    one_per_photo: bool,
-    frames: bool,
-    restarts: int,
-    seed: int,
-    device: str,
     sheets: int,
     mode: str,
     dry_run: bool,
     as_json: bool,
     quiet: bool,
+    **options: Any,
 ) -> int:
     """Sort the pictures of one or more face tables into person_A, person_B …, the largest first.
 
@@ -127,46 +121,114 @@ def cluster(
     face-organizer cluster --embeddings faces.pkl --output people --clusters 2
     face-organizer cluster --embeddings faces.pkl --output people --clusters auto
     """
-    from face_organizer import organize, table
-    from face_organizer.cluster import result
-    from face_organizer.cluster.divide import Options, divide
-    from face_organizer.cluster.faiss_device import choose
-
     console = Console(as_json=as_json, quiet=quiet)
     check_place(output)
-    merged = table.merge([table.read(path) for path in embeddings], [printable(p) for p in embeddings])
-    if not len(merged):
-        raise FaceOrganizerError(f"no faces among {merged.total_files:,} pictures: nothing to sort")
-    console.say(f"{len(merged):,} faces of {merged.total_files:,} pictures ({table.describe(merged)})")
-    if previous is None and (output / result.PICKLE).is_file() and organize.renamed(output):
+    table = fo.merge([fo.read(path) for path in embeddings], [printable(path) for path in embeddings])
+    console.say(f"{count(len(table), 'face')} on {count(table.total_files, 'picture')}")
+    if previous is None and fo.renamed(output):
         previous = output
         console.say(f"Persons keep the names that their folders have now in {printable(output)}")
-    gpu, where = choose(device)
-    console.say(where)
-    divided = divide(
-        merged,
-        Options(
-            clusters=clusters,
-            restarts=restarts,
-            seed=seed,
-            threshold=threshold,
-            min_cluster_size=min_cluster_size,
-            keep_strangers=keep_strangers,
-            photos=one_per_photo,
-            frames=frames,
-            previous=previous,
-            gpu=gpu,
-        ),
-    )
-    for line in divided.said:
+    people = fo.cluster(table, clusters or "auto", previous=previous, **options)
+    for line in _findings(people, options, previous):
         console.say(line)
-    sorting = result.Sorting(
-        merged,
-        divided.clustering,
-        divided.names,
-        result.margins(merged.embeddings, divided.clustering),
-        divided.reasons,
+    plan = fo.plan(people, output, mode=mode, sheets=sheets)
+    placed = place(plan, dry_run=dry_run, console=console)
+    if not dry_run:
+        console.say("Clustering complete!")
+        for name, pictures in sorted(placed.folders.items(), key=lambda f: (len(f[0]), f[0])):
+            console.say(f"  {name}: {count(pictures, 'image')} → {printable(output / name)}/")
+        if sheets:
+            console.say(f"Look at it: {printable(output / 'index.html')}")
+    return _report(people, placed, output, console)
+
+
+def _findings(people: fo.People, options: dict[str, Any], previous: Path | None) -> list[str]:
+    """What was found, in sentences."""
+    where = "the CPU" if people.device == "cpu" else f"GPU {people.device}"
+    said = [f"Faces were compared on {where}" + (f" ({people.device_why})" if people.device_why else "")]
+    if people.advice:
+        said += _advice(people)
+    elif people.strangers:
+        origin = "from the table" if options["threshold"] is None else "given"
+        found = count(len(people.names), "person", "people")
+        least, strangers = count(options["min_cluster_size"], "face"), people.strangers
+        said.append(
+            f"{found} with {least} or more; two faces are one person from a similarity of "
+            f"{people.threshold:.3f} on ({origin}; strangers: {strangers.mean:.3f} ± "
+            f"{strangers.deviation:.3f})"
+        )
+    if people.kept:
+        kept, before = people.kept, printable(previous or "")
+        shared = f"{count(kept.shared, 'face')} that {before} holds too"
+        said.append(f"of {shared}, {kept.moved:,} moved ({kept.moved_share:.2%})")
+        said += [f"no longer there: {', '.join(map(printable, kept.gone))}"] if kept.gone else []
+    return said
+
+
+def _advice(people: fo.People) -> list[str]:
+    """Why another number of people would fit better, or nothing."""
+    advice = people.advice
+    if advice is None or advice.suggested == advice.asked:
+        return []
+    asked, suggested = advice.asked, advice.suggested
+    shown = ", ".join(f"{size:,}" for size in advice.sizes[: max(asked, suggested) + 1])
+    if suggested < asked:
+        why = f"the faces look like {count(suggested, 'person', 'people')}"
+    else:
+        more = suggested - asked
+        why = f"{more} more {'person has' if more == 1 else 'people have'} at least half as many faces"
+    return [
+        f"{count(asked, 'cluster')} may be the wrong number: {why} (alike from {people.threshold:.3f} on in "
+        f"a sample of {count(advice.sampled, 'face')}: {shown} faces); try --clusters {suggested}"
+    ]
+
+
+def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, console: Console) -> int:
+    """Print the counts; every input picture is in exactly one of the last line's."""
+    table, gone = people.table, {m.source for m in placed.missing}
+    known = {move.source for move in placed.moves if move.folder != UNASSIGNED}
+    nobody = placed.sources - known
+    parts = [f"{len(known):,} sorted"]
+    parts += [f"{len(them):,} {word}" for them, word in ((nobody, UNASSIGNED), (gone, "missing")) if them]
+    outcomes = table.outcome_counts()
+    parts += [
+        f"{n:,} {label.replace('_', ' ')}"
+        for label, n in outcomes.items()
+        if n and label != Outcome.FACES.label
+    ]
+    console.say(f"{count(table.total_files, 'picture')} = {' + '.join(parts)}")
+    console.result(
+        {
+            "output": os.fspath(output),
+            "inputs": table.total_files,
+            "faces": len(table),
+            "sorted": len(known),
+            "unassigned": len(nobody),
+            "missing": len(gone),
+            "outcomes": outcomes,
+            "persons": dict(placed.folders),
+            "cluster_sizes": people.sizes().tolist(),
+            "placing": summary(placed),
+            **_facts(people),
+        }
     )
-    return sort_into_folders(
-        sorting, output, mode=mode, dry_run=dry_run, sheets=sheets, console=console, facts=divided.facts
-    )
+    return EXIT_SOME_UNUSABLE if gone else EXIT_DONE
+
+
+def _facts(people: fo.People) -> dict[str, Any]:
+    """What was found, for `--json`."""
+    facts: dict[str, Any] = {"threshold": people.threshold}
+    if people.advice:
+        facts |= {"suggested_clusters": people.advice.suggested, "groups": list(people.advice.sizes)}
+    elif people.strangers:
+        strangers = people.strangers
+        facts |= {"strangers_mean": strangers.mean, "strangers_deviation": strangers.deviation}
+    if people.kept:
+        kept = people.kept
+        facts["previous"] = {
+            "shared": kept.shared,
+            "moved": kept.moved,
+            "moved_share": kept.moved_share,
+            "gone": list(kept.gone),
+        }
+    return facts

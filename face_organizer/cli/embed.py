@@ -49,8 +49,8 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     face-organizer embed --input 2017 2018 2019 --output faces.pkl --workers 8
     """
     from face_organizer.embed import run
-    from face_organizer.embed.engine import check_cuda, choose_devices
     from face_organizer.networks import packs
+    from face_organizer.networks.devices import choose
 
     console = Console(as_json=as_json, quiet=quiet)
     check_table_place(output)
@@ -61,9 +61,7 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
         paths = split(paths, part, parts, inputs)
     paths = paths[options["offset"] :][: options["limit"]]
     _report_listing(found, inputs, paths, console)
-    devices, why = choose_devices(options["device"], os.environ)
-    cuda = cuda_of(options)
-    check_cuda(cuda, devices)
+    devices, why = choose(options["device"])
     pack = packs.resolve(options["pack"])
     workers = run.plan_workers(options["workers"], devices)
     console.say(f"Pack {pack.name} ({pack.why}); licence: {pack.licence}")
@@ -87,7 +85,7 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
                 options["force"], options["retry_failed"], options["verify_hash"], options["replace"]
             ),
             shard="{}/{}".format(*options["shard"]) if options["shard"] else "",
-            cuda=cuda,
+            cuda=cuda_of(options),
             on_plan=progress.plan,
             on_progress=progress.move,
             warn=console.warn,

@@ -45,12 +45,7 @@ def settings_of(options: dict[str, Any]) -> ExtractOptions:
 def cuda_of(options: dict[str, Any]) -> CudaOptions:
     from face_organizer.networks.devices import CudaOptions
 
-    return CudaOptions(
-        memory_limit=options["gpu_memory"] and options["gpu_memory"] * 1_000_000,
-        conv_search=options["conv_search"],
-        half=options["half"],
-        tensorrt=options["tensorrt"],
-    )
+    return CudaOptions(memory_limit=options["gpu_memory"] and options["gpu_memory"] * 1_000_000)
 
 
 WORKERS = click.option(
@@ -100,26 +95,6 @@ embed_options = together(
         type=click.IntRange(64),
         metavar="MB",
         help="The most that each of the two networks may take of a GPU's memory.  [default: what it needs]",
-    ),
-    click.option(
-        "--conv-search",
-        type=click.Choice(["heuristic", "exhaustive", "default"]),
-        default="heuristic",
-        show_default=True,
-        help="How cuDNN chooses its algorithms on a GPU; exhaustive tries all for every new size of batch.",
-    ),
-    click.option(
-        "--half/--no-half",
-        default=False,
-        show_default=True,
-        help="Compute with 16 bits on GPUs that are made for it (compute capability 7.0 and up); embeddings"
-        " stay comparable.",
-    ),
-    click.option(
-        "--tensorrt/--no-tensorrt",
-        default=False,
-        show_default=True,
-        help="Run GPUs through TensorRT, which is installed apart; its first run takes minutes longer.",
     ),
     click.option(
         "--shard",

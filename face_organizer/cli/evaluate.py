@@ -7,10 +7,11 @@ from pathlib import Path
 
 import click
 
+import face_organizer as fo
 from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, json_option
-from face_organizer.errors import EXIT_DONE, UsageError
-from face_organizer.files import printable
+from face_organizer.errors import UsageError
+from face_organizer.files import count, printable
 
 
 @click.command(context_settings=HELP)
@@ -29,7 +30,14 @@ from face_organizer.files import printable
     metavar="CSV|DIR",
     help="Who is who: a CSV with the columns path and person (and face_index), or a folder per person.",
 )
-@click.option("--worst", type=click.IntRange(0), default=10, show_default=True, help="How many to show.")
+@click.option(
+    "--worst",
+    type=click.IntRange(0),
+    default=10,
+    show_default=True,
+    help="Show at most N people, those that fit worst.",
+    metavar="N",
+)
 @click.option(
     "--audit",
     type=click.IntRange(2, 100_000),
@@ -56,7 +64,7 @@ def evaluate(
     seed: int,
     as_json: bool,
     quiet: bool,
-) -> int:
+) -> None:
     """Judge a result of cluster against known people, or by pairs that you look at yourself.
 
     Scores are in [0, 1], 1 is best; a face in `unassigned` counts as a folder of its own. Pairwise scores
@@ -71,74 +79,53 @@ def evaluate(
         raise UsageError("one of --labels, --audit and --answers is wanted")
     console = Console(as_json=as_json, quiet=quiet)
     if labels is not None:
-        return _against_labels(clusters, labels, worst, console)
-    if audit is not None:
-        return _audit(clusters, audit, pairs, seed, console)
-    return _answers(pairs, console)
+        _against_labels(clusters, labels, worst, console)
+    elif audit is not None:
+        _audit(clusters, audit, pairs, seed, console)
+    else:
+        _answers(pairs, console)
 
 
-def _against_labels(clusters: Path, labels: Path, number: int, console: Console) -> int:
-    from face_organizer.cluster import result as assignments
-    from face_organizer.evaluate import audit as evaluation
-    from face_organizer.evaluate import scores as metrics
-
-    if not labels.exists():
-        raise UsageError(f"{printable(labels)} is not there")
-    result = assignments.read(clusters)
-    known = evaluation.judged(result, labels)
-    found = result.labels[known.rows]
-    scores = metrics.score(found, known.people)
-    poorest = metrics.worst(found, known.people, number)
+def _against_labels(clusters: Path, labels: Path, number: int, console: Console) -> None:
+    found = fo.evaluate(clusters, labels, worst_people=number)
     console.say(
-        f"{len(known.rows):,} of {len(result.paths):,} faces have a known person; "
-        f"{len(set(known.people)):,} people, {len(set(found[found >= 0].tolist())):,} clusters, "
-        f"{int((found < 0).sum()):,} unassigned"
+        f"{found.judged:,} of {count(found.faces, 'face')} have a known person; "
+        f"{count(found.people, 'person', 'people')}, {count(found.clusters, 'cluster')}, "
+        f"{found.unassigned:,} unassigned"
     )
+    scores = found.scores.as_dict()
     console.say("            precision  recall       F")
     for name in ("pairwise", "bcubed"):
-        values = [getattr(scores, f"{name}_{part}") for part in ("precision", "recall", "f")]
-        console.say(f"{name:<10}  {values[0]:9.4f}  {values[1]:6.4f}  {values[2]:6.4f}")
-    console.say(f"NMI {scores.nmi:.4f}, purity {scores.purity:.4f}")
-    for p in poorest:
+        precision, recall, f = (scores[f"{name}_{part}"] for part in ("precision", "recall", "f"))
+        console.say(f"{name:<10}  {precision:9.4f}  {recall:6.4f}  {f:6.4f}")
+    console.say(f"NMI {scores['nmi']:.4f}, purity {scores['purity']:.4f}")
+    for p in found.worst:
         console.say(
             f"  {printable(p.person)}: F {p.f:.3f} (precision {p.precision:.3f}, recall {p.recall:.3f}), "
-            f"{p.faces} faces in {p.clusters} places"
+            f"{count(p.faces, 'face')} in {count(p.clusters, 'place')}"
         )
     console.result(
         {
-            "faces": len(result.paths),
-            "judged": len(known.rows),
-            "people": len(set(known.people)),
-            **{k: None if v != v else v for k, v in scores.as_dict().items()},
-            "worst": [asdict(p) for p in poorest],
+            "faces": found.faces,
+            "judged": found.judged,
+            "people": found.people,
+            **{k: None if v != v else v for k, v in scores.items()},
+            "worst": [asdict(p) for p in found.worst],
         }
     )
-    return EXIT_DONE
 
 
-def _audit(clusters: Path, count: int, pairs: Path, seed: int, console: Console) -> int:
-    from face_organizer.cluster import result as assignments
-    from face_organizer.evaluate import audit as evaluation
-
-    if pairs.is_dir():
-        raise UsageError(f"{printable(pairs)} is a folder, where a file is wanted")
-    if pairs.exists():
-        raise UsageError(f"{printable(pairs)} is there; give another name, or remove it")
-    result = assignments.read(clusters)
-    drawn = evaluation.audit(result, count, seed)
-    evaluation.write_audit(pairs, drawn)
+def _audit(clusters: Path, number: int, pairs: Path, seed: int, console: Console) -> None:
+    drawn = fo.audit(clusters, pairs, number, seed=seed)
     console.say(
-        f"{len(drawn):,} pairs in {printable(pairs)}: fill the column `same` with y, n or ?, then\n"
+        f"{count(drawn, 'pair')} in {printable(pairs)}: fill the column `same` with y, n or ?, then\n"
         f"  face-organizer evaluate --clusters {printable(clusters)} --answers --pairs {printable(pairs)}"
     )
-    console.result({"pairs": len(drawn), "file": str(pairs)})
-    return EXIT_DONE
+    console.result({"pairs": drawn, "file": str(pairs)})
 
 
-def _answers(pairs: Path, console: Console) -> int:
-    from face_organizer.evaluate import audit as evaluation
-
-    estimates = evaluation.answered(pairs)
+def _answers(pairs: Path, console: Console) -> None:
+    estimates = fo.answered(pairs)
     words = {
         "precision": "a face and another one of its folder are one person",
         "split": "a face and one of the folder most like its own are one person after all",
@@ -146,7 +133,6 @@ def _answers(pairs: Path, console: Console) -> int:
     for name, e in estimates.items():
         console.say(
             f"{name}: {e.share:.1%} (95 %: {e.low:.1%} to {e.high:.1%}) — how often {words[name]}; "
-            f"{e.answers} answers, {e.unsure} unsure"
+            f"{count(e.answers, 'answer')}, {e.unsure:,} unsure"
         )
     console.result({name: asdict(e) for name, e in estimates.items()})
-    return EXIT_DONE

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+import face_organizer as fo
 from face_organizer.cli.console import Console, quiet_libraries
 from face_organizer.cli.gender_options import gender_options
 from face_organizer.cli.options import HELP, ManyValues, check_place, json_option
-from face_organizer.cli.placing import Placed, place, place_options
+from face_organizer.cli.placing import place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
 from face_organizer.files import printable
 
@@ -49,6 +50,7 @@ def gender(output: Path, mode: str, dry_run: bool, as_json: bool, quiet: bool, *
     """
     from face_organizer.gender import verdicts
     from face_organizer.gender.people import persons_of
+    from face_organizer.organize import View
 
     console = Console(as_json=as_json, quiet=quiet)
     _check_call(options["inputs"], options["embeddings"], options["detector"], output)
@@ -67,12 +69,11 @@ def gender(output: Path, mode: str, dry_run: bool, as_json: bool, quiet: bool, *
         )
         folders = {verdicts.Verdict.MATCHED: "", verdicts.Verdict.UNSURE: UNSURE}
         entries = [(one.path, folders[one.verdict]) for one in filed if one.verdict in folders]
-        placed = place(entries, output, mode=mode, dry_run=dry_run, results=[verdicts.CSV], console=console)
         rows = [
             verdicts.row(one, looked.judged, woman, table, persons, options["attributes"]) for one in filed
         ]
-        if not dry_run:
-            verdicts.write(output / verdicts.CSV, rows)
+        view = View(entries, [verdicts.CSV], lambda folder, *_: verdicts.write(folder / verdicts.CSV, rows))
+        placed = place(fo.plan(view, output, mode=mode), dry_run=dry_run, console=console)
     used = {
         "gender": options["gender"],
         "model": model.name,
@@ -124,10 +125,10 @@ def _workplace(output: Path, dry_run: bool) -> Iterator[Path]:
 def _models(options: dict[str, Any], console: Console) -> Iterator[tuple[list[GenderModel], int]]:
     """The model, once for each device, and the number of lanes over all of them."""
     from face_organizer.embed import run
-    from face_organizer.embed.engine import choose_devices
     from face_organizer.gender import open_model
+    from face_organizer.networks import devices as all_devices
 
-    devices, why = choose_devices(options["device"], os.environ)
+    devices, why = all_devices.choose(options["device"])
     workers = run.plan_workers(options["workers"], devices)
     models: list[GenderModel] = []
     try:
@@ -188,7 +189,7 @@ def _look(
 def _report(
     table: FaceTable,
     filed: list[Filed],
-    placed: Placed,
+    placed: fo.Plan | fo.Applied,
     output: Path,
     used: dict[str, Any],
     problems: bool,
@@ -197,10 +198,10 @@ def _report(
     """Print folders and counts; every picture is in exactly one of the last line's counts."""
     from face_organizer.gender import verdicts
 
-    counts = verdicts.counts(filed, table.untold_files)
+    counts = verdicts.counts(filed, table.unnamed_files)
     bad = [(one.path, one.reason) for one in filed if one.verdict is verdicts.Verdict.UNREADABLE]
     console.files(f"{len(bad):,} files could not be used:", bad)
-    if not placed.dry_run:
+    if isinstance(placed, fo.Applied):
         console.say("Gender filter complete!")
         for folder, what in (("", used["gender"]), (UNSURE, UNSURE)):
             if placed.folders[folder]:
@@ -217,7 +218,7 @@ def _report(
             "counts": counts,
             "unreadable": [{"path": path, "reason": reason} for path, reason in bad],
             **used,
-            **placed.summary(),
+            **summary(placed),
         }
     )
     return EXIT_SOME_UNUSABLE if bad or placed.missing or problems else EXIT_DONE

@@ -13,7 +13,6 @@ import numpy as np
 from face_organizer import organize, table
 from face_organizer.cli.console import Console, quiet_libraries
 from face_organizer.embed import run
-from face_organizer.embed.engine import choose_devices
 from face_organizer.embed.picture import ExtractOptions
 from face_organizer.embed.resume import Todo
 from face_organizer.embed.worker import Progress
@@ -21,6 +20,7 @@ from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
 from face_organizer.media.listing import Listing, listing
 from face_organizer.networks import packs
+from face_organizer.networks.devices import choose, choose_one
 from face_organizer.types import FaceTable
 
 _TABLE, _MOVED = "faces.pkl", "moved.pkl"
@@ -97,7 +97,7 @@ def of_inputs(
 
 
 def _found(paths: Sequence[str], workplace: Path, search: Search, console: Console) -> FaceTable:
-    devices, _ = choose_devices(search.device, os.environ)
+    devices, _ = choose(search.device)
     pack = packs.resolve(search.pack)
     lanes = run.plan_workers(search.workers, devices).count
     console.say(f"{len(paths):,} pictures; pack {pack.name} finds the faces ({pack.why})")
@@ -129,15 +129,13 @@ def _found(paths: Sequence[str], workplace: Path, search: Search, console: Conso
 def _by_deepface(paths: Sequence[str], workplace: Path, search: Search, console: Console) -> FaceTable:
     from face_organizer.deepface import detector as detecting
 
-    devices, _ = choose_devices(search.device, os.environ)
-    lanes = run.plan_workers(search.workers, devices).count
+    device, _ = choose_one(search.device)
+    lanes = run.plan_workers(search.workers, [device]).count
     name = str(search.detector)
     console.say(f"{len(paths):,} pictures; DeepFace's detector {name} finds the faces")
     with quiet_libraries(), console.progress(len(paths), "pictures") as bar:
         every = search.faces == "all"
-        return detecting.find(
-            paths, name, devices[0], workplace, lanes=lanes, every=every, on_files=bar.update
-        )
+        return detecting.find(paths, name, device, workplace, lanes=lanes, every=every, on_files=bar.update)
 
 
 def _moved(paths: set[str], workplace: Path) -> list[FaceTable]:

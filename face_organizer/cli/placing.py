@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
+import face_organizer as fo
 from face_organizer.cli.console import Console
 from face_organizer.files import printable
 
-if TYPE_CHECKING:
-    from face_organizer.organize import Missing, Move
-
+WHY_KEPT = "changed since it was made, or what it was made from is gone or replaced"
+"""Why `undo` leaves a file where it is."""
 _MODES = ("copy", "hardlink", "symlink", "move")  # organize.MODES, which `--help` need not load
 _DONE = {"copy": "copied", "hardlink": "linked", "symlink": "linked", "move": "moved"}
 
@@ -34,77 +31,56 @@ def place_options(command: Any) -> Any:
     )(command)
 
 
-@dataclass(frozen=True, slots=True)
-class Placed:
-    """What became of a plan: pictures by folder, where each went, what could not go, what stays of an earlier
-    run, bytes written (or to be written)."""
-
-    moves: Sequence[Move]
-    folders: Counter[str]
-    missing: Sequence[Missing]
-    kept: Sequence[str]
-    bytes: int
-    dry_run: bool
-
-    @property
-    def sources(self) -> set[str]:
-        """The pictures that were placed, each once."""
-        return {move.source for move in self.moves}
-
-    def summary(self) -> dict[str, Any]:
-        """For `--json`: counts, bytes, and what could not go."""
-        return {
-            "dry_run": self.dry_run,
-            "folders": dict(self.folders),
-            "bytes": self.bytes,
-            "missing": [{"path": m.source, "reason": m.reason} for m in self.missing],
-            "kept": list(self.kept),
-        }
-
-
-def place(
-    entries: Iterable[tuple[str, str]],
-    output: Path,
-    *,
-    mode: str,
-    dry_run: bool,
-    console: Console,
-    results: Sequence[str] = (),
-) -> Placed:
-    """Put each (picture, folder) of `entries` into `output`, or only say what that would do.
-
-    `results` are names of files that the command itself writes into `output`, so that `undo` removes them.
-    """
-    from face_organizer import organize
-
-    planned = organize.plan(entries, output, mode=mode)
-    size = organize.room_needed(planned, output)
-    missing, kept = list(planned.missing), list[str]()
-    if not dry_run:
-        with console.progress(len(planned.moves), "files") as bar:
-            applied = organize.apply(planned, output, results=results, on_file=lambda _: bar.update())
-        missing += applied.missing
-        kept += applied.kept
-    gone = {m.source for m in missing}
-    moves = [move for move in planned.moves if move.source not in gone]
-    console.files(f"{len(kept):,} files of an earlier run stay:", [(p, organize.WHY_KEPT) for p in kept])
+def place(plan: fo.Plan, *, dry_run: bool, console: Console) -> fo.Plan | fo.Applied:
+    """Carry `plan` out, or with `dry_run` only show it; what cannot be placed is warned of."""
+    placed = plan if dry_run else _applied(plan, console)
+    if isinstance(placed, fo.Applied):
+        console.files(
+            f"{len(placed.kept):,} files of an earlier run stay:", [(p, WHY_KEPT) for p in placed.kept]
+        )
     console.files(
-        f"{len(gone):,} pictures could not be {_DONE[mode]}:", [(m.source, m.reason) for m in missing]
+        f"{len({m.source for m in placed.missing}):,} pictures could not be {_DONE[plan.mode]}:",
+        [(m.source, m.reason) for m in placed.missing],
     )
-    placed = Placed(moves, Counter(m.folder for m in moves), missing, kept, size, dry_run)
     if dry_run:
-        _show(placed, planned.moves, output, mode, console)
+        _show(plan, console)
     return placed
 
 
-def _show(placed: Placed, moves: Sequence[Move], output: Path, mode: str, console: Console) -> None:
+def summary(placed: fo.Plan | fo.Applied) -> dict[str, Any]:
+    """For `--json`: counts, bytes, and what could not go."""
+    return {
+        "dry_run": isinstance(placed, fo.Plan),
+        "folders": dict(placed.folders),
+        "bytes": placed.bytes,
+        "missing": [{"path": m.source, "reason": m.reason} for m in placed.missing],
+        "kept": list(placed.kept) if isinstance(placed, fo.Applied) else [],
+    }
+
+
+def _applied(plan: fo.Plan, console: Console) -> fo.Applied:
+    with (
+        console.progress(len(plan.moves), "files") as files,
+        console.progress(plan.view.steps, "sheets") as sheets,
+    ):
+
+        def on_step() -> None:
+            if not sheets.n:
+                files.close()
+                sheets.unpause()
+            sheets.update()
+
+        return plan.apply(on_file=lambda _: files.update(), on_step=on_step)
+
+
+def _show(plan: fo.Plan, console: Console) -> None:
     sizes = Counter[str]()
-    for move in moves:
+    for move in plan.moves:
         sizes[move.folder] += move.bytes
-    console.say(f"Dry run, nothing is written. With --mode {mode}, into {printable(output)}/:")
-    for name in sorted(placed.folders, key=lambda n: (len(n), n)):
-        console.say(f"  {name or '.'}: {placed.folders[name]:,} images, {in_words(sizes[name])}")
-    console.say(f"  {in_words(placed.bytes)} of new files")
+    console.say(f"Dry run, nothing is written. With --mode {plan.mode}, into {printable(plan.output)}/:")
+    for name, count in sorted(plan.folders.items(), key=lambda f: (len(f[0]), f[0])):
+        console.say(f"  {name or '.'}: {count:,} images, {in_words(sizes[name])}")
+    console.say(f"  {in_words(plan.bytes)} of new files")
 
 
 def in_words(size: int) -> str:

@@ -6,8 +6,10 @@ from pathlib import Path
 
 import click
 
+import face_organizer as fo
 from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, json_option
+from face_organizer.cli.placing import WHY_KEPT
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import printable
 
@@ -21,11 +23,9 @@ def undo(folder: Path, as_json: bool, quiet: bool) -> int:
     Copies and links are removed, moved pictures return to their old place. A file that was changed since, or
     whose original is gone or replaced, stays and is named. So do your own files.
     """
-    from face_organizer import organize
-
     console = Console(as_json=as_json, quiet=quiet)
-    undone = organize.undo(folder)
-    console.files(f"{len(undone.kept):,} files stay:", [(p, organize.WHY_KEPT) for p in undone.kept])
+    undone = fo.undo(folder)
+    console.files(f"{len(undone.kept):,} files stay:", [(p, WHY_KEPT) for p in undone.kept])
     if undone.returned:
         console.say(f"{undone.returned:,} pictures moved back to where they were")
     if undone.removed or not undone.returned:

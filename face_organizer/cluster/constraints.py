@@ -8,10 +8,13 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
-from face_organizer.cluster.threshold import Chance
+from face_organizer.cluster.labels import components
+from face_organizer.cluster.threshold import Strangers
 from face_organizer.types import FaceTable, Float32, Int64
 
+_BLOCK = 8192
 _FRAME = re.compile(r"^(.*?)(\d+)(\D*)$")
 
 
@@ -36,7 +39,7 @@ class Hints:
         return Hints(_among(self.conflicts, rows), _among(self.same, rows), named)
 
     def first_groups(
-        self, vectors: Float32, near: Int64, cosines: Float32, chance: Chance
+        self, vectors: Float32, near: Int64, cosines: Float32, strangers: Strangers
     ) -> tuple[Int64, Float32, Int64]:
         """Group (n,), weight (n,) of each face, and the person (g,) of each group, before anything is merged;
         `near` (m, 2) are pairs of faces and `cosines` (m,) theirs.
@@ -46,46 +49,36 @@ class Hints:
         """
         count = len(vectors)
         named = np.full(count, -1, np.int64) if self.named is None else self.named
-        copies = self._joined(count, near[cosines >= copy_cosine(chance)], named)
+        copies = _joined(count, near[cosines >= copy_cosine(strangers)], named)
         weight = (1 / np.bincount(copies, minlength=count)[copies]).astype(np.float32)
         joined = np.concatenate(
             [
                 np.stack([np.arange(count), copies], axis=1),
-                _alike(vectors, self.same, chance.threshold(1.0)),
+                self.same[alike(vectors, self.same, strangers.threshold(1.0))],
                 _in_person(named),
             ]
         )
-        label = self._joined(count, joined, named)
+        label = _joined(count, joined, named)
         _, label = np.unique(label, return_inverse=True)
         person = np.full(int(label.max()) + 1, -1, np.int64)
         np.maximum.at(person, label, named)
         return label.astype(np.int64), weight, person
 
-    @staticmethod
-    def _joined(count: int, pairs: Int64, named: Int64) -> Int64:
-        """The smallest row of each connected part; pairs that would join two named people are left out."""
-        a, b = named[pairs[:, 0]], named[pairs[:, 1]]
-        pairs = pairs[(a == b) | (a < 0) & (b < 0)]
-        label = np.arange(count)
-        while len(pairs):
-            low = np.minimum(label[pairs[:, 0]], label[pairs[:, 1]])
-            new = label.copy()
-            np.minimum.at(new, label[pairs[:, 0]], low)
-            np.minimum.at(new, label[pairs[:, 1]], low)
-            new = new[new]
-            if np.array_equal(new, label):
-                break
-            label = new
-        return label
-
 
 NO_HINTS = Hints()
 
 
-def copy_cosine(chance: Chance) -> float:
+def copy_cosine(strangers: Strangers) -> float:
     """From this cosine on two faces are copies: a quarter of the way of two usual photos of one person."""
-    typical = chance.typical if np.isfinite(chance.typical) else chance.threshold()
+    typical = strangers.typical if np.isfinite(strangers.typical) else strangers.threshold()
     return 1 - (1 - typical) / 4
+
+
+def alike(vectors: Float32, pairs: Int64, cosine: float) -> NDArray[np.bool_]:
+    """Which `pairs` (m, 2) of rows are at least that alike, (m,)."""
+    parts = np.array_split(pairs, len(pairs) // _BLOCK + 1)
+    cosines = [np.einsum("ij,ij->i", vectors[some[:, 0]], vectors[some[:, 1]]) for some in parts]
+    return np.concatenate(cosines) >= cosine
 
 
 def hints_of(
@@ -120,8 +113,7 @@ def _on_one_photo(table: FaceTable) -> Int64:
 
 
 def _on_next_frames(table: FaceTable) -> Int64:
-    """Each face with the same face of the next frame: no further on than twice the usual step of its
-    video."""
+    """Each face with the same face of the next frame, at most twice the usual step of its video on."""
     faces, paths = table.faces, table.files.path
     videos: dict[object, list[tuple[int, int]]] = defaultdict(list)
     for i, (file, frame) in enumerate(zip(faces.file_index.tolist(), faces.source_filename, strict=True)):
@@ -151,12 +143,10 @@ def _among(pairs: Int64, rows: Int64) -> Int64:
     return kept
 
 
-def _alike(vectors: Float32, pairs: Int64, cosine: float) -> Int64:
-    keep = [np.empty((0, 2), np.int64)]
-    for at in range(0, len(pairs), 1 << 17):
-        part = pairs[at : at + (1 << 17)]
-        keep.append(part[np.einsum("ij,ij->i", vectors[part[:, 0]], vectors[part[:, 1]]) >= cosine])
-    return np.concatenate(keep)
+def _joined(count: int, pairs: Int64, named: Int64) -> Int64:
+    """`components`, but pairs that would join two named people, or one with somebody, are left out."""
+    a, b = named[pairs[:, 0]], named[pairs[:, 1]]
+    return components(count, pairs[(a == b) | (a < 0) & (b < 0)])
 
 
 def _in_person(named: Int64) -> Int64:

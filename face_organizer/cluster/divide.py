@@ -1,141 +1,109 @@
-"""A face table divided into people as a command asks for it: hints, clusterer, names, and what to say of
-it."""
+"""What `fo.cluster` does: hints from the pictures, people by the faces, names from the result before."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 import numpy as np
 
-from face_organizer.cluster import names as stability
-from face_organizer.cluster import person_name, result
-from face_organizer.cluster.constraints import Hints, hints_of
-from face_organizer.cluster.graph import Auto, from_labels
-from face_organizer.cluster.people import Advice, People
-from face_organizer.files import printable
+from face_organizer.cluster import faiss_device, names
+from face_organizer.cluster.constraints import hints_of
+from face_organizer.cluster.graph import find_people
+from face_organizer.cluster.known_number import largest_people
+from face_organizer.cluster.labels import from_labels, person_name
+from face_organizer.cluster.people import People, former, margins
+from face_organizer.errors import ClusterError
 from face_organizer.types import Clustering, FaceTable, Int64
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What may be asked for. `clusters` None finds the number; `threshold` None reads it from the table."""
+def cluster(
+    table: FaceTable,
+    clusters: int | Literal["auto"] = "auto",
+    *,
+    threshold: float | None = None,
+    min_cluster_size: int = 3,
+    keep_strangers: bool = False,
+    one_per_photo: bool = True,
+    frames: bool = True,
+    seed: int = 1234,
+    previous: People | str | Path | None = None,
+    device: str | None = None,
+) -> People:
+    """Divide the faces of `table` into people, the one with the most faces first.
 
-    clusters: int | None = 2
-    restarts: int = 10
-    seed: int = 1234
-    threshold: float | None = None
-    min_cluster_size: int = 3
-    keep_strangers: bool = False
-    photos: bool = True
-    frames: bool = True
-    previous: Path | None = None
-    gpu: int = -1
+    `clusters` is how many people there are, at least 1; "auto" finds out. `threshold` is the similarity
+    (cosine, -1 to 1) from which two faces are one person; None reads it from the table. With "auto", people
+    with fewer faces than `min_cluster_size` belong to nobody; with a number, the people with the most faces
+    are kept, and `keep_strangers` gives every other face to the nearest of them.
 
+    `one_per_photo`: two faces on one photo or video frame are rather not one person. `frames`: FaceSwap faces
+    of one number on neighbouring frames, and faces of one track of a video, are one person where nothing
+    speaks against it. `previous` is an earlier result, or the folder that it was written into: people keep
+    their letters, and those whose folder was renamed their name and all their faces.
 
-@dataclass(frozen=True, slots=True)
-class Divided:
-    """A clustering, the name of each cluster, why each face is where it is, sentences for the user and the
-    same as
-    values for machines."""
-
-    clustering: Clustering
-    names: Sequence[str]
-    reasons: Sequence[str]
-    said: Sequence[str]
-    facts: dict[str, Any] = field(default_factory=dict)
-
-
-def divide(table: FaceTable, options: Options) -> Divided:
-    """Divide the faces of `table` into people. Raises `ClusterError`, `TableError` and `DeviceError`."""
-    previous = None if options.previous is None else result.read(options.previous)
-    old = None if previous is None else stability.before(previous, table)
-    named = None if previous is None or old is None else stability.named(previous, old)
-    hints = hints_of(table, photos=options.photos, frames=options.frames, named=named)
-    clustering, said, facts = _cluster(table, options, hints)
-    if previous is None or old is None or named is None:
-        names = [person_name(i) for i in range(len(clustering.centers))]
-        return Divided(clustering, names, _reasons(clustering, options), said, facts)
-    labels = stability.pinned(clustering.labels, named)
-    if not np.array_equal(labels, clustering.labels):
-        clustering = from_labels(table.embeddings, labels)
-    kept = stability.keep_names(clustering.labels, len(clustering.centers), old, previous)
-    share = kept.moved / kept.shared if kept.shared else 0.0
-    of = printable(options.previous or "")
-    said.append(f"of {kept.shared:,} faces that {of} holds too, {kept.moved:,} moved ({share:.2%})")
-    if kept.gone:
-        said.append(f"no longer there: {', '.join(map(printable, kept.gone))}")
-    facts["previous"] = {
-        "shared": kept.shared,
-        "moved": kept.moved,
-        "moved_share": share,
-        "gone": [*kept.gone],
-    }
-    return Divided(clustering, kept.names, _reasons(clustering, options, named), said, facts)
-
-
-def _reasons(clustering: Clustering, options: Options, named: Int64 | None = None) -> list[str]:
-    """For the manifest: why a face is in its folder."""
-    nobody = "stranger" if options.clusters else f"fewer than {options.min_cluster_size} faces"
-    reasons = np.where(clustering.labels < 0, nobody, "assigned").astype(object)
-    if named is not None:
-        reasons[named >= 0] = "named before"
-    return [str(reason) for reason in reasons]
-
-
-def _cluster(
-    table: FaceTable, options: Options, hints: Hints
-) -> tuple[Clustering, list[str], dict[str, Any]]:
-    if options.clusters is None:
-        auto = Auto(options.threshold, options.min_cluster_size, gpu=options.gpu, seed=options.seed)
-        clustering, found = auto.found(table.embeddings, hints)
-        facts: dict[str, Any] = {
-            "threshold": found.threshold,
-            "strangers_mean": found.chance.mean,
-            "strangers_deviation": found.chance.deviation,
-        }
-        origin = "given" if options.threshold is not None else "from the table"
-        said = [
-            f"{len(clustering.centers):,} people of {options.min_cluster_size} faces or more; two faces "
-            f"are one "
-            f"person from a similarity of {found.threshold:.3f} on ({origin}; strangers: "
-            f"{found.chance.mean:.3f} ± "
-            f"{found.chance.deviation:.3f})"
-        ]
-        return clustering, said, facts
-    people = People(
-        options.clusters,
-        options.restarts,
-        seed=options.seed,
-        threshold=options.threshold,
-        keep_strangers=options.keep_strangers,
-        gpu=options.gpu,
-    )
-    clustering, advice = people.found(table.embeddings, hints)
-    facts = {
-        "threshold": advice.threshold,
-        "suggested_clusters": advice.suggested,
-        "groups": list(advice.sizes),
-    }
-    return clustering, _advice(advice), facts
-
-
-def _advice(advice: Advice) -> list[str]:
-    """Why another number of people would fit better, or nothing."""
-    asked, suggested, sizes = advice.asked, advice.suggested, advice.sizes
-    if suggested == asked:
-        return []
-    shown = ", ".join(f"{size:,}" for size in sizes[: max(asked, suggested) + 1])
-    of = f" in a sample of {advice.sampled:,} faces" if advice.sampled else ""
-    if suggested < asked:
-        why = f"the faces look like {suggested} {'person' if suggested == 1 else 'people'}"
+    `device` is "auto", "cpu" or the number of a GPU; None asks the variable GPU_ID, else "auto". The same
+    table and `seed` give the same people. Raises `ClusterError` for a table without faces, with fewer faces
+    than `clusters` or with NaN, `FaceOrganizerError` for a `previous` that is no result, and `DeviceError`
+    for a GPU that FAISS does not have.
+    """
+    if not len(table):
+        raise ClusterError(f"no faces among {table.total_files:,} pictures: nothing to sort")
+    gpu, why = faiss_device.choose(device)
+    before = None if previous is None else former(previous)
+    old = None if before is None else names.before(before, table)
+    given = None if before is None or old is None else names.named(before, old)
+    hints = hints_of(table, photos=one_per_photo, frames=frames, named=given)
+    if clusters == "auto":
+        division, found = find_people(
+            table.embeddings,
+            hints,
+            threshold=threshold,
+            min_cluster_size=min_cluster_size,
+            gpu=gpu,
+            seed=seed,
+        )
+        advice, nobody = None, f"fewer than {min_cluster_size} faces"
     else:
-        more = suggested - asked
-        why = f"{more} more {'person has' if more == 1 else 'people have'} at least half as many faces"
-    return [
-        f"{asked} clusters may be the wrong number: {why} (alike from {advice.threshold:.3f} on{of}: "
-        f"{shown} faces); "
-        f"try --clusters {suggested}"
-    ]
+        division, found, advice = largest_people(
+            table.embeddings,
+            clusters,
+            hints,
+            threshold=threshold,
+            keep_strangers=keep_strangers,
+            gpu=gpu,
+            seed=seed,
+        )
+        nobody = "stranger"
+    if given is not None:
+        division = _pinned(table, division, given)
+    count = len(division.centers)
+    kept = None if before is None or old is None else names.keep_names(division.labels, count, old, before)
+    return People(
+        division.labels,
+        division.centers,
+        division.similarity,
+        table,
+        names=[person_name(i) for i in range(count)] if kept is None else kept.names,
+        margin=margins(table.embeddings, division),
+        reasons=_reasons(division.labels, nobody, given),
+        threshold=found.threshold,
+        strangers=found.strangers,
+        advice=advice,
+        kept=kept,
+        device="cpu" if gpu == faiss_device.CPU else str(gpu),
+        device_why=why,
+    )
+
+
+def _pinned(table: FaceTable, found: Clustering, given: Int64) -> Clustering:
+    labels = names.pinned(found.labels, given)
+    return found if np.array_equal(labels, found.labels) else from_labels(table.embeddings, labels)
+
+
+def _reasons(labels: Int64, nobody: str, given: Int64 | None) -> list[str]:
+    """For the manifest: why a face is in its folder."""
+    reasons = np.where(labels < 0, nobody, "assigned").astype(object)
+    if given is not None:
+        reasons[given >= 0] = "named before"
+    return [str(reason) for reason in reasons]

@@ -6,35 +6,38 @@ from collections.abc import Callable
 from functools import cache
 from typing import Any, TypeVar
 
-from face_organizer.errors import DeviceError, UsageError
+from face_organizer.errors import DeviceError
 from face_organizer.machine import available_cores
+from face_organizer.networks.devices import CPU as THE_CPU
+from face_organizer.networks.devices import Device, choose_one
 
 CPU = -1
 Result = TypeVar("Result")
 
 
-def choose(asked: str, count: Callable[[], int] | None = None) -> tuple[int, str]:
-    """The number of the GPU (`CPU`: none) for `auto`, `cpu` or a number, and a sentence that says which and
-    why.
+def choose(option: str | None = None, count: Callable[[], int] | None = None) -> tuple[int, str]:
+    """The number of the GPU (`CPU`: none) for `--device`, else GPU_ID, and why (empty: it was asked for).
 
-    `count` tells how many GPUs FAISS has. Raises `DeviceError` for one that FAISS does not have.
+    `auto` is the first GPU that FAISS has, else the CPU; `count` tells how many it has. Raises `DeviceError`
+    for one that FAISS does not have.
     """
-    if asked == "cpu":
-        return CPU, "clustering runs on the CPU"
-    if asked != "auto" and not asked.isdecimal():
-        raise UsageError(f"{asked!r} is no device: auto, cpu or the number of a GPU")
-    there = (count or _faiss_gpus)()
-    if asked == "auto":
-        if there:
-            return 0, "clustering runs on GPU 0"
-        return CPU, "clustering runs on the CPU (FAISS has no GPU here)"
-    if int(asked) >= there:
+    there = count or _faiss_gpus
+
+    def auto() -> tuple[list[Device], str]:
+        return ([Device("cuda", 0)], "") if there() else ([THE_CPU], "FAISS has no GPU here")
+
+    device, why = choose_one(option, auto=auto)
+    why = "" if why == "as asked" else why
+    if device.kind == "cpu":
+        return CPU, why
+    if device.index >= there():
+        because = f" ({why})" if why else ""
         raise DeviceError(
-            f"GPU {asked} was asked for, and FAISS has {there or 'none'} here: it needs faiss-gpu "
-            f"(PROFILE=gpu) and "
-            "compute capability 7.0; --device cpu clusters without one"
+            f"GPU {device} was asked for{because}, and FAISS has {there() or 'none'} here: it needs "
+            "faiss-gpu (PROFILE=gpu) and compute capability 7.0",
+            "--device cpu clusters without one",
         )
-    return int(asked), f"clustering runs on GPU {asked}"
+    return device.index, why
 
 
 @cache
@@ -51,19 +54,15 @@ def _faiss_gpus() -> int:
     return int(faiss().get_num_gpus()) if hasattr(faiss(), "StandardGpuResources") else 0
 
 
-def on_gpu(gpu: int, what: Callable[[Any, Any], Result]) -> Result:
-    """`what(faiss, flat inner-product index maker)` on one GPU; its failures are `DeviceError`."""
+def on_gpu(gpu: int, dim: int, what: Callable[[Any], Result]) -> Result:
+    """`what(index)` with a flat inner-product index of `dim` dimensions on one GPU; its failures are
+    `DeviceError`."""
     module = faiss()
-
-    def index(dim: int) -> Any:
+    try:
         config = module.GpuIndexFlatConfig()
         config.device = gpu
-        return module.GpuIndexFlatIP(resources, dim, config)
-
-    try:
         resources = module.StandardGpuResources()
-        return what(module, index)
+        return what(module.GpuIndexFlatIP(resources, dim, config))
     except (RuntimeError, AttributeError) as error:
-        raise DeviceError(
-            f"GPU {gpu}: FAISS failed ({str(error).splitlines()[0]}); try --device cpu"
-        ) from error
+        first = str(error).splitlines()[0]
+        raise DeviceError(f"GPU {gpu}: FAISS failed ({first})", "try --device cpu") from error

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from face_organizer.cluster import person_name
-from face_organizer.cluster.result import UNASSIGNED, Former
+from face_organizer.cluster.labels import UNASSIGNED, person_name
+from face_organizer.cluster.result import Former
 from face_organizer.types import FaceTable, Int64
 
 _LETTERS = re.compile(r"person_[A-Z]+")
@@ -18,13 +18,18 @@ _LETTERS = re.compile(r"person_[A-Z]+")
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """Names of the clusters, of so many faces that both clusterings hold how many `moved`, and which names
-    went."""
+    """Names of the clusters; of the `shared` faces, which both clusterings hold, how many `moved` to another
+    name; and the names that are `gone`."""
 
     names: Sequence[str]
     shared: int
     moved: int
     gone: Sequence[str]
+
+    @property
+    def moved_share(self) -> float:
+        """The share of the shared faces that moved, 0 to 1."""
+        return self.moved / self.shared if self.shared else 0.0
 
 
 def before(previous: Former, table: FaceTable) -> Int64:
@@ -36,14 +41,14 @@ def before(previous: Former, table: FaceTable) -> Int64:
 
 
 def named(previous: Former, old: Int64) -> Int64:
-    """The person (n,) of faces in a cluster that the user gave a name, else -1; `old` as `before` gives
-    it."""
+    """The person (n,) of faces in a cluster that the user gave a name, else -1; `old` is what `before`
+    gives."""
     given = np.array([not _LETTERS.fullmatch(name) for name in previous.names] + [False, False])
     return np.where(given[old], old, -1)
 
 
 def pinned(labels: Int64, person: Int64) -> Int64:
-    """`labels` with all faces of each named `person` (n,) in one cluster, and no two of them in the same
+    """`labels` with all faces of each named `person` (n,) in one cluster, and no two persons in the same
     one."""
     out = labels.copy()
     fresh = int(labels.max(initial=-1)) + 1

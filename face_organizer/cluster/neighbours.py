@@ -26,13 +26,12 @@ def edges(
     vectors: Float32, floor: float, k: int, *, gpu: int = CPU, exact: bool | None = None
 ) -> tuple[Int64, Float32]:
     """Pairs (m, 2) of rows of unit `vectors` whose cosine is at least `floor`, and that cosine (m,): for
-    each row
-    its `k` nearest; a pair may come twice.
+    each row its `k` nearest; a pair may come twice.
 
     `exact` None decides by size. On a `gpu` FAISS compares all of them.
     """
     if gpu != CPU:
-        return on_gpu(gpu, lambda _, index: _by_index(index(vectors.shape[1]), vectors, floor, k))
+        return on_gpu(gpu, vectors.shape[1], lambda index: _by_index(index, vectors, floor, k))
     if exact or (exact is None and len(vectors) <= EXACT):
         return _all_pairs(vectors, vectors, floor, k)
     return _by_lists(vectors, floor, k)

@@ -1,9 +1,8 @@
-"""One page on which a person sees what a sorting made: `index.html`, which needs no server and no network."""
+"""The page of all people, `index.html`: needs no server and no network."""
 
 from __future__ import annotations
 
 import base64
-import io
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -14,9 +13,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from face_organizer.cluster.result import UNASSIGNED, Sorting
-from face_organizer.files import atomic_write, printable
-from face_organizer.types import Float32, Image, Int64, Outcome
+from face_organizer.cluster.labels import UNASSIGNED
+from face_organizer.files import atomic_write, count, jpeg, printable
+from face_organizer.types import Clustering, FaceTable, Float32, Image, Int64, Outcome
 
 _SIDE = 96  # pixels of a face on the page
 _QUALITY = 80
@@ -32,19 +31,19 @@ class Card:
 
     name: str
     rows: Int64
-    typical: Sequence[Image]
-    unsure: Sequence[Image]
+    typical: Sequence[Image] = ()
+    unsure: Sequence[Image] = ()
 
 
-def write(path: Path, sorting: Sorting, cards: Sequence[Card]) -> None:
+def write(path: Path, table: FaceTable, clustering: Clustering, cards: Sequence[Card]) -> None:
     """Write the page, replacing what is there."""
     page = _template().render(
-        totals=_totals(sorting, cards),
-        outcomes=_outcomes(sorting),
-        shown=[_card(sorting, i, card) for i, card in enumerate(cards) if card.typical],
-        rest=[_card(sorting, i, card) for i, card in enumerate(cards) if not card.typical],
-        histogram=_histogram(sorting),
-        points=_points(sorting, cards),
+        totals=_totals(table, clustering, cards),
+        outcomes=_outcomes(table),
+        shown=[_card(table, clustering, i, card) for i, card in enumerate(cards) if card.typical],
+        rest=[_card(table, clustering, i, card) for i, card in enumerate(cards) if not card.typical],
+        histogram=_histogram(clustering),
+        points=_points(table, cards),
         legend=[
             {"name": printable(card.name), "colour": _colour(i, card.name)}
             for i, card in enumerate(cards[:_COLOURS])
@@ -54,13 +53,13 @@ def write(path: Path, sorting: Sorting, cards: Sequence[Card]) -> None:
         file.write(page.encode("utf-8", "replace"))
 
 
-def facts(sorting: Sorting, rows: Int64) -> str:
+def facts(table: FaceTable, clustering: Clustering, rows: Int64) -> str:
     """A person in one line: faces, pictures, and how alike they are to the center."""
-    pictures = len(np.unique(sorting.table.faces.file_index[rows]))
-    words = f"{len(rows):,} faces on {pictures:,} pictures"
-    if not np.any(sorting.clustering.labels[rows] >= 0):
+    pictures = len(np.unique(table.faces.file_index[rows]))
+    words = f"{count(len(rows), 'face')} on {count(pictures, 'picture')}"
+    if not np.any(clustering.labels[rows] >= 0):
         return words
-    low, middle = np.quantile(sorting.clustering.similarity[rows], [0.05, 0.5])
+    low, middle = np.quantile(clustering.similarity[rows], [0.05, 0.5])
     return f"{words} · similarity to the center {middle:.2f}, 19 of 20 above {low:.2f}"
 
 
@@ -74,31 +73,31 @@ def _template() -> Any:
     )
 
 
-def _totals(sorting: Sorting, cards: Sequence[Card]) -> list[tuple[str, str]]:
-    nobody = int((sorting.clustering.labels < 0).sum())
-    sorted_files = len(np.unique(sorting.table.faces.file_index[sorting.clustering.labels >= 0]))
+def _totals(table: FaceTable, clustering: Clustering, cards: Sequence[Card]) -> list[tuple[str, str]]:
+    nobody = int((clustering.labels < 0).sum())
+    sorted_files = len(np.unique(table.faces.file_index[clustering.labels >= 0]))
     return [
         (f"{sum(card.name != UNASSIGNED for card in cards):,}", "persons"),
-        (f"{sorting.table.total_files:,}", "pictures"),
+        (f"{table.total_files:,}", "pictures"),
         (f"{sorted_files:,}", "pictures of a person"),
-        (f"{len(sorting.table):,}", "faces"),
+        (f"{len(table):,}", "faces"),
         (f"{nobody:,}", "faces of nobody known"),
     ]
 
 
-def _outcomes(sorting: Sorting) -> list[tuple[str, str]]:
-    counts = sorting.table.outcome_counts()
+def _outcomes(table: FaceTable) -> list[tuple[str, str]]:
+    counts = table.outcome_counts()
     return [(k.replace("_", " "), f"{n:,}") for k, n in counts.items() if n and k != Outcome.FACES.label]
 
 
-def _card(sorting: Sorting, index: int, card: Card) -> dict[str, Any]:
+def _card(table: FaceTable, clustering: Clustering, index: int, card: Card) -> dict[str, Any]:
     return {
         "id": f"p{index}",
         "name": printable(card.name),
         "folder": f"{_link(card.name)}/",
         "sheet": f"{_link(card.name)}.jpg",
         "faces": f"{len(card.rows):,}",
-        "facts": facts(sorting, card.rows),
+        "facts": facts(table, clustering, card.rows),
         "colour": _colour(index, card.name),
         "typical": [_data(picture) for picture in card.typical],
         "unsure": [_data(picture) for picture in card.unsure],
@@ -117,14 +116,12 @@ def _data(picture: Image) -> str:
     from PIL import Image as Pillow
 
     small = Pillow.fromarray(picture).resize((_SIDE, _SIDE), Pillow.Resampling.LANCZOS)
-    buffer = io.BytesIO()
-    small.save(buffer, "JPEG", quality=_QUALITY)
-    return f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(small, _QUALITY)).decode('ascii')}"
 
 
-def _histogram(sorting: Sorting) -> dict[str, Any]:
+def _histogram(clustering: Clustering) -> dict[str, Any]:
     """Bars of faces by similarity to their center, those of persons below, those of nobody on top."""
-    similarity, labels = sorting.clustering.similarity, sorting.clustering.labels
+    similarity, labels = clustering.similarity, clustering.labels
     low = max(-1.0, np.floor(float(similarity.min(initial=0.0)) * 10) / 10)
     edges = np.linspace(low, 1.0, _BINS + 1)
     known, nobody = (
@@ -147,13 +144,13 @@ def _histogram(sorting: Sorting) -> dict[str, Any]:
     return {"bars": bars, "ticks": ticks, "top": f"{top:,}"}
 
 
-def _points(sorting: Sorting, cards: Sequence[Card]) -> list[dict[str, Any]]:
-    """The map: the two principal axes of a sample of the faces, 0 to 100 each."""
-    rows = np.arange(len(sorting.table))
+def _points(table: FaceTable, cards: Sequence[Card]) -> list[dict[str, Any]]:
+    """The map: a sample of the faces along their two principal axes, 0 to 100 each."""
+    rows = np.arange(len(table))
     if len(rows) > _POINTS:
         rows = np.sort(np.random.default_rng(_SEED).choice(len(rows), _POINTS, replace=False))
-    flat = _principal(np.asarray(sorting.table.embeddings[rows], np.float32))
-    of_row = np.full(len(sorting.table), -1, np.int64)
+    flat = _principal(np.asarray(table.embeddings[rows], np.float32))
+    of_row = np.full(len(table), -1, np.int64)
     for i, card in enumerate(cards):
         of_row[card.rows] = i
     return [

@@ -1,144 +1,169 @@
-"""A known number of people among strangers: K-Means that starts from people and lets strangers go.
+"""People: what `cluster` returns, and how it lies on disk.
 
-Plain K-Means divides all faces: a third person drags a center away, and with few photos of one and many of
-the other it rather halves the large one. So the centers start at the k largest groups that `Auto` finds (in a
-sample of a large table), and only faces that belong to them move them on.
+Programs read `cluster_assignments.pkl`, people the manifest; both have one row per face.
 """
 
 from __future__ import annotations
 
+import math
+import pickle
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from face_organizer.cluster import check
-from face_organizer.cluster.constraints import NO_HINTS, Hints, copy_cosine
-from face_organizer.cluster.faiss_device import CPU
-from face_organizer.cluster.graph import Auto, Space, from_labels
-from face_organizer.cluster.kmeans import KMeans
-from face_organizer.cluster.threshold import sample_rows
-from face_organizer.types import Clustering, Float32, Int64
+from face_organizer.cluster import result
+from face_organizer.cluster.faiss_device import faiss
+from face_organizer.cluster.known_number import Advice
+from face_organizer.cluster.labels import UNASSIGNED
+from face_organizer.cluster.names import Kept
+from face_organizer.cluster.portraits import Portraits
+from face_organizer.cluster.result import PICKLE, Former
+from face_organizer.cluster.threshold import Strangers
+from face_organizer.files import atomic_write, write_csv, write_json
+from face_organizer.organize import Placed, View
+from face_organizer.table import PICKLE_PROTOCOL
+from face_organizer.types import Clustering, FaceTable, Float32
 
-_SAMPLE = 10_000
-_BLOCK = 8192
+CSV, JSON = "manifest.csv", "manifest.json"
+FILES = (PICKLE, CSV, JSON)
+COLUMNS = ("source", "face_index", "person", "similarity", "margin", "reason", "placed")
+_MANY, _BLOCK = 2048, 65_536
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
-    """What the table says of the number of people that was asked for.
+@dataclass(frozen=True, eq=False)
+class People(Clustering):
+    """The faces of a table by person, the one with the most faces first.
 
-    `sizes` are the faces of the groups that `Auto` finds, largest first, in a sample of `sampled` faces;
-    `suggested` is how many of them are at least half as large as the smallest that was kept.
+    Beside `labels` (n,) int64, -1 for a face of nobody, `centers` (k, d) float32 and `similarity` (n,)
+    float32, the cosine of each face to its person's center.
     """
 
-    asked: int
-    suggested: int
-    sizes: tuple[int, ...]
-    sampled: int
-    threshold: float
+    table: FaceTable
+    names: Sequence[str]
+    """Of the k persons."""
+    margin: Float32
+    """(n,): see `margins`; larger is surer."""
+    reasons: Sequence[str]
+    """(n): why each face is where it is."""
+    threshold: float = math.nan
+    """The cosine from which two faces are one person."""
+    strangers: Strangers | None = None
+    """How alike faces of different people are in this table."""
+    advice: Advice | None = None
+    """Whether another number of people would fit better; None where no number was asked for."""
+    kept: Kept | None = None
+    """What stayed of the previous result; None without one."""
+    device: str = "cpu"
+    """Where the faces were compared: "cpu" or the number of a GPU."""
+    device_why: str = ""
 
+    def __post_init__(self) -> None:
+        Clustering.__post_init__(self)
+        faces, persons = len(self.table), len(self.centers)
+        if len(self.labels) != faces or len(self.margin) != faces or len(self.reasons) != faces:
+            raise ValueError(f"{faces} faces want as many labels, margins and reasons")
+        if len(self.names) != persons or len(set(self.names)) != persons or UNASSIGNED in self.names:
+            raise ValueError(f"{persons} persons want as many different names: {self.names!r}")
 
-@dataclass(frozen=True, slots=True)
-class People:
-    """The `clusters` people with the most faces.
+    @cached_property
+    def paths(self) -> list[str]:
+        """(n): the path of each face's picture."""
+        return self.table.face_paths()
 
-    A face belongs to its nearest center where it is as alike to that cluster as `Auto` asks of two groups
-    (`threshold`, None: from the table); with `keep_strangers` every face does.
-    """
+    @cached_property
+    def folders(self) -> list[str]:
+        """(n): the folder of each face's picture: the person's name, or `unassigned`."""
+        names = [*self.names, UNASSIGNED]
+        return [names[label] for label in self.labels]
 
-    clusters: int
-    restarts: int = 10
-    iterations: int = 100
-    seed: int = 1234
-    threshold: float | None = None
-    keep_strangers: bool = False
-    gpu: int = CPU
-    name: str = "people"
+    def rows(self, placed: Placed | None = None) -> Iterator[dict[str, Any]]:
+        """One dict per face, keys `COLUMNS`; `placed` maps (source, folder) to the path below the output."""
+        similarity, margin = self.similarity.tolist(), self.margin.tolist()
+        index = self.table.faces.face_index.tolist()
+        for i, (path, folder) in enumerate(zip(self.paths, self.folders, strict=True)):
+            yield {
+                "source": path,
+                "face_index": index[i],
+                "person": folder,
+                "similarity": round(similarity[i], 6),
+                "margin": round(margin[i], 6),
+                "reason": self.reasons[i],
+                "placed": (placed or {}).get((path, folder), ""),
+            }
 
-    def cluster(self, embeddings: Float32, hints: Hints = NO_HINTS) -> Clustering:
-        """Divide unit vectors (n, d) float32; -1 for strangers. Raises `ClusterError` for k > n and for
-        NaN."""
-        return self.found(embeddings, hints)[0]
+    def write(self, folder: str | Path, placed: Placed | None = None) -> None:
+        """Write `cluster_assignments.pkl`, `manifest.csv` and `manifest.json` into `folder`.
 
-    def found(self, embeddings: Float32, hints: Hints = NO_HINTS) -> tuple[Clustering, Advice]:
-        """As `cluster`, and what the table says of the number that was asked for."""
-        check(embeddings, self.clusters)
-        rows = sample_rows(embeddings, _SAMPLE, self.seed)
-        sample = np.asarray(embeddings[rows], np.float32)
-        groups, read = Auto(self.threshold, 1, gpu=self.gpu, seed=self.seed).found(sample, hints.of(rows))
-        sizes = groups.sizes()
-        suggested = _suggested(sizes, self.clusters)
-        shown = tuple(sizes[: max(12, suggested)].tolist())
-        advice = Advice(self.clusters, suggested, shown, len(rows), read.threshold)
-        if len(sizes) < self.clusters:
-            plain = KMeans(self.clusters, self.restarts, self.iterations, self.seed, self.gpu)
-            return plain.cluster(embeddings, hints), advice
-        space = read.space
-        kept = [space.of(sample[groups.labels == i]).mean(axis=0) for i in range(self.clusters)]
-        labels, likeness = self._settled(embeddings, np.stack(kept), space, read.threshold)
-        if not self.keep_strangers:
-            labels = np.where(likeness >= read.threshold, labels, -1)
-            if len(hints.conflicts):
-                copies = _alike(embeddings, hints.conflicts, copy_cosine(read.chance))
-                labels = _one_a_photo(labels, likeness, hints.conflicts[~copies])
-        return from_labels(embeddings, labels), advice
-
-    def _settled(
-        self, embeddings: Float32, means: Float32, space: Space, threshold: float
-    ) -> tuple[Int64, Float32]:
-        """The nearest center (n,) of each face and how alike it is to that cluster.
-
-        Trimmed K-Means (Cuesta-Albertos et al. 1997), trimmed by likeness instead of by share: `means` (k, d)
-        move to the mean of the faces that belong to them, until no face changes sides.
+        The pickle is a dict of `labels` (n,) int64, `image_paths` list of n paths, `cluster_centers` (k, d)
+        float32, and beside these of the original `face_index` (n,) int32, `similarity` (n,) float32 and
+        `persons`, k names. `placed` is as for `rows`.
         """
-        labels = np.full(len(embeddings), -1, np.int64)
-        likeness = np.zeros(len(embeddings), np.float32)
-        members = labels.copy()
-        for _ in range(self.iterations):
-            # A mean vector of length r: the cosine to it times the root of r is `merging.likeness`.
-            scaled = means / np.sqrt(np.linalg.norm(means, axis=1, keepdims=True))
-            sums, sizes, changed = np.zeros(means.shape), np.zeros(len(means)), 0
-            for at in range(0, len(embeddings), _BLOCK):
-                block = space.of(embeddings[at : at + _BLOCK])
-                part = slice(at, at + len(block))
-                alike = block @ scaled.T
-                best = alike.argmax(axis=1)
-                labels[part], likeness[part] = best, np.take_along_axis(alike, best[:, None], axis=1)[:, 0]
-                inside = np.where(likeness[part] >= threshold, best, -1)
-                changed += int((inside != members[part]).sum())
-                members[part] = inside
-                chosen = (inside[:, None] == np.arange(len(means))).astype(np.float32)
-                sums += chosen.T @ block
-                sizes += chosen.sum(axis=0)
-            if not changed:
-                break
-            means = np.where(sizes[:, None] > 0, sums / np.maximum(sizes, 1)[:, None], means).astype(
-                np.float32
-            )
-        return labels, likeness
+        place = Path(folder)
+        document = {
+            "labels": self.labels,
+            "image_paths": self.paths,
+            "cluster_centers": np.asarray(self.centers),
+            "face_index": np.asarray(self.table.faces.face_index),
+            "similarity": np.asarray(self.similarity),
+            "persons": list(self.names),
+        }
+        with atomic_write(place / PICKLE) as file:
+            pickle.dump(document, file, protocol=PICKLE_PROTOCOL)
+        write_csv(place / CSV, COLUMNS, self.rows(placed))
+        write_json(place / JSON, {"persons": list(self.names)}, faces=self.rows(placed))
+
+    def view(self, sheets: int = 100) -> View:
+        """A folder per person, the three files of `write`, and for the `sheets` largest persons a contact
+        sheet, with a page that shows all (0: neither)."""
+        everywhere = set(zip(self.paths, self.folders, strict=True))
+        of_persons = {path for path, folder in everywhere if folder != UNASSIGNED}
+        # A photo of a person stays out of `unassigned`, whoever else is on it.
+        entries = [e for e in everywhere if e[1] != UNASSIGNED or e[0] not in of_persons]
+        portraits = Portraits(self.table, self, self.names, self.margin)
+        pictures = portraits.files(sheets)
+
+        def write_all(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
+            self.write(folder, placed)
+            if sheets:
+                portraits.write(folder, placed, sheets, on_step)
+
+        return View(entries, [*FILES, *pictures], write_all, max(len(pictures) - 1, 0))
 
 
-def _suggested(sizes: Int64, asked: int) -> int:
-    """How many groups are at least half as large as the smallest of those asked for; all, where there are
-    fewer."""
-    if len(sizes) <= asked:
-        return len(sizes)
-    return int((sizes >= max(sizes[asked - 1] / 2, 2)).sum())
+def former(given: People | str | Path) -> Former:
+    """`given`, or what lies in that folder, as `cluster` and `evaluate` take a former one. Raises
+    `FaceOrganizerError`."""
+    if not isinstance(given, People):
+        return result.read(Path(given))
+    index = np.asarray(given.table.faces.face_index, np.int64)
+    return Former(given.paths, index, given.labels, given.names, given.centers)
 
 
-def _alike(embeddings: Float32, pairs: Int64, cosine: float) -> NDArray[np.bool_]:
-    """Which pairs (m, 2) of faces are as alike as copies are: mirrors, collages."""
-    parts = [
-        np.einsum("ij,ij->i", embeddings[some[:, 0]], embeddings[some[:, 1]]) >= cosine
-        for some in np.array_split(pairs, len(pairs) // _BLOCK + 1)
-    ]
-    return np.concatenate(parts)
+def margins(embeddings: Float32, clustering: Clustering) -> Float32:
+    """(n,) float32: the cosine of each face to its own center less that to the nearest other one, in [-2, 2].
 
-
-def _one_a_photo(labels: Int64, likeness: Float32, conflicts: Int64) -> Int64:
-    """Of two faces of one photo in one cluster, the less alike one leaves."""
-    both = conflicts[(labels[conflicts[:, 0]] == labels[conflicts[:, 1]]) & (labels[conflicts[:, 0]] >= 0)]
-    out = labels.copy()
-    out[np.where(likeness[both[:, 0]] < likeness[both[:, 1]], both[:, 0], both[:, 1])] = -1
+    Larger is surer; below 0 the face is nearer to somebody else. With one person the other cosine is 0, and
+    so is the margin of a face in no cluster. Among more than `_MANY` centers the other one is looked for in a
+    graph (HNSW, Malkov & Yashunin 2016), which misses it now and then and then overstates the margin.
+    """
+    labels, centers = clustering.labels, clustering.centers
+    out = np.zeros(len(labels), np.float32)
+    members = np.flatnonzero(labels >= 0)
+    if len(centers) == 1:
+        out[members] = clustering.similarity[members]
+    elif len(centers):
+        if len(centers) > _MANY:
+            index = faiss().IndexHNSWFlat(centers.shape[1], 32, faiss().METRIC_INNER_PRODUCT)
+        else:
+            index = faiss().IndexFlatIP(centers.shape[1])
+        index.add(np.ascontiguousarray(centers))
+        for at in range(0, len(members), _BLOCK):
+            block = members[at : at + _BLOCK]
+            cosines, nearest = index.search(np.ascontiguousarray(embeddings[block]), 2)
+            own = nearest[:, 0] == labels[block]
+            out[block] = clustering.similarity[block] - np.where(own, cosines[:, 1], cosines[:, 0])
     return out

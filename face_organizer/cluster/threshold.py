@@ -22,7 +22,7 @@ _BINS = 800
 
 
 @dataclass(frozen=True, slots=True)
-class Chance:
+class Strangers:
     """Cosines of two faces of different people: near normal with `mean` and `deviation`.
 
     `people` is the estimated number of different people in the table, `typical` the usual cosine of two
@@ -52,16 +52,16 @@ def sample_rows(embeddings: Float32, size: int, seed: int) -> Int64:
     return np.sort(np.argpartition(words, size)[:size]).astype(np.int64)
 
 
-def estimate(embeddings: Float32, seed: int = 1234) -> Chance:
-    """Read `Chance` from unit vectors (n, d), a sample of them in a large table."""
+def estimate(embeddings: Float32, seed: int = 1234) -> Strangers:
+    """Read `Strangers` from unit vectors (n, d), a sample of them in a large table."""
     vectors = np.asarray(embeddings[sample_rows(embeddings, SAMPLE, seed)], np.float32)
     if len(vectors) < 3:
-        return Chance(0.0, float(1 / np.sqrt(embeddings.shape[1])), float(len(vectors)), float("nan"))
+        return Strangers(0.0, float(1 / np.sqrt(embeddings.shape[1])), float(len(vectors)), float("nan"))
     cosines = np.clip(vectors @ vectors.T, -1, 1)
     pairs = cosines[np.triu_indices(len(vectors), 1)]
     mean, deviation = _strangers(pairs)
     people, typical = _people(cosines, mean, deviation, len(embeddings))
-    return Chance(mean, deviation, people, typical)
+    return Strangers(mean, deviation, people, typical)
 
 
 def _strangers(pairs: Float32) -> tuple[float, float]:
@@ -124,7 +124,7 @@ def _people(cosines: Float32, mean: float, deviation: float, total: int) -> tupl
     to all of it is carried on to the whole table (Heaps' law).
     """
     count = len(cosines)
-    cut = Chance(mean, deviation, float(count), 0.0).threshold()
+    cut = Strangers(mean, deviation, float(count), 0.0).threshold()
     alike = cosines > cut
     np.fill_diagonal(alike, True)
     found = float((1 / alike.sum(axis=1)).sum())

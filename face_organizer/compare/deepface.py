@@ -16,7 +16,8 @@ from face_organizer.detect import Look
 from face_organizer.errors import PackError
 from face_organizer.geometry import align
 from face_organizer.geometry.boxes import prominence
-from face_organizer.networks.devices import Device, visible_name
+from face_organizer.networks.devices import Device
+from face_organizer.networks.nvidia import visible_name
 
 DOWNLOADS = "FACE_ORGANIZER_DEEPFACE_DOWNLOADS"
 """Environment variable of the trial's process: `1` where DeepFace may fetch weights (`--allow-downloads`)."""

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from face_organizer.networks.devices import visible_name
+from face_organizer.networks.nvidia import visible_name
 from face_organizer.types import Float32, Image
 
 BATCH = 16

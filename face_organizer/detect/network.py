@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from dataclasses import replace
 from typing import ClassVar
 
 import numpy as np
@@ -34,8 +33,6 @@ class AnchorDetector(ABC):
     """See `boxes.nms`."""
     required: ClassVar[frozenset[str]] = frozenset()
     """Outputs that the network must have, by name."""
-    may_be_half: ClassVar[bool] = True
-    """Whether `--half` applies to it."""
     prepare: ClassVar[Callable[[Image], Float32]]
     """Makes of (n, H, W, 3) canvases what the network reads, (n, 3, H, W) float32."""
 
@@ -43,8 +40,7 @@ class AnchorDetector(ABC):
         self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
     ) -> None:
         self._path = role.path
-        cuda = cuda if self.may_be_half else replace(cuda, half=False)
-        graph, single = runnable(role.path, "detect", half=cuda.halves(device))
+        graph, single = runnable(role.path, "detect")
         self.batched = not single
         """Whether several canvases really run at once; where False, `detect` runs them one by one."""
         self._at_once = 0 if device.kind == "cuda" and self.batched else CPU_BATCH if self.batched else 1

@@ -25,9 +25,6 @@ class YuNet(AnchorDetector):
     iou = 0.3  # OpenCV's default
     prepare = partial(planes, bgr=True)
     required = frozenset(f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
-    # Neighbouring anchors score nearly alike, and with 11 bits another one wins where it is close: 2 to 11 of
-    # 1,006 faces came to a cosine below 0.99 with what they had in full. Such a small network gains little.
-    may_be_half = False
 
     def _candidates(
         self, outputs: dict[str, Float32], height: int, width: int, min_score: float

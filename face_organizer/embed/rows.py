@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -77,8 +77,9 @@ def files_of(pictures: Sequence[Picture]) -> Files:
 def table_of(chunks: Sequence[Chunk], stamp: Stamp) -> FaceTable:
     starts = np.cumsum([0] + [len(c.files) for c in chunks])
     faces = Faces.concatenate([c.faces for c in chunks])
-    faces.file_index[:] += np.repeat(starts[:-1], [len(c.faces) for c in chunks])
+    file_index = faces.file_index + np.repeat(starts[:-1], [len(c.faces) for c in chunks])
     embeddings = (
         np.concatenate([c.embeddings for c in chunks]) if chunks else np.empty((0, stamp.dim), np.float32)
     )
+    faces = replace(faces, file_index=file_index)
     return FaceTable(embeddings, faces, Files.concatenate([c.files for c in chunks]), stamp)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 
 from face_organizer.embed import known
-from face_organizer.embed.engine import is_half, stamp_of
+from face_organizer.embed.engine import stamp_of
 from face_organizer.embed.picture import ExtractOptions
 from face_organizer.embed.processes import Jobs, Report
 from face_organizer.embed.resume import Todo, Workplace
 from face_organizer.embed.worker import Progress, Setup
 from face_organizer.faceswap import trust
-from face_organizer.machine import Workers, available_cores, available_memory, choose_workers
+from face_organizer.machine import Threads, available_cores, available_memory, choose_threads
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.networks.packs import Pack
 from face_organizer.types import FaceTable
@@ -55,10 +55,10 @@ class Embedded:
     backup: str
 
 
-def plan_workers(requested: int | None, devices: Sequence[Device]) -> Workers:
+def plan_workers(requested: int | None, devices: Sequence[Device]) -> Threads:
     """How many lanes each device gets: `requested`, else as cores and memory allow, shared among the
     devices."""
-    return choose_workers(requested, available_cores().count, available_memory().bytes, devices=len(devices))
+    return choose_threads(requested, available_cores().count, available_memory().count, len(devices))
 
 
 def embed(
@@ -78,7 +78,7 @@ def embed(
 ) -> Embedded:
     """Make the table of `paths` (sorted) at `output`, looking only at what is new, changed or failed for a
     passing reason. Raises `Interrupted` after Ctrl-C, with all that was finished saved for the next call."""
-    stamp = stamp_of(pack, options, shard, half=is_half(cuda, devices))
+    stamp = stamp_of(pack, options, shard)
     workplace = Workplace(output)
     with workplace.locked():
         todo = workplace.plan(paths, stamp, again.mask, force=again.force, replace_table=again.replace)

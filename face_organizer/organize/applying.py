@@ -6,25 +6,115 @@ import contextlib
 import glob
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from face_organizer.errors import OrganizeError
-from face_organizer.files import MARKER, printable
+from face_organizer.files import MARKER, printable, reason
 from face_organizer.organize import journal as journals
-from face_organizer.organize.copying import PART, SourceError, locked, reason
+from face_organizer.organize.copying import PART, SourceError, locked
 from face_organizer.organize.journal import Journal, Move
 from face_organizer.organize.modes import is_made, make, may_go, take_back
-from face_organizer.organize.planning import Missing, Plan
+from face_organizer.organize.view import Placed, View
 
 
 @dataclass(frozen=True, slots=True)
-class Applied:
-    """What `apply` could not place after all, and what it left of an earlier plan (see `undo`)."""
+class Missing:
+    """A picture that is no longer where the table says, or cannot be placed, and why."""
 
+    source: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Placing:
+    output: Path
+    mode: str
+    moves: Sequence[Move]
+    """The pictures that go into folders, sorted by folder and source."""
     missing: Sequence[Missing]
+    """Those that cannot, or could not after all."""
+
+    @property
+    def folders(self) -> Counter[str]:
+        """Pictures in each folder below the output; those in the output itself are counted under an empty
+        name."""
+        return Counter(move.folder for move in self.moves)
+
+    @property
+    def sources(self) -> set[str]:
+        """The pictures, each once."""
+        return {move.source for move in self.moves}
+
+    @property
+    def placed(self) -> Placed:
+        """(source, folder) of each picture → its path below the output."""
+        return {(move.source, move.folder): move.target for move in self.moves}
+
+
+@dataclass(frozen=True, slots=True)
+class Applied(_Placing):
+    """What `Plan.apply` placed, what it could not, and the files that it left of an earlier plan (see
+    `undo`)."""
+
+    bytes: int
+    """What had to be copied."""
     kept: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan(_Placing):
+    """What goes where, and what cannot go. Nothing is written before `apply`."""
+
+    view: View
+
+    @property
+    def bytes(self) -> int:
+        """What carrying it out would write: copies, and moves to another file system, not yet in place."""
+        place = self.output.absolute()
+        while not place.is_dir():
+            place = place.parent
+        device = os.stat(place).st_dev
+        return sum(m.bytes for m in self.moves if _is_written(m, device) and not is_made(m, self.output))
+
+    def apply(
+        self,
+        on_file: Callable[[Move], object] = lambda move: None,
+        on_step: Callable[[], object] = lambda: None,
+    ) -> Applied:
+        """Carry it out: the pictures, then the files of the result, which tell what was really placed.
+
+        The same plan again finishes what a killed run began and places nothing twice. What another plan made
+        in the folder and this one does not want is taken back first, as `undo` does. `on_file` is called
+        after each picture, `on_step` after each slow file of the result (`view.steps` of them). Raises
+        `OrganizeError` where the folder cannot be written or has no room.
+        """
+        output, new = self.output, set(self.moves)
+        with _in_words(output), locked(output / MARKER):
+            before = journals.read(output)
+            stale = Journal([move for move in before.moves if move not in new])
+            needed = _check_room(self, before)
+            _check_results(self.view.files, before, output)
+            # Until the journal of the new plan stands, the old one tells what there is: it comes last.
+            _, _, kept = _take_back(stale, before, output)
+            journals.write(Journal(self.moves, self.view.files), output)
+            _remove_results(set(before.results) - set(self.view.files), output)
+            failed: dict[Move, str] = {}
+            for move in sorted(self.moves, key=lambda m: m.mode == "move"):  # copies need what is moved away
+                try:
+                    if not is_made(move, output):
+                        make(move, output)
+                except SourceError as error:
+                    failed[move] = str(error)
+                on_file(move)
+        missing = [*self.missing, *(Missing(move.source, why) for move, why in failed.items())]
+        gone = {one.source for one in missing}
+        moves = [move for move in self.moves if move.source not in gone]
+        applied = Applied(output, self.mode, moves, missing, needed, kept)
+        self.view.write(output, applied.placed, on_step)
+        return applied
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,40 +124,6 @@ class Undone:
     removed: int
     kept: Sequence[str]
     returned: int = 0
-
-
-def apply(
-    planned: Plan,
-    output: Path,
-    *,
-    results: Sequence[str] = (),
-    on_file: Callable[[Move], object] = lambda move: None,
-) -> Applied:
-    """Carry out `planned` in `output`. Raises `OrganizeError` where it cannot be written or has no room.
-
-    The same plan again finishes what a killed run began and places nothing twice. What another plan made
-    and the new one does not want is taken back first, as `undo` does. `results` are names of files that the
-    caller writes into `output`, for `undo`.
-    """
-    with _in_words(output), locked(output / MARKER):
-        before = journals.read(output)
-        new = set(planned.moves)
-        stale = Journal([move for move in before.moves if move not in new])
-        _check_room(planned, before, output)
-        _check_results(results, before, output)
-        # Until the journal of the new plan stands, the old one tells what there is: it comes last.
-        _, _, kept = _take_back(stale, before, output)
-        journals.write(Journal(planned.moves, results), output)
-        _remove_results(set(before.results) - set(results), output)
-        missing: list[Missing] = []
-        for move in sorted(planned.moves, key=lambda m: m.mode == "move"):  # copies need what is moved away
-            try:
-                if not is_made(move, output):
-                    make(move, output)
-            except SourceError as error:
-                missing.append(Missing(move.source, str(error)))
-            on_file(move)
-    return Applied(missing, kept)
 
 
 @contextlib.contextmanager
@@ -81,17 +137,6 @@ def _in_words(output: Path) -> Iterator[None]:
         ) from error
 
 
-def room_needed(planned: Plan, output: Path) -> int:
-    """Bytes that carrying out `planned` would write: those of copies, and of moves to another file system."""
-    place = output.absolute()
-    while not place.is_dir():
-        place = place.parent
-    device = os.stat(place).st_dev
-    return sum(
-        move.bytes for move in planned.moves if _is_written(move, device) and not is_made(move, output)
-    )
-
-
 def _is_written(move: Move, device: int) -> bool:
     if move.mode != "move":
         return move.mode == "copy"
@@ -101,8 +146,9 @@ def _is_written(move: Move, device: int) -> bool:
         return False
 
 
-def _check_room(planned: Plan, before: Journal, output: Path) -> None:
-    needed = room_needed(planned, output)
+def _check_room(planned: Plan, before: Journal) -> int:
+    """The bytes that are needed."""
+    output, needed = planned.output, planned.bytes
     free = shutil.disk_usage(output).free
     if needed > free:
         new = set(planned.moves)
@@ -111,16 +157,18 @@ def _check_room(planned: Plan, before: Journal, output: Path) -> None:
     if needed > free:
         sizes = f"{needed / 1e9:.1f} GB to copy and {free / 1e9:.1f} GB free"
         raise OrganizeError(f"{printable(output)}: {sizes}; nothing was copied")
+    return needed
 
 
-def undo(output: Path) -> Undone:
-    """Take back what the plan in `output` made, and the files of its results; empty folders go too.
+def undo(folder: str | Path) -> Undone:
+    """Take back what the plan in `folder` made, and the files of its results; empty folders go too.
 
     Copies and links are removed, moved pictures return to their old place. A file stays, and is named in the
     result, when it was changed since, when its source is gone, so that it may be the last one, or when
     something else stands at its old place; a later `undo` tries those again. Raises `OrganizeError` where
     there is nothing to undo.
     """
+    output = Path(folder)
     if not (output / MARKER).is_dir():
         raise OrganizeError(f"{printable(output)}: not an output folder of this program, nothing to undo")
     with _in_words(output):

@@ -12,6 +12,8 @@ import stat
 from collections.abc import Iterator
 from pathlib import Path
 
+from face_organizer.files import reason
+
 PART = ".face-organizer-part"
 """Name of the one unfinished file that a folder may hold."""
 
@@ -20,11 +22,6 @@ _NAME_REFUSED = frozenset({errno.EINVAL, errno.EILSEQ, errno.ENAMETOOLONG})
 
 class SourceError(Exception):
     """The source of a copy, not its target, is what failed; the message says how."""
-
-
-def reason(error: OSError) -> str:
-    """What the operating system said, in lower case."""
-    return (error.strerror or str(error)).lower()
 
 
 def is_same(path: str | Path, size: int, mtime_ns: int) -> bool:

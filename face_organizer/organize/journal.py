@@ -9,7 +9,7 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from face_organizer.errors import OrganizeError
@@ -73,18 +73,7 @@ class Journal:
 def write(journal: Journal, output: Path) -> None:
     with atomic_write(output / MARKER / _PLAN) as file:
         file.write(json.dumps({"results": list(journal.results)}).encode("ascii") + b"\n")
-        file.writelines(_line(move) for move in journal.moves)
-
-
-def _line(m: Move) -> bytes:
-    values = {
-        "source": m.source,
-        "target": m.target,
-        "bytes": m.bytes,
-        "mtime_ns": m.mtime_ns,
-        "mode": m.mode,
-    }
-    return json.dumps(values).encode("ascii") + b"\n"
+        file.writelines(json.dumps(asdict(move)).encode("ascii") + b"\n" for move in journal.moves)
 
 
 def read(output: Path) -> Journal:

@@ -11,7 +11,7 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-from face_organizer.files import sync_folder
+from face_organizer.files import reason, sync_folder
 from face_organizer.organize.copying import SourceError, copy_new, in_the_way, is_same, same_bytes
 from face_organizer.organize.journal import Move
 
@@ -20,29 +20,18 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK
 
 def is_made(move: Move, output: Path) -> bool:
     """Whether the picture is in its place, whole and unchanged, and nothing is left to do."""
-    target = output / move.target
-    if move.mode == "symlink":
-        return _link_of(target) == move.source
-    if move.mode == "hardlink":
-        return _is_one(move.source, target)
-    if move.mode == "copy":
-        return _is_copy(move, target, move.source)
-    return is_same(target, move.bytes, move.mtime_ns) and not os.path.lexists(move.source)
+    return _WAYS[move.mode].is_made(move, output / move.target)
 
 
 def make(move: Move, output: Path) -> None:
     """Put the picture in its place. Raises `SourceError` for what lies at the source, `OSError` at the
     target."""
     target = output / move.target
-    _prepare(target.parent, output)
-    if move.mode == "copy":
-        copy_new(move.source, target, size=move.bytes, mtime_ns=move.mtime_ns)
-    elif move.mode == "symlink":
-        _link(lambda: os.symlink(move.source, target), target)
-    elif move.mode == "hardlink":
-        _link(lambda: os.link(os.path.realpath(move.source), target), target)
-    elif not _finish_move(move.source, target, move):
-        relocate(move.source, target, move)
+    for folder in reversed(_below(target, output)):
+        if folder.is_symlink():
+            raise OSError(errno.ELOOP, "a symbolic link stands where a folder should", str(folder))
+        folder.mkdir(exist_ok=True)
+    _WAYS[move.mode].make(move, target)
 
 
 def may_go(move: Move, output: Path, original: str) -> bool:
@@ -51,36 +40,92 @@ def may_go(move: Move, output: Path, original: str) -> bool:
     For a move: whether its old place is free, or holds the same picture.
     """
     target = output / move.target
-    if _through_link(target.parent, output):
+    if any(folder.is_symlink() for folder in _below(target, output)):
         return False
-    if move.mode == "symlink":
-        return _link_of(target) == move.source
-    if move.mode == "hardlink":
-        return _is_one(move.source, target)
-    if move.mode == "copy" and not _is_copy(move, target, original):
-        return False
-    if move.mode == "move":
-        if not is_same(target, move.bytes, move.mtime_ns):
-            return False
-        return not os.path.lexists(move.source) or _is_twin(move.source, target)
-    try:
-        there = os.stat(original)
-    except OSError:
-        return False
-    return there.st_size == move.bytes and not os.path.samestat(there, os.lstat(target))
+    return _WAYS[move.mode].may_go(move, target, original)
 
 
 def take_back(move: Move, output: Path) -> None:
     """Undo one picture that `may_go`."""
-    target = output / move.target
-    if move.mode == "move" and not os.path.lexists(move.source):
+    _WAYS[move.mode].take_back(move, output / move.target)
+
+
+def _below(target: Path, output: Path) -> list[Path]:
+    """The folders from the picture's own up to, and without, the output."""
+    return [folder for folder in target.parents if output in folder.parents]
+
+
+class _Copy:
+    def is_made(self, move: Move, target: Path) -> bool:
+        return _is_copy(move, target, move.source)
+
+    def make(self, move: Move, target: Path) -> None:
+        copy_new(move.source, target, size=move.bytes, mtime_ns=move.mtime_ns)
+
+    def may_go(self, move: Move, target: Path, original: str) -> bool:
+        if not _is_copy(move, target, original):
+            return False
+        try:
+            there = os.stat(original)
+        except OSError:
+            return False
+        return there.st_size == move.bytes and not os.path.samestat(there, os.lstat(target))
+
+    def take_back(self, move: Move, target: Path) -> None:
+        target.unlink()
+
+
+class _Link(_Copy):
+    def may_go(self, move: Move, target: Path, original: str) -> bool:
+        return self.is_made(move, target)
+
+
+class _Hardlink(_Link):
+    def is_made(self, move: Move, target: Path) -> bool:
+        return _is_one(move.source, target)
+
+    def make(self, move: Move, target: Path) -> None:
+        _link(lambda: os.link(os.path.realpath(move.source), target), target)
+
+
+class _Symlink(_Link):
+    def is_made(self, move: Move, target: Path) -> bool:
+        try:
+            return os.readlink(target) == move.source
+        except OSError:
+            return False
+
+    def make(self, move: Move, target: Path) -> None:
+        _link(lambda: os.symlink(move.source, target), target)
+
+
+class _Relocation(_Copy):
+    def is_made(self, move: Move, target: Path) -> bool:
+        return is_same(target, move.bytes, move.mtime_ns) and not os.path.lexists(move.source)
+
+    def make(self, move: Move, target: Path) -> None:
+        if is_same(target, move.bytes, move.mtime_ns) and _is_twin(move.source, target):
+            os.unlink(move.source)  # a killed run had come so far
+        else:
+            relocate(move.source, target, move)
+
+    def may_go(self, move: Move, target: Path, original: str) -> bool:
+        if not is_same(target, move.bytes, move.mtime_ns):
+            return False
+        return not os.path.lexists(move.source) or _is_twin(move.source, target)
+
+    def take_back(self, move: Move, target: Path) -> None:
+        if os.path.lexists(move.source):  # by a killed run, which did not come to remove this one
+            target.unlink()
+            return
         os.makedirs(os.path.dirname(move.source), exist_ok=True)
         try:
             relocate(str(target), Path(move.source), move)
         except SourceError as error:
             raise OSError(errno.EIO, str(error), str(target)) from error
-    else:
-        target.unlink()
+
+
+_WAYS = {"copy": _Copy(), "hardlink": _Hardlink(), "symlink": _Symlink(), "move": _Relocation()}
 
 
 def relocate(source: str, target: Path, move: Move) -> None:
@@ -107,7 +152,7 @@ def relocate(source: str, target: Path, move: Move) -> None:
         os.unlink(source)
     except OSError as error:
         target.unlink()
-        raise SourceError(f"cannot be taken from its folder: {error.strerror}") from error
+        raise SourceError(f"cannot be taken from its folder: {reason(error)}") from error
 
 
 def _is_copy(move: Move, target: Path, original: str) -> bool:
@@ -120,14 +165,6 @@ def _is_copy(move: Move, target: Path, original: str) -> bool:
         return False
     alike = stat.S_ISREG(status.st_mode) and status.st_size == move.bytes
     return alike and is_same(original, move.bytes, move.mtime_ns) and same_bytes(original, target)
-
-
-def _finish_move(source: str, target: Path, move: Move) -> bool:
-    """Whether a killed run had moved the picture but for the last step, which is then done."""
-    if not is_same(target, move.bytes, move.mtime_ns) or not _is_twin(source, target):
-        return False
-    os.unlink(source)
-    return True
 
 
 def _is_twin(source: str, target: Path) -> bool:
@@ -147,13 +184,6 @@ def _is_one(source: str, target: Path) -> bool:
     return stat.S_ISREG(here.st_mode) and os.path.samestat(there, here) and not is_link
 
 
-def _link_of(target: Path) -> str | None:
-    try:
-        return os.readlink(target)
-    except OSError:
-        return None
-
-
 def _link(make_link: Callable[[], None], target: Path) -> None:
     try:
         make_link()
@@ -169,16 +199,3 @@ def _link(make_link: Callable[[], None], target: Path) -> None:
         else:
             raise
         raise OSError(error.errno, words, str(target)) from error
-
-
-def _prepare(folder: Path, output: Path) -> None:
-    for part in [*reversed(folder.relative_to(output).parents), folder.relative_to(output)]:
-        place = output / part
-        if part.parts and place.is_symlink():
-            raise OSError(errno.ELOOP, "a symbolic link stands where a folder should", str(place))
-        place.mkdir(exist_ok=True)
-
-
-def _through_link(folder: Path, output: Path) -> bool:
-    inside = folder.relative_to(output)
-    return any((output / part).is_symlink() for part in (inside, *inside.parents) if part.parts)

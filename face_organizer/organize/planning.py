@@ -9,59 +9,56 @@ import stat
 import unicodedata
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from face_organizer.errors import OrganizeError, UsageError
-from face_organizer.files import printable
-from face_organizer.organize.copying import PART, reason
+from face_organizer.files import printable, reason
+from face_organizer.organize.applying import Missing, Plan
+from face_organizer.organize.copying import PART
 from face_organizer.organize.journal import MODES, Journal, Move, is_folder, read
 from face_organizer.organize.modes import is_made, may_go
+from face_organizer.organize.view import View, Viewable
 
 _LONGEST_NAME = 255  # bytes of a file name on the usual file systems
 
 
-@dataclass(frozen=True, slots=True)
-class Missing:
-    """A picture that is no longer where the table says, or cannot be placed, and why."""
+def plan(
+    result: Viewable | Iterable[tuple[str, str]], folder: str | Path, *, mode: str = "copy", **options: Any
+) -> Plan:
+    """How `result` becomes folders in `folder`: nothing is written before `.apply()` of what is returned.
 
-    source: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What goes where, sorted by folder and source, and what cannot go."""
-
-    moves: Sequence[Move]
-    missing: Sequence[Missing]
-
-
-def plan(entries: Iterable[tuple[str, str]], output: Path, *, mode: str = "copy") -> Plan:
-    """The plan that puts each (source path, folder) into `output`/folder under its own file name.
-
-    A folder is a name below `output`, such as `Anna/review`, or empty for `output` itself. `mode` is one of
-    `MODES`; a picture that is to be moved into several folders is moved into the first and copied into the
-    others.
+    `result` is what `cluster`, `search` or `gender` returns (`options` are those of its `view`), or pairs of
+    a picture's path and the folder that it goes into: a name below `folder`, such as `Anna/review`, or empty
+    for `folder` itself. `mode` is one of `MODES`; a picture that is to be moved into several folders is moved
+    into the first and copied into the others.
 
     Of pictures with one name, the first by path keeps it and the next get `_1`, `_2` …; names that differ
     only in case or in the way an accent is written count as one, since some file systems hold them for one.
     Files that stand there already, and that no plan made, keep their names. Raises `UsageError` for
-    pictures that lie in `output` themselves.
+    pictures that lie in `folder` themselves.
     """
     if mode not in MODES:
         raise UsageError(f"no mode {mode!r}; there are {', '.join(MODES)}")
-    wanted = sorted({(os.path.abspath(s), f) for s, f in entries}, key=lambda e: (e[1], os.fsencode(e[0])))
+    if isinstance(result, Viewable):
+        view = result.view(**options)
+    elif options:
+        raise TypeError(f"pairs of path and folder take no options: {', '.join(options)}")
+    else:
+        view = View(result)
+    output = Path(folder)
+    entries = {(os.path.abspath(source), place) for source, place in view.entries}
+    wanted = sorted(entries, key=lambda e: (e[1], os.fsencode(e[0])))
     _check_places(wanted, output)
     journal = read(output)
     moved = {m.source: m for m in journal.moves if m.mode == "move" and is_made(m, output)}
-    used = _foreign_names({folder for _, folder in wanted}, output, journal)
-    plain = {(folder, _folded(os.path.basename(source))) for source, folder in wanted}
+    used = _foreign_names({place for _, place in wanted}, output, journal)
+    plain = {(place, _folded(os.path.basename(source))) for source, place in wanted}
     next_suffix: dict[tuple[str, str], int] = defaultdict(lambda: 1)
     moves: list[Move] = []
     missing: list[Missing] = []
     first: set[str] = set()
-    for source, folder in wanted:
+    for source, place in wanted:
         how = "copy" if mode == "move" and source in first else mode
         try:
             size, time = _size_and_time(source, how, moved)
@@ -70,13 +67,13 @@ def plan(entries: Iterable[tuple[str, str]], output: Path, *, mode: str = "copy"
             continue
         first.add(source)
         own = os.path.basename(source)
-        name, key = own, (folder, _folded(own))
-        while (folder, _folded(name)) in used or (name != own and (folder, _folded(name)) in plain):
+        name, key = own, (place, _folded(own))
+        while (place, _folded(name)) in used or (name != own and (place, _folded(name)) in plain):
             name = _suffixed(own, next_suffix[key])
             next_suffix[key] += 1
-        used.add((folder, _folded(name)))
-        moves.append(Move(source, f"{folder}/{name}" if folder else name, size, time, how))
-    return Plan(moves, missing)
+        used.add((place, _folded(name)))
+        moves.append(Move(source, f"{place}/{name}" if place else name, size, time, how))
+    return Plan(output, mode, moves, missing, view)
 
 
 def _check_places(wanted: Sequence[tuple[str, str]], output: Path) -> None:

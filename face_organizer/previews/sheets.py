@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from face_organizer.files import atomic_write, printable
+from face_organizer.files import printable, write_jpeg
 from face_organizer.previews.thumbnails import SIDE
 from face_organizer.types import Image
 
@@ -16,7 +15,6 @@ _COLUMNS = 8
 _GAP, _MARGIN = 8, 24
 _TITLE, _HEADING, _CAPTION = 34, 20, 14  # sizes of type, in pixels
 _PAPER, _INK, _FAINT = (250, 250, 248), (24, 26, 30), (104, 108, 116)
-_QUALITY = 88
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,11 +28,7 @@ class Section:
 
 def contact_sheet(target: Path, title: str, subtitle: str, sections: Sequence[Section]) -> None:
     """Write a contact sheet as JPEG to `target`, replacing what is there."""
-    sheet = drawn(title, subtitle, sections)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=_QUALITY)
-    with atomic_write(target) as file:
-        file.write(buffer.getvalue())
+    write_jpeg(target, drawn(title, subtitle, sections))
 
 
 def drawn(title: str, subtitle: str, sections: Sequence[Section]) -> Any:

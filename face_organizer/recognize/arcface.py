@@ -14,7 +14,7 @@ import numpy as np
 
 from face_organizer.errors import PackError
 from face_organizer.geometry.align import SIZE
-from face_organizer.networks.devices import CPU, CUDA_DEFAULTS, CudaOptions, Device
+from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.networks.graph_cache import runnable
 from face_organizer.networks.roles import Role
 from face_organizer.networks.sessions import open_session, planes
@@ -23,9 +23,6 @@ from face_organizer.types import Float32, Image
 CPU_BATCH = 4
 """Faces in one run on a CPU. Measured: SFace takes 9 ms per face in batches of 1 to 4, 13 ms in batches of
 32, which leave the cache; MobileFaceNet 4.4 and 8 ms. A GPU gets the whole batch."""
-HALF_COSINE = 0.999
-"""Least cosine between the embeddings of a face in half and in full precision. Measured: 0.99999 on faces,
-0.9999 on noise, for SFace and MobileFaceNet, each node rounded."""
 
 
 class ArcFace:
@@ -35,25 +32,11 @@ class ArcFace:
         self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
     ) -> None:
         self._role = role
-        graph, single = runnable(role.path, "embed", half=cuda.halves(device))
+        graph, single = runnable(role.path, "embed")
         self._at_once = 1 if single else 0 if device.kind == "cuda" else CPU_BATCH
         self._session = open_session(graph, device, threads=threads, label=str(role.path), cuda=cuda)
         self._session.notes += [single] if single else []
         self.dim = role.dim
-        if cuda.half and device.kind == "cuda":
-            self._check_half()
-
-    def _check_half(self) -> None:
-        """PackError where half precision, in which numbers end at 65,504, gives other embeddings."""
-        noise = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
-        half, full = self.embed(noise), type(self)(self._role, CPU).embed(noise)
-        with np.errstate(all="ignore"):
-            cosine = (half * full).sum(1) / np.linalg.norm(half, axis=1) / np.linalg.norm(full, axis=1)
-        if not cosine.min() >= HALF_COSINE:  # a NaN fails too
-            raise PackError(
-                f"{self._role.path} gives other embeddings in half precision (cosine {cosine.min():.3f}, "
-                f"at least {HALF_COSINE} is needed); leave out --half"
-            )
 
     @property
     def notes(self) -> list[str]:

@@ -1,0 +1,103 @@
+"""Labels of faces as clusters: sound input, numbers from the largest on, centers, names of persons."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from face_organizer.errors import ClusterError
+from face_organizer.files import count as in_words
+from face_organizer.types import Clustering, Float32, Int64
+
+UNASSIGNED = "unassigned"
+"""The folder of faces that belong to no person."""
+_ROWS = 1 << 16  # rows looked at a time, so that no second copy of a large memory-mapped table arises
+
+
+def check(embeddings: Float32, clusters: int = 1) -> None:
+    """Raise `ClusterError`, in words, unless (n, d) `embeddings` can be divided into that many clusters."""
+    if clusters < 1:
+        raise ClusterError(f"{clusters} clusters: at least 1 is needed")
+    count = len(embeddings)
+    if not count:
+        raise ClusterError("there are no faces to cluster")
+    if count < clusters:
+        faces = in_words(count, "face")
+        raise ClusterError(f"{faces} cannot be divided into {clusters} clusters: ask for at most {count}")
+    for start in range(0, count, _ROWS):
+        bad = np.flatnonzero(~np.isfinite(embeddings[start : start + _ROWS]).all(axis=1))
+        if len(bad):
+            raise ClusterError(
+                f"the embedding in row {start + bad[0]} holds NaN or infinite values: embed it again"
+            )
+
+
+def components(count: int, pairs: Int64) -> Int64:
+    """For each of `count` nodes the smallest one that it is connected with along `pairs` (m, 2)."""
+    label = np.arange(count)
+    while len(pairs):
+        low = np.minimum(label[pairs[:, 0]], label[pairs[:, 1]])
+        new = label.copy()
+        np.minimum.at(new, label[pairs[:, 0]], low)
+        np.minimum.at(new, label[pairs[:, 1]], low)
+        new = new[new]
+        if np.array_equal(new, label):
+            break
+        label = new
+    return label
+
+
+def ordered(labels: Int64, centers: Float32, similarity: Float32) -> Clustering:
+    """A `Clustering` numbered from the largest cluster on, ties by the first face; empty clusters go."""
+    members = np.flatnonzero(labels >= 0)
+    found, first, inverse, sizes = np.unique(
+        labels[members], return_index=True, return_inverse=True, return_counts=True
+    )
+    order = np.lexsort((first, -sizes))
+    rank = np.empty(len(order), np.int64)
+    rank[order] = np.arange(len(order))
+    renamed = np.full(len(labels), -1, np.int64)
+    renamed[members] = rank[inverse]
+    return Clustering(renamed, np.ascontiguousarray(centers[found[order]], np.float32), similarity)
+
+
+def from_labels(embeddings: Float32, labels: Int64) -> Clustering:
+    """The `Clustering` of `labels` (n,), -1 for none: centers are mean directions."""
+    kept = np.flatnonzero(labels >= 0)
+    names, inverse = np.unique(labels[kept], return_inverse=True)
+    sums = np.zeros((len(names), embeddings.shape[1]), np.float64)
+    order = np.argsort(inverse, kind="stable")
+    starts = np.searchsorted(inverse[order], np.arange(len(names) + 1))
+    for i in range(len(names)):
+        rows = kept[order[starts[i] : starts[i + 1]]]
+        for at in range(0, len(rows), _ROWS):
+            sums[i] += embeddings[rows[at : at + _ROWS]].sum(axis=0, dtype=np.float64)
+    centers = (sums / np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-12)).astype(np.float32)
+    renamed = np.full(len(labels), -1, np.int64)
+    renamed[kept] = inverse
+    similarity = np.zeros(len(labels), np.float32)
+    for at in range(0, len(labels), _ROWS):
+        part = slice(at, at + _ROWS)
+        own = renamed[part]
+        if len(centers):
+            similarity[part] = np.einsum("ij,ij->i", embeddings[part], centers[np.maximum(own, 0)])
+            lost = np.flatnonzero(own < 0)
+            if len(lost):
+                similarity[at + lost] = _best_similarity(embeddings[at + lost], centers)
+    return ordered(renamed, centers, similarity)
+
+
+def _best_similarity(vectors: Float32, centers: Float32) -> Float32:
+    best = np.full(len(vectors), -1, np.float32)
+    for at in range(0, len(centers), 4096):
+        np.maximum(best, (vectors @ centers[at : at + 4096].T).max(axis=1), out=best)
+    return best
+
+
+def person_name(index: int) -> str:
+    """`person_A` for 0, `person_B` for 1 … `person_Z`, then `person_AA`, as the columns of a spreadsheet."""
+    letters = ""
+    index += 1
+    while index:
+        index, rest = divmod(index - 1, 26)
+        letters = chr(ord("A") + rest) + letters
+    return f"person_{letters}"

@@ -1,0 +1,118 @@
+"""Pairs of faces that a person looks at, and what the answers say of a result of `cluster`."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from face_organizer.cluster import UNASSIGNED, Former, People, former
+from face_organizer.errors import FaceOrganizerError, UsageError
+from face_organizer.evaluate.truth import csv_rows
+from face_organizer.files import printable, write_csv
+
+AUDIT_COLUMNS = ("kind", "image_a", "face_a", "person_a", "image_b", "face_b", "person_b", "same")
+YES, NO, UNSURE = {"y", "yes", "1", "true", "same"}, {"n", "no", "0", "false", "different"}, {"", "?"}
+
+
+def audit(result: People | str | Path, file: str | Path, pairs: int = 200, *, seed: int = 1234) -> int:
+    """Write a CSV, `file`, of `pairs` pairs of faces to look at; how many there are.
+
+    Somebody fills its column `same` with y, n or ?; `answered` reads it. Half of the pairs are `together`: a
+    face drawn from all that have company, and one of its cluster. Half are `apart`: a face drawn from all
+    that are in a cluster, and one of the other cluster that is most like its own. Raises `UsageError` where
+    `file` is there, `FaceOrganizerError` where no cluster holds two faces.
+    """
+    place = Path(file)
+    if place.is_dir():
+        raise UsageError(f"{printable(place)} is a folder, where a file is wanted")
+    if place.exists():
+        raise UsageError(f"{printable(place)} is there; give another name, or remove it")
+    drawn = draw(former(result), pairs, seed)
+    write_csv(place, AUDIT_COLUMNS, drawn)
+    return len(drawn)
+
+
+def draw(result: Former, count: int, seed: int) -> list[dict[str, str]]:
+    """`count` pairs as `audit` writes them, keys `AUDIT_COLUMNS`, in random order with `same` left empty."""
+    random = np.random.default_rng(seed)
+    labels, centers = result.labels, result.centers
+    clusters = int(labels.max(initial=-1)) + 1
+    sizes = np.bincount(labels[labels >= 0], minlength=clusters)
+    members = [np.flatnonzero(labels == i) for i in range(clusters)]
+    company = np.flatnonzero((labels >= 0) & (sizes[np.maximum(labels, 0)] > 1)) if clusters else labels[:0]
+    if not len(company):
+        raise FaceOrganizerError("no folder holds two faces: there is nothing to judge")
+    pairs: list[tuple[str, int, int]] = []
+    apart = count // 2 if clusters > 1 else 0
+    for a in random.choice(company, count - apart).tolist():
+        others = members[labels[a]]
+        pairs.append(("together", a, int(random.choice(others[others != a]))))
+    for a in random.choice(np.flatnonzero(labels >= 0), apart).tolist():
+        alike = centers[:clusters] @ centers[labels[a]]
+        alike[[labels[a], *np.flatnonzero(sizes == 0)]] = -2
+        pairs.append(("apart", a, int(random.choice(members[int(alike.argmax())]))))
+    random.shuffle(pairs)
+    return [_pair(result, *pair) for pair in pairs]
+
+
+def _pair(result: Former, kind: str, a: int, b: int) -> dict[str, str]:
+    names = [*result.names, UNASSIGNED]
+    return {
+        "kind": kind,
+        "image_a": result.paths[a],
+        "face_a": str(result.face_index[a]),
+        "person_a": names[result.labels[a]],
+        "image_b": result.paths[b],
+        "face_b": str(result.face_index[b]),
+        "person_b": names[result.labels[b]],
+        "same": "",
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A share and the interval that holds it with 95 % certainty, from `answers` pairs; `unsure` pairs had no
+    answer."""
+
+    share: float
+    low: float
+    high: float
+    answers: int
+    unsure: int
+
+
+def answered(file: str | Path) -> dict[str, Estimate]:
+    """What the answers in an audit's column `same` (y or n, ? or empty: unsure) say.
+
+    `precision`: of a face and another of its folder, how often they are one person. `split`: of a face and
+    one of the folder most like its own, how often they are one person after all. Raises `FaceOrganizerError`.
+    """
+    place = Path(file)
+    said: dict[str, Counter[str]] = {"together": Counter(), "apart": Counter()}
+    for line, row in csv_rows(place):
+        kind, same = row.get("kind", ""), row.get("same", "").strip().lower()
+        if kind not in said or same not in YES | NO | UNSURE:
+            raise FaceOrganizerError(
+                f"{printable(place)}, line {line}: wants y, n or ? in the column `same` of an audit"
+            )
+        said[kind]["yes" if same in YES else "no" if same in NO else "unsure"] += 1
+    estimates = {
+        name: interval(said[kind]["yes"], said[kind]["no"], said[kind]["unsure"])
+        for name, kind in (("precision", "together"), ("split", "apart"))
+        if said[kind]["yes"] + said[kind]["no"]
+    }
+    if not estimates:
+        raise FaceOrganizerError(f"{printable(place)}: no pair is answered yet (y or n in the column `same`)")
+    return estimates
+
+
+def interval(yes: int, no: int, unsure: int = 0) -> Estimate:
+    """Wilson's score interval (1927) of 95 % for the share of yes; right near 0 and 1 and for few answers."""
+    z, n = 1.959964, yes + no
+    share = yes / n
+    middle = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n)
+    return Estimate(share, max(middle - half, 0.0), min(middle + half, 1.0), n, unsure)
