@@ -50,7 +50,9 @@ def close(one: FaceTable, other: FaceTable) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("shard_files", ["64", "8"])
-def test_a_picture_that_kills_its_process(photos: Path, plain: Path, tmp_path: Path, shard_files: str) -> None:
+def test_a_picture_that_kills_its_process(
+    photos: Path, plain: Path, tmp_path: Path, shard_files: str
+) -> None:
     """In one shard, and in one of several that the process has in hand."""
     killers = ["killer.jpg", "killer 2.jpg"]
     folder = tmp_path / "photos"
@@ -119,7 +121,9 @@ def test_what_ran_out_of_memory_is_looked_at_by_the_next_run(tmp_path: Path) -> 
 def test_processes_that_die_before_they_begin(photos: Path, tmp_path: Path) -> None:
     running = Running(photos, tmp_path / "faces.pkl", FAULT="early")
     assert running.end() == 1
-    assert running.said.splitlines()[-1] == "Error: processes on device cpu end before they begin: exit code 7"
+    assert (
+        running.said.splitlines()[-1] == "Error: processes on device cpu end before they begin: exit code 7"
+    )
     assert not running.output.exists()
 
 
