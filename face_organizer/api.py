@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from face_organizer.embed.events import Planned as Planned
     from face_organizer.embed.events import Progress as Progress
     from face_organizer.embed.events import Warned as Warned
+    from face_organizer.networks.download import pull_pack as pull_pack
+    from face_organizer.networks.inventory import list_packs as list_packs
+    from face_organizer.networks.inventory import verify_packs as verify_packs
     from face_organizer.organize import undo as undo
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
@@ -36,9 +39,12 @@ OFFERED = {
     "Warned": "embed.events",
     "doctor": "doctor",
     "embed": "embed",
+    "list_packs": "networks.inventory",
     "merge": "table",
+    "pull_pack": "networks.download",
     "read": "table",
     "undo": "organize",
+    "verify_packs": "networks.inventory",
     "write": "table",
 }
 """Each name, and the module of this package that has it."""

@@ -63,7 +63,7 @@ def available_memory(root: Path = Path("/")) -> Available:
             if limit is not None and used is not None:
                 left = max(0, limit - used + min(used, cache or 0))
                 found.append(Available(left, f"cgroup v2 {name}"))
-    guess = Available(GUESSED_MEMORY, "a guess: nothing says")
+    guess = Available(GUESSED_MEMORY, "a guess, for nothing tells")
     return min(found, key=lambda memory: memory.count, default=guess)
 
 

@@ -12,7 +12,7 @@ from test_packs import save_known, save_model
 
 from face_organizer.doctor import State
 from face_organizer.doctor.host import LARGE_PACK, model_packs
-from face_organizer.networks import packs
+from face_organizer.networks import inventory, packs
 from face_organizer.networks.devices import cuda_devices
 
 COMMAND = "import sys; from face_organizer.cli import load, run; "
@@ -63,7 +63,7 @@ def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed buffalo_s in a cache of its own, its hashes on record."""
     monkeypatch.setenv("FACE_ORGANIZER_CACHE", str(tmp_path / "cache"))
     folder = save_known(packs.pack_folder() / "buffalo_s", "buffalo_s")
-    packs.verify(packs.find("buffalo_s"))
+    inventory.verify(packs.find("buffalo_s"))
     return folder
 
 

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 from face_organizer.detect.looks import Look, Pixels
 from face_organizer.errors import UsageError
-from face_organizer.networks import packs
+from face_organizer.networks import inventory, packs
 
 __all__ = ["Spec", "chart", "diagnosis", "figures", "gender", "run", "truth"]
 
@@ -178,7 +178,7 @@ def ours() -> list[Spec]:
             f"{_OURS}:open_pack",
             pack.location,
         )
-        for pack in packs.installed()
+        for pack in inventory.installed()
     ]
     return [*found, Spec(HEADERS, f"{_OURS}:open_headers")]
 

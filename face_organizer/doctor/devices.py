@@ -89,13 +89,14 @@ def _driver(situation: Situation) -> Check:
     wanted = situation.for_gpus if asked is None else any(device.kind == "cuda" for device in asked)
     bad = State.FAIL if wanted else State.WARN
     if driver.cards:
-        words = f"NVIDIA {driver.version}, {len(driver.cards)} card{'s' if len(driver.cards) > 1 else ''}"
+        cards = f"{len(driver.cards)} card{'s' if len(driver.cards) > 1 else ''}"
+        words = f"NVIDIA {driver.version} for CUDA {{}}.{{}}, {cards}".format(*driver.cuda)
         made_for = max((int(m[1]) for m in map(_CUDA_OF, packages.installed) if m), default=0)
         if not situation.for_gpus:
             words += ", not used: no package for CUDA is installed"
             mend = _GPU_MEND.format("gpu")
         elif driver.cuda[0] < made_for:
-            words += "; it serves CUDA {}.{}, ".format(*driver.cuda) + f"and CUDA {made_for} is installed"
+            words += f", and CUDA {made_for} is installed"
             mend = "update the driver"
     elif driver.device_files and wanted:
         words, bad = f"{driver.problem}, though {driver.device_files} device files are there", State.WARN

@@ -11,7 +11,7 @@ from face_organizer.doctor.report import Check, State
 from face_organizer.errors import PackError
 from face_organizer.files import cache_dir
 from face_organizer.machine import available_cores, available_memory, choose_threads, megabytes
-from face_organizer.networks import packs
+from face_organizer.networks import inventory, packs
 
 LARGE_PACK = 64_000_000
 """Bytes of a pack from which on `quick` does not hash it (measured: 0.15 s for each 100 MB)."""
@@ -53,7 +53,7 @@ def model_packs(quick: bool) -> Iterator[Check]:
     """Every pack that is installed, its files against their hashes; every pack that is there but broken."""
     usable = 0
     try:
-        names = [row.name for row in packs.listing()]
+        names = [row.name for row in inventory.list_packs()]
     except (PackError, OSError) as error:
         yield Check("packs", "packs", str(error), State.FAIL, "make the folders of the packs readable")
         return
@@ -74,7 +74,7 @@ def _pack(pack: packs.Pack, quick: bool) -> Check:
     files = [pack.detector.path, pack.embedder.path]
     if quick and sum(file.stat().st_size for file in files) > LARGE_PACK:
         return Check("packs", pack.name, f"in {pack.folder}, not hashed (--quick)")
-    rows = packs.verify(pack)
+    rows = inventory.verify(pack)
     wrong = [f"{row.file} has SHA-256 {row.sha256}, not {row.expected}" for row in rows if not row.ok]
     if wrong:
         mend = f"delete {pack.folder} and fetch the pack again"

@@ -19,7 +19,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.networks.devices import CUDA_PROVIDER, Device
-from face_organizer.networks.sessions import SessionFactory, open_session
+from face_organizer.networks.sessions import open_session
 from face_organizer.types import Float32
 
 TOLERANCE = 1e-3
@@ -101,7 +101,7 @@ def check(result: Any, expected: Float32) -> None:
         raise ArithmeticError(f"wrong numbers: off by {deviation:.3g} from numpy's result")
 
 
-def onnxruntime_trial(device: Device, session_factory: SessionFactory | None = None) -> tuple[str, str]:
+def onnxruntime_trial(device: Device) -> tuple[str, str]:
     """A convolution through the same sessions as `embed`: where it ran, and the version. DeviceError where
     another provider than the asked one runs."""
     import onnxruntime
@@ -114,7 +114,7 @@ def onnxruntime_trial(device: Device, session_factory: SessionFactory | None = N
     graph = helper.make_graph([node], "trial", tensors[:1], tensors[1:], [numpy_helper.from_array(w, "w")])
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     content = model.SerializeToString()
-    session = open_session(content, device, label="a convolution", session_factory=session_factory)
+    session = open_session(content, device, label="a convolution")
     check(session.run({"x": x})[0], expected)
     where = f"{CUDA_PROVIDER}, card {device.index}" if device.kind == "cuda" else "the CPU"
     return where, onnxruntime.__version__

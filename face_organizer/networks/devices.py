@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -75,23 +75,15 @@ def cuda_devices(environ: Mapping[str, str] | None = None) -> int:
     return nvidia.look(environ).count
 
 
-def auto_devices(
-    providers: Sequence[str] | None = None, cards: int | None = None
-) -> tuple[list[Device], str]:
-    """The devices of `--device auto` and why: every CUDA card where there is one, else the CPU.
-
-    `providers` (as ONNX Runtime lists them) and `cards` (number of CUDA cards) are looked up when not given.
-    """
-    if cards is None:
-        cards = cuda_devices()
+def auto_devices() -> tuple[list[Device], str]:
+    """The devices of `auto` and why: every CUDA card where this ONNX Runtime can use them, else the CPU."""
+    cards = cuda_devices()
     if not cards:
         return [CPU], "no CUDA device found"
-    if providers is None:
-        import onnxruntime as ort
+    import onnxruntime as ort
 
-        providers = ort.get_available_providers()
     found = f"{cards} CUDA device{'s' if cards > 1 else ''} found"
-    if CUDA_PROVIDER in providers:
+    if CUDA_PROVIDER in ort.get_available_providers():
         return [Device("cuda", index) for index in range(cards)], found
     return [CPU], f"{found}, but this onnxruntime has no CUDA in it"
 
@@ -114,9 +106,8 @@ def asked(option: str | None, environ: Mapping[str, str] | None = None) -> tuple
     for word in (word.strip() for word in words.split(",")):
         if names and word.isdecimal():
             if int(word) >= len(names):
-                raise UsageError(
-                    f"device {word}: {DEVICES_VARIABLE} names only {len(names)} devices, numbered from 0"
-                )
+                why = f"device {word}: {DEVICES_VARIABLE}={','.join(names)} has no entry {word}"
+                raise UsageError(why, "its entries count from 0")
             found.append(Device.parse(names[int(word)]))
             why += f", {word} being {found[-1]} by {DEVICES_VARIABLE}"
         else:
@@ -151,7 +142,7 @@ def require(device: Device) -> Device:
     """`device` itself. Raises `DeviceError` for a card that the driver does not show."""
     if device.kind == "cuda" and device.index >= cuda_devices():
         raise DeviceError(
-            f"device {device} was asked for, but there are {cuda_devices()} CUDA cards",
+            f"device {device} was asked for; CUDA cards here: {cuda_devices()}",
             "see `face-organizer doctor`, or say --device cpu",
         )
     return device

@@ -38,58 +38,38 @@ def load_model(path: Path, external_data: bool = True) -> Any:
 def fold_constants(model: Any) -> bool:
     """Work out every DequantizeLinear and Reshape of initializers; drop what is unused then.
 
-    Quantised weights become float32 initializers with the values that the operators' definition gives
-    (https://onnx.ai/onnx/operators, DequantizeLinear-21 with blocks along `axis`). Graph inputs that are
-    initializers (a habit of old exporters that stops ONNX Runtime from optimising) or that nothing reads
-    (what block quantisation leaves of them) are dropped as well.
+    Quantised weights become float32 initializers, by the operators' reference implementation: ONNX Runtime
+    does not run all block-quantised files. Graph inputs that are initializers (a habit of old exporters that
+    stops ONNX Runtime from optimising) or that nothing reads are dropped as well.
     """
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
 
     graph = model.graph
+    known: list[Any] = []
+    left: list[Any] = []
     values = {i.name: i for i in graph.initializer}
-    left = []
+    constant = set(values)
     for node in graph.node:
-        known = node.op_type in ("DequantizeLinear", "Reshape") and all(name in values for name in node.input)
-        if not known:
-            left.append(node)
-            continue
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        arrays = [numpy_helper.to_array(values[name]) for name in node.input]
-        result = (_dequantize if node.op_type == "DequantizeLinear" else _reshape)(arrays, attributes)
-        values[node.output[0]] = numpy_helper.from_array(np.ascontiguousarray(result), node.output[0])
+        fits = node.op_type in ("DequantizeLinear", "Reshape") and constant.issuperset(node.input)
+        (known if fits else left).append(node)
+        constant.update(node.output if fits else ())
     used = {name for node in left for name in node.input} | {o.name for o in graph.output}
     free_inputs = [i for i in graph.input if i.name not in values and i.name in used]
-    changed = len(left) != len(graph.node) or len(free_inputs) != len(graph.input)
-    if changed:
-        _replace(graph.node, left)
-        _replace(graph.input, free_inputs)
-        _replace(graph.initializer, [v for name, v in values.items() if name in used])
-        _replace(graph.value_info, [])
-    return changed
-
-
-def _dequantize(arrays: list[Array], attributes: dict[str, Any]) -> Array:
-    x, scale = arrays[0], arrays[1]
-    zero = arrays[2] if len(arrays) > 2 else np.zeros_like(scale, dtype=x.dtype)
-    axis, block = int(attributes.get("axis", 1)), int(attributes.get("block_size", 0))
-
-    def spread(values: Array) -> Array:
-        if block:
-            return np.repeat(values, block, axis=axis)[tuple(slice(0, n) for n in x.shape)]
-        if values.ndim == 1 and x.ndim > 0 and values.size > 1:
-            return values.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
-        return values.reshape(()) if values.size == 1 else values
-
-    # Zero points are taken off as whole numbers (int8 would overflow), as the operator is defined.
-    whole = x.astype(np.int32) - spread(zero).astype(np.int32)
-    return whole.astype(np.float32) * spread(scale).astype(np.float32)
-
-
-def _reshape(arrays: list[Array], attributes: dict[str, Any]) -> Array:
-    x, shape = arrays[0], [int(n) for n in arrays[1]]
-    if not attributes.get("allowzero"):
-        shape = [x.shape[i] if n == 0 else n for i, n in enumerate(shape)]
-    return x.reshape(shape)
+    if not known and len(free_inputs) == len(graph.input):
+        return False
+    made = [name for node in known for name in node.output if name in used]
+    if made:
+        outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made]
+        part = helper.make_graph(known, "constants", [], outputs, graph.initializer)
+        alone = helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
+        for name, value in zip(made, ReferenceEvaluator(alone).run(None, {}), strict=True):
+            values[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+    _replace(graph.node, left)
+    _replace(graph.input, free_inputs)
+    _replace(graph.initializer, [v for name, v in values.items() if name in used])
+    _replace(graph.value_info, [])
+    return True
 
 
 def free_batch_axis(model: Any) -> bool:

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -72,10 +71,13 @@ def _ask() -> Driver:
 
     files = len(list(_DEVICES.glob("nvidia[0-9]*")))
     try:
-        with _nvml() as nvml:
-            cuda = nvml.nvmlSystemGetCudaDriverVersion_v2()
-            cards = tuple(_card(nvml, index) for index in range(nvml.nvmlDeviceGetCount()))
-            version = nvml.nvmlSystemGetDriverVersion()
+        pynvml.nvmlInit()
+        try:
+            version, cuda = pynvml.nvmlSystemGetDriverVersion(), pynvml.nvmlSystemGetCudaDriverVersion_v2()
+            count = pynvml.nvmlDeviceGetCount()
+            cards = tuple(_card(pynvml.nvmlDeviceGetHandleByIndex(index)) for index in range(count))
+        finally:
+            pynvml.nvmlShutdown()
     except pynvml.NVMLError as error:
         missing = isinstance(error, pynvml.NVMLError_LibraryNotFound)
         why = "no NVIDIA driver (libnvidia-ml.so.1 is not there)" if missing else f"NVIDIA driver: {error}"
@@ -84,22 +86,12 @@ def _ask() -> Driver:
     return Driver(version, (cuda // 1000, cuda % 1000 // 10), cards, problem, files)
 
 
-@contextlib.contextmanager
-def _nvml() -> Iterator[Any]:
+def _card(handle: Any) -> Card:
     import pynvml
 
-    pynvml.nvmlInit()
-    try:
-        yield pynvml
-    finally:
-        pynvml.nvmlShutdown()
-
-
-def _card(nvml: Any, index: int) -> Card:
-    handle = nvml.nvmlDeviceGetHandleByIndex(index)
-    capability = tuple(nvml.nvmlDeviceGetCudaComputeCapability(handle))
-    memory = int(nvml.nvmlDeviceGetMemoryInfo(handle).total)
-    return Card(nvml.nvmlDeviceGetName(handle), capability, memory, nvml.nvmlDeviceGetUUID(handle))
+    major, minor = pynvml.nvmlDeviceGetCudaComputeCapability(handle)
+    memory = int(pynvml.nvmlDeviceGetMemoryInfo(handle).total)
+    return Card(pynvml.nvmlDeviceGetName(handle), (major, minor), memory, pynvml.nvmlDeviceGetUUID(handle))
 
 
 def _visible(driver: Driver, names: list[str] | None) -> Driver:

@@ -17,17 +17,15 @@ from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryEr
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Float32, Image
 
-_MODEL_FAULTS = (
+_MODEL_FAULTS = {
     "InvalidProtobuf",
     "InvalidGraph",
     "NoSuchFile",
     "NoModel",
     "NotImplemented",
     "InvalidArgument",
-)
-
-SessionFactory = Callable[[str | bytes, Any, list[Any]], Any]
-"""Makes what `onnxruntime.InferenceSession` makes, of: path or bytes, SessionOptions, providers."""
+}
+"""Exceptions of ONNX Runtime that are the file's fault, not the card's."""
 
 _MEMORY_WORDS = (
     "failed to allocate",
@@ -51,7 +49,7 @@ class Session:
         self.inputs: list[str] = [i.name for i in raw.get_inputs()]
         self.outputs: list[str] = [o.name for o in raw.get_outputs()]
         self.input_shape: tuple[int | str | None, ...] = tuple(raw.get_inputs()[0].shape)
-        """Of the first input; a word or None stands for a free axis."""
+        """Of the first input, `output_shape` of the first output; a word or None: a free axis."""
         self.output_shape: tuple[int | str | None, ...] = tuple(raw.get_outputs()[0].shape)
         self.notes: list[str] = []
         """What a user should know of how it ran."""
@@ -74,12 +72,12 @@ class Session:
     def run_batches(
         self, pictures: Image, at_once: int, prepare: Callable[[Image], Float32]
     ) -> list[list[np.ndarray[Any, Any]]]:
-        """The outputs for each batch of `pictures` (N, …), at most `at_once` a batch (0: all).
+        """The outputs for each batch of `pictures` (N, …), at most `at_once` in a batch (0: all).
 
-        `prepare` makes of a batch what the network reads, just before it runs: still in the cache then.
+        `prepare` makes of a batch what the network reads, just before it runs: it is still in the cache.
 
-        Where the device's memory does not do for a batch, it is halved, from then on, and said once in
-        `notes`. OutOfMemoryError where it does not do for one row.
+        Where the device has too little memory for a batch, they are half as large from then on, and `notes`
+        says so. OutOfMemoryError where there is too little for one row.
         """
         results: list[list[np.ndarray[Any, Any]]] = []
         start = 0
@@ -105,24 +103,22 @@ def open_session(
     threads: int = 1,
     label: str = "",
     cuda: CudaOptions = CUDA_DEFAULTS,
-    session_factory: SessionFactory | None = None,
 ) -> Session:
     """A session for `model` (a file, or its bytes) that runs on `device`.
 
     `threads` is the number of CPU threads inside one operator; `label` names the model in errors.
-    `session_factory` stands in for ONNX Runtime in tests.
 
     Errors: DeviceError where another provider than the one asked for would run; PackError where the
     model itself cannot be loaded.
     """
     label = label or (model.name if isinstance(model, Path) else "the model")
-    if device.kind == "cuda" and session_factory is None:
+    if device.kind == "cuda":
         _load_libraries()
     providers = cuda.providers(device)
     wanted = providers[0] if device.kind == "cpu" else providers[0][0]
     source = str(model) if isinstance(model, Path) else model
     try:
-        raw = (session_factory or _onnxruntime_session)(source, _session_options(threads), providers)
+        raw = _onnxruntime_session(source, _session_options(threads), providers)
     except Exception as error:
         if device.kind == "cpu" or type(error).__name__ in _MODEL_FAULTS:
             raise PackError(f"{label} cannot be loaded: {_line(error)}", "fetch the pack again") from error
