@@ -475,7 +475,7 @@ def test_a_disk_that_is_full_is_told(photos: Path, tmp_path: Path) -> None:
         "sys.exit(run(group, sys.argv[1:]))"
     )
     call = ("embed", "-i", photos, "-o", tmp_path / "f.pkl")
-    refused(python("-c", script, *call), 1, "f.pkl", "cannot be written: File too large")
+    refused(python("-c", script, *call), 1, "f.pkl", "cannot be written: file too large")
     assert not (tmp_path / "f.pkl").exists()
     assert here(*call).code == 3
 

@@ -195,12 +195,12 @@ def test_every_picture_has_one_verdict(made: FaceTable, seed: int, least: float,
     for faces in ("main", "any"):
         filed = verdicts.decide(made, looked_of(woman), woman, Rules(gender, least, faces))
         assert [one.path for one in filed] == list(made.files.path)
-        counts = verdicts.counts(filed, made.untold_files)
+        counts = verdicts.counts(filed, made.unnamed_files)
         assert sum(counts.values()) == made.total_files
         with_faces = int((made.files.outcome == Outcome.FACES).sum())
         assert counts["matched"] + counts["other"] + counts["unsure"] == with_faces
         other = Rules("Man" if gender == "Woman" else "Woman", least, faces)
-        turned = verdicts.counts(verdicts.decide(made, looked_of(woman), woman, other), made.untold_files)
+        turned = verdicts.counts(verdicts.decide(made, looked_of(woman), woman, other), made.unnamed_files)
         if faces == "main" and least > 0.5:
             assert (counts["matched"], counts["other"]) == (turned["other"], turned["matched"])
 

@@ -17,10 +17,10 @@ from numpy.typing import NDArray
 from shell import here
 
 from face_organizer import table
-from face_organizer.columns import Texts
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.search import match, profiles, report, workbook
 from face_organizer.search.threshold import crowd_of
+from face_organizer.table.texts import Texts
 
 DIM = 64
 

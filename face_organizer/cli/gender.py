@@ -197,7 +197,7 @@ def _report(
     """Print folders and counts; every picture is in exactly one of the last line's counts."""
     from face_organizer.gender import verdicts
 
-    counts = verdicts.counts(filed, table.untold_files)
+    counts = verdicts.counts(filed, table.unnamed_files)
     bad = [(one.path, one.reason) for one in filed if one.verdict is verdicts.Verdict.UNREADABLE]
     console.files(f"{len(bad):,} files could not be used:", bad)
     if not placed.dry_run:

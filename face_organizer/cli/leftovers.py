@@ -95,7 +95,7 @@ def leftovers(
             by_folder[NOBODY].append(path)
     unusable = (
         searched.total_files
-        - searched.untold_files
+        - searched.unnamed_files
         - len(
             [
                 o
@@ -118,7 +118,7 @@ def leftovers(
     found_on = sum(searched.outcome_counts()[label] for label in ("faces",)) - len(by_folder[NOBODY])
     parts = [f"{found_on:,} with the persons", f"{len(by_folder[NOBODY]):,} without"]
     parts += [f"{len(by_folder[NO_FACE]):,} without faces", f"{unusable:,} that could not be used"]
-    parts += [f"{searched.untold_files:,} not named by the table"] if searched.untold_files else []
+    parts += [f"{searched.unnamed_files:,} not named by the table"] if searched.unnamed_files else []
     if output or as_json:
         console.say(f"{searched.total_files:,} pictures = {' + '.join(parts)}")
     console.result(

@@ -13,10 +13,9 @@ from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 
-from face_organizer.columns import Columns, column, text
 from face_organizer.errors import ModelMissingError, UsageError
 from face_organizer.networks.devices import Device
-from face_organizer.types import Faces, Float32, Image
+from face_organizer.types import Columns, Faces, Float32, Image, column, text
 
 if TYPE_CHECKING:
     from face_organizer.media.images import Shrinkable
