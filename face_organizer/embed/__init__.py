@@ -107,7 +107,7 @@ def embed(
     """
     tell = on_event or (lambda event: None)
     if again not in (None, *AGAIN):
-        raise UsageError(f"again must be one of {', '.join(AGAIN)}, not {again!r}")
+        raise UsageError(f"again must be changed, failed or all, not {again!r}")
     options = EmbedOptions(
         faces=faces,
         min_confidence=float(min_confidence),

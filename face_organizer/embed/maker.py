@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 
 import numpy as np
@@ -124,9 +124,10 @@ class ShardMaker:
         report.notes += [*self._models.notes, *(self._crops.notes() if self._crops else [])]
         starts = np.cumsum([0] + [len(c.files) for c in chunks])
         faces = Faces.concatenate([c.faces for c in chunks])
-        faces.file_index[:] += np.repeat(starts[:-1], [len(c.faces) for c in chunks])
+        file_index = faces.file_index + np.repeat(starts[:-1], [len(c.faces) for c in chunks])
         embeddings = np.concatenate([c.embeddings for c in chunks])
         files = Files.concatenate([c.files for c in chunks])
+        faces = replace(faces, file_index=file_index)
         return FaceTable(embeddings, faces, files, self._setup.stamp), report
 
     def _video(self, shard: Shard, on_progress: OnProgress, stopping: Stopping) -> Iterator[Finished]:

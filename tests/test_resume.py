@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 import pytest
-from face_organizer.embed.run import Again
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from making_tables import content, paths, stamp, unit
 
 from face_organizer import table
-from face_organizer.embed import known, shards
-from face_organizer.embed.resume import Todo, Workplace
+from face_organizer.embed import resume, shards
+from face_organizer.embed.processes import Processes
+from face_organizer.embed.resume import Todo
 from face_organizer.embed.shards import Shard, split
 from face_organizer.errors import FaceOrganizerError, TableError, UsageError
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
@@ -47,40 +47,53 @@ def looked_at(path: str, outcome: Outcome = Outcome.FACES, *, retry: bool = Fals
         outcome=np.array([outcome], np.uint8),
         bytes=np.array([status.st_size if status else -1], np.int64),
         mtime_ns=np.array([status.st_mtime_ns if status else -1], np.int64),
-        content=np.array([known.images.content_of(data)], np.uint64),
+        content=np.array([resume.images.content_of(data)], np.uint64),
         retry=np.array([retry], np.uint8),
     )
     row = Faces.empty(1, file_index=np.zeros(1, np.int64)) if faces else Faces.empty()
-    seed = int(known.images.content_of(data)) % 2**32
+    seed = int(resume.images.content_of(data)) % 2**32
     return FaceTable(unit(int(faces), seed=seed), row, files, STAMP)
 
 
 Look = Callable[[str], FaceTable]
-LET_GO = Again(replace=True)
-FORCE = Again(force=True)
+
+
+class Workplace(resume.Workplace):
+    """With the lock of the local engine."""
+
+    def __init__(self, output: Path) -> None:
+        super().__init__(output, Processes([], 1).lock)
 
 
 def work(todo: Sequence[Shard], look: Look = looked_at) -> None:
-    """What a worker does with shards."""
+    """What an engine does with shards."""
     for shard in todo:
         table.write(table.merge([look(p) for p in shard.paths], list(shard.paths)), shard.target)
 
 
-def plan(place: Workplace, wanted: Sequence[str], again: Again | None = None, made_as: Stamp = STAMP) -> Todo:
-    again = again or Again()
-    return place.plan(wanted, made_as, again.mask, force=again.force, replace_table=again.replace)
+def plan(
+    place: Workplace,
+    wanted: Sequence[str],
+    again: str | None = None,
+    made_as: Stamp = STAMP,
+    *,
+    replace: bool = False,
+) -> Todo:
+    return place.plan(wanted, made_as, again, replace=replace)
 
 
 def run(
     place: Workplace,
     wanted: Sequence[str],
-    again: Again | None = None,
+    again: str | None = None,
     made_as: Stamp = STAMP,
     look: Look = looked_at,
+    *,
+    replace: bool = False,
 ) -> tuple[list[str], FaceTable]:
     """One whole run: the pictures that it looked at, and the table."""
     with place.locked():
-        todo = plan(place, wanted, again, made_as)
+        todo = plan(place, wanted, again, made_as, replace=replace)
         work(todo.shards, look)
         made = place.finish(todo, wanted, made_as)
     return [p for s in todo.shards for p in s.paths], made
@@ -146,11 +159,9 @@ def test_new_files_alone_are_looked_at(files: list[str], place: Workplace) -> No
 OUTCOMES = (Outcome.NO_FACE, Outcome.UNREADABLE, Outcome.UNSUPPORTED, Outcome.TOO_SMALL, Outcome.FACES)
 
 
-@pytest.mark.parametrize(
-    ("again", "which"), [(Again(), [5]), (Again(failed=True), [1, 2, 5]), (Again(force=True), range(10))]
-)
+@pytest.mark.parametrize(("again", "which"), [(None, [5]), ("failed", [1, 2, 5]), ("all", range(10))])
 def test_what_is_looked_at_again(
-    files: list[str], place: Workplace, again: Again, which: Sequence[int]
+    files: list[str], place: Workplace, again: str | None, which: Sequence[int]
 ) -> None:
     def look(path: str) -> FaceTable:
         number = files.index(path)
@@ -166,10 +177,10 @@ def test_other_bytes_under_the_same_size_and_time(files: list[str], place: Workp
     Path(files[3]).write_text("!" * len(Path(files[3]).read_text()))
     os.utime(files[3], ns=(1, 1_000_000_000))
     assert run(place, files)[0] == []
-    seen, made = run(place, files, Again(contents=True))
+    seen, made = run(place, files, "changed")
     assert seen == [files[3]]
     assert made.embeddings[3].tobytes() != first.embeddings[3].tobytes()
-    assert run(place, files, Again(contents=True))[0] == []
+    assert run(place, files, "changed")[0] == []
 
 
 def test_a_file_that_is_gone_is_tried_each_time(files: list[str], place: Workplace) -> None:
@@ -209,7 +220,7 @@ def test_another_version_looks_at_nothing_again(files: list[str], place: Workpla
 def test_dropped_inputs_leave_the_table_and_a_copy(files: list[str], place: Workplace) -> None:
     run(place, files)
     old = place.output.read_bytes()
-    with place.locked(), pytest.raises(UsageError, match="holds 4 pictures that are not among these inputs"):
+    with place.locked(), pytest.raises(UsageError, match="holds 4 pictures not among these inputs"):
         plan(place, files[:6])
     assert place.output.read_bytes() == old
     for path in files[6:8]:
@@ -239,8 +250,8 @@ def test_a_folder_of_a_table(files: list[str], tmp_path: Path) -> None:
     place = Workplace(tmp_path / "big.faces")
     run(place, files)
     assert run(place, files)[0] == []
-    run(place, files[:5], again=LET_GO)
-    run(place, files[:4], again=LET_GO)
+    run(place, files[:5], replace=True)
+    run(place, files[:4], replace=True)
     assert list(table.read(place.output).files.path) == files[:4]
     assert list(table.read(tmp_path / "big.faces.bak").files.path) == files[:5]
 
@@ -248,16 +259,16 @@ def test_a_folder_of_a_table(files: list[str], tmp_path: Path) -> None:
 # --- killed in between ---
 
 
-def test_an_unfinished_run_by_force_goes_on_by_force(files: list[str], place: Workplace) -> None:
+def test_an_unfinished_run_over_all_goes_on_over_all(files: list[str], place: Workplace) -> None:
     run(place, files)
     with place.locked():
-        todo = plan(place, files, again=FORCE)
+        todo = plan(place, files, again="all")
         assert todo.pictures == len(files)
         work(todo.shards[:2])
     with place.locked():
-        assert plan(place, files, again=FORCE).pictures == len(files) - 6
-    assert len(run(place, files, again=FORCE)[0]) == len(files) - 6
-    assert len(run(place, files, again=FORCE)[0]) == len(files), "that one was through"
+        assert plan(place, files, again="all").pictures == len(files) - 6
+    assert len(run(place, files, again="all")[0]) == len(files) - 6
+    assert len(run(place, files, again="all")[0]) == len(files), "that one was through"
 
 
 def test_what_is_made_is_not_made_again(files: list[str], place: Workplace) -> None:
@@ -311,9 +322,9 @@ def test_killed_while_the_old_table_steps_aside(
     with monkeypatch.context() as patch:
         patch.setattr(table, "write", killed_at_the_output)
         with pytest.raises(KeyboardInterrupt):
-            run(place, files[:6], again=LET_GO)
+            run(place, files[:6], replace=True)
     assert place.output.read_bytes() == old, "until the new table is there, the old one is"
-    seen, made = run(place, files[:6], again=LET_GO)
+    seen, made = run(place, files[:6], replace=True)
     assert seen == []
     assert list(made.files.path) == files[:6]
     assert place.output.with_name("faces.pkl.bak").read_bytes() == old
@@ -514,7 +525,7 @@ def test_the_lock_is_one(place: Workplace) -> None:
         pass
 
 
-# --- parts for several machines ---
+# --- shards for several machines ---
 
 
 @st.composite
@@ -532,31 +543,31 @@ def _clean(names: Sequence[str]) -> list[str]:
 def test_parts_are_disjoint_complete_and_stable(names: list[str], parts: int, data: st.DataObject) -> None:
     names = _clean(names)
     here = [f"/mnt/a/{n}" for n in names]
-    division = [split(here, i, parts, ["/mnt/a"]) for i in range(parts)]
+    division = [split(here, f"{i}/{parts}", ["/mnt/a"]) for i in range(parts)]
     assert sorted(p for part in division for p in part) == sorted(here)
     assert sum(map(len, division)) == len(here)
     for i, part in enumerate(division):
         assert part == [p for p in here if p in set(part)], "the order stays"
-        elsewhere = split([f"/media/b/photos/{n}" for n in names], i, parts, ["/media/b/photos"])
+        elsewhere = split([f"/media/b/photos/{n}" for n in names], f"{i}/{parts}", ["/media/b/photos"])
         assert [p.removeprefix("/media/b/photos/") for p in elsewhere] == [
             p.removeprefix("/mnt/a/") for p in part
         ]
         some = [p for p in here if data.draw(st.booleans())]
-        assert split(some, i, parts, ["/mnt/a"]) == [p for p in some if p in set(part)]
+        assert split(some, f"{i}/{parts}", ["/mnt/a"]) == [p for p in some if p in set(part)]
 
 
 def test_parts_are_about_equal() -> None:
     names = [f"/photos/{i}.jpg" for i in range(4000)]
-    sizes = [len(split(names, i, 4, ["/photos"])) for i in range(4)]
+    sizes = [len(split(names, f"{i}/4", ["/photos"])) for i in range(4)]
     assert min(sizes) > 850
 
 
 def test_a_part_of_named_files_and_relative_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     files = folder_of(tmp_path / "photos", [f"{i}.jpg" for i in range(20)])
     monkeypatch.chdir(tmp_path)
-    by_name = [split(files, i, 2, files) for i in range(2)]
+    by_name = [split(files, f"{i}/2", files) for i in range(2)]
     assert sorted(by_name[0] + by_name[1]) == files
-    assert split(files, 0, 2, ["photos"]) == split(files, 0, 2, [str(tmp_path / "photos/")]) == by_name[0]
+    assert split(files, "0/2", ["photos"]) == split(files, "0/2", [str(tmp_path / "photos/")]) == by_name[0]
 
 
 @given(data=st.data(), parts=st.integers(1, 4))
@@ -567,7 +578,7 @@ def test_tables_of_parts_merge_in_any_order(data: st.DataObject, parts: int, tmp
     wanted = folder_of(root / "photos", [f"{i}.jpg" for i in sorted(names)])
     made = []
     for part in range(parts):
-        mine = split(wanted, part, parts, [os.fspath(root / "photos")])
+        mine = split(wanted, f"{part}/{parts}", [os.fspath(root / "photos")])
         if mine:
             made.append(run(Workplace(root / f"{part}.pkl"), mine)[1])
     whole = content(run(Workplace(root / "all.pkl"), wanted)[1])

@@ -1,4 +1,4 @@
-"""Videos through the command line: one outcome each, people with their seconds, the same on any lanes."""
+"""Videos through the command line: one outcome each, people with their seconds, the same on any threads."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def test_two_people_one_after_the_other(clip: Path, dev_faces: Path, tmp_path: P
     done, said = embed("-i", photos, "-o", tmp_path / "t.pkl")
     assert done.code == 0, done.err
     assert said["outcomes"]["faces"] == said["inputs"] == 3
-    assert "3 pictures (1 of them videos)" in done.err
+    assert "3 pictures (1 video among them)" in done.err
     made = table.read(tmp_path / "t.pkl")
     faces = made.faces
     assert np.isnan(faces.time[:2]).all()
@@ -98,11 +98,11 @@ def test_two_people_one_after_the_other(clip: Path, dev_faces: Path, tmp_path: P
     assert content(table.read(tmp_path / "t.faces")) == content(made)
 
 
-def test_lanes_make_no_difference(clip: Path, tmp_path: Path) -> None:
+def test_threads_make_no_difference(clip: Path, tmp_path: Path) -> None:
     tables = []
-    for lanes in ("1", "3"):
-        output = tmp_path / f"{lanes}.pkl"
-        assert embed("-i", clip, "-o", output, "--workers", lanes, "--fps", "5")[0].code == 0
+    for threads in ("1", "3"):
+        output = tmp_path / f"{threads}.pkl"
+        assert embed("-i", clip, "-o", output, "--workers", threads, "--fps", "5")[0].code == 0
         tables.append(content(table.read(output)))
     assert tables[0] == tables[1]
 
@@ -154,7 +154,7 @@ def test_every_video_has_one_outcome_and_damage_is_told(clip: Path, tmp_path: Pa
     data[-1] ^= 1
     (videos / "grey.mkv").write_bytes(data)
     os.utime(videos / "grey.mkv", ns=(status.st_atime_ns, status.st_mtime_ns))
-    again = embed("-i", videos, "-o", tmp_path / "t.pkl", "--min-face-size", "30", "--verify-hash")[1]
+    again = embed("-i", videos, "-o", tmp_path / "t.pkl", "--min-face-size", "30", "--again", "changed")[1]
     assert again["looked_at"] == 1
 
 
@@ -180,7 +180,7 @@ def test_the_clip_of_dev_faces(dev_faces: Path, tmp_path: Path) -> None:
 
 def test_a_video_is_a_shard_of_its_own() -> None:
     paths = ["/a.jpg", "/b.mp4", "/c.jpg", "/d.MKV", "/e.jpg"]
-    assert list(shards.parts(paths)) == [["/b.mp4"], ["/d.MKV"], ["/a.jpg", "/c.jpg", "/e.jpg"]]
+    assert list(shards.divide(paths)) == [["/b.mp4"], ["/d.MKV"], ["/a.jpg", "/c.jpg", "/e.jpg"]]
 
 
 @pytest.mark.slow

@@ -10,12 +10,13 @@ import faceswap_writer as writer
 import numpy as np
 import pytest
 from conftest import read_rgb
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.picture import ExtractOptions, Run
 
 from face_organizer.detect import Detector, Look
-from face_organizer.embed import pictures
-from face_organizer.embed.pictures import Engine
+from face_organizer.embed import maker
+from face_organizer.embed.events import Report
+from face_organizer.embed.maker import look_at
+from face_organizer.embed.models import Models, open_models, stamp_of
+from face_organizer.embed.options import EmbedOptions
 from face_organizer.faceswap import trust
 from face_organizer.faceswap.landmarks import Centering
 from face_organizer.media.listing import listing
@@ -44,8 +45,8 @@ class Counting:
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return open_engine(packs.find("opencv"), CPU)
+def models() -> Models:
+    return open_models(packs.find("opencv"), CPU)
 
 
 @pytest.fixture(scope="module")
@@ -79,17 +80,17 @@ def write(
     return folder
 
 
-def run(folder: Path, engine: Engine, lanes: int = 2, **options: Any) -> tuple[FaceTable, Run, int]:
+def run(folder: Path, models: Models, threads: int = 2, **options: Any) -> tuple[FaceTable, Report, int]:
     """The table, the run, and how many canvases the detector saw."""
-    counting = Counting(engine.detector)
-    settings = ExtractOptions(**options)
+    counting = Counting(models.detector)
+    settings = EmbedOptions(**options)
     paths = listing([folder]).paths
-    table, took = pictures.extract(
+    table, took = look_at(
         paths,
-        Engine(counting, engine.embedder),  # type: ignore[arg-type]
+        Models(counting, models.embedder),  # type: ignore[arg-type]
         settings,
         stamp=stamp_of(packs.find("opencv"), settings),
-        lanes=lanes,
+        threads=threads,
         samples=trust.samples(paths),
     )
     return table, took, counting.shown
@@ -97,9 +98,9 @@ def run(folder: Path, engine: Engine, lanes: int = 2, **options: Any) -> tuple[F
 
 @pytest.mark.parametrize("centering", list(Centering))
 def test_believed_headers(
-    engine: Engine, people: list[tuple[Image, np.ndarray]], tmp_path: Path, centering: Centering
+    models: Models, people: list[tuple[Image, np.ndarray]], tmp_path: Path, centering: Centering
 ) -> None:
-    table, took, shown = run(write(tmp_path / "crops", people, centering), engine)
+    table, took, shown = run(write(tmp_path / "crops", people, centering), models)
     assert table.outcome_counts()["faces"] == len(table) == COUNT
     assert took.counts["by FaceSwap header"] == COUNT
     assert took.notes == []
@@ -113,18 +114,18 @@ def test_believed_headers(
     # no detection but for the sample (its unsure ones more than once)
     sample = trust.samples(listing([tmp_path / "crops"]).paths)
     assert [len(s) for s in sample.values()] == [8]
-    counting = Counting(engine.detector)
-    judge = trust.Crops(counting, ExtractOptions().look, sample)  # type: ignore[arg-type]
+    counting = Counting(models.detector)
+    judge = trust.Crops(counting, EmbedOptions().look, sample)  # type: ignore[arg-type]
     judge._judge(str(tmp_path / "crops"), centering is Centering.LEGACY)
     assert shown == counting.shown
 
 
 def test_header_and_detection_give_the_same_person(
-    engine: Engine, people: list[tuple[Image, np.ndarray]], tmp_path: Path
+    models: Models, people: list[tuple[Image, np.ndarray]], tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "crops", people)
-    by_header, _, _ = run(folder, engine)
-    detected, took, shown = run(folder, engine, headers=False)
+    by_header, _, _ = run(folder, models)
+    detected, took, shown = run(folder, models, headers=False)
     assert shown >= COUNT
     assert took.counts["by FaceSwap header"] == 0
     assert not np.isnan(detected.faces.score).any()
@@ -136,10 +137,10 @@ def test_header_and_detection_give_the_same_person(
 
 
 def test_wrong_headers_of_a_folder(
-    engine: Engine, people: list[tuple[Image, np.ndarray]], tmp_path: Path
+    models: Models, people: list[tuple[Image, np.ndarray]], tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "crops", people, spoil=lambda c: np.roll(c, SIZE // 4, axis=1))
-    table, took, _ = run(folder, engine)
+    table, took, _ = run(folder, models)
     assert took.counts["by FaceSwap header"] == 0
     assert len(took.notes) == 1
     assert took.notes[0].startswith(f"{folder}: FaceSwap headers not used, faces are detected instead: ")
@@ -151,12 +152,12 @@ def test_wrong_headers_of_a_folder(
 
 
 def test_folders_are_judged_apart(
-    engine: Engine, people: list[tuple[Image, np.ndarray]], tmp_path: Path
+    models: Models, people: list[tuple[Image, np.ndarray]], tmp_path: Path
 ) -> None:
     write(tmp_path / "all" / "bad", people, spoil=lambda c: np.roll(c, SIZE // 4, axis=1))
     write(tmp_path / "all" / "good", people)
     write(tmp_path / "all" / "old", people, Centering.LEGACY)
-    table, took, _ = run(tmp_path / "all", engine)
+    table, took, _ = run(tmp_path / "all", models)
     assert took.counts["by FaceSwap header"] == 2 * COUNT
     assert [note.split(":")[0] for note in took.notes] == [str(tmp_path / "all" / "bad")]
     used = {
@@ -168,7 +169,7 @@ def test_folders_are_judged_apart(
 
 
 def test_a_mixed_folder(
-    engine: Engine, people: list[tuple[Image, np.ndarray]], tmp_path: Path, dev_faces: Path
+    models: Models, people: list[tuple[Image, np.ndarray]], tmp_path: Path, dev_faces: Path
 ) -> None:
     """Crops, photos, PNGs without a header, a damaged header, a crop that was cut: each as it deserves."""
     folder = write(tmp_path / "crops", people)
@@ -182,7 +183,7 @@ def test_a_mixed_folder(
     (folder / "e oblong.png").write_bytes(writer.png(np.ascontiguousarray(crop[20:]), meta))
     (folder / "f no face.png").write_bytes(writer.png(crop, writer.header(np.tile(points[:1], (68, 1)))))
     (folder / "g blank.png").write_bytes(writer.png(np.zeros_like(crop), "{}"))
-    table, took, _ = run(folder, engine)
+    table, took, _ = run(folder, models)
     reason = {Path(p).name: r for p, r in zip(table.files.path, table.files.reason, strict=True)}
     outcome = {Path(p).name: Outcome(o) for p, o in zip(table.files.path, table.files.outcome, strict=True)}
     assert took.counts["by FaceSwap header"] == COUNT
@@ -197,20 +198,20 @@ def test_a_mixed_folder(
     assert set(outcome.values()) == {Outcome.FACES}
 
 
-def test_lanes_and_chunks_make_no_difference(
-    engine: Engine, people: list[tuple[Image, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_threads_and_chunks_make_no_difference(
+    models: Models, people: list[tuple[Image, np.ndarray]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = write(tmp_path / "crops", people)
-    one, _, _ = run(folder, engine, lanes=1)
-    monkeypatch.setattr(pictures, "CHUNK_FILES", 3)
-    other, _, _ = run(folder, engine, lanes=5)
+    one, _, _ = run(folder, models, threads=1)
+    monkeypatch.setattr(maker, "CHUNK_FILES", 3)
+    other, _, _ = run(folder, models, threads=5)
     np.testing.assert_allclose(one.embeddings, other.embeddings, atol=1e-5)
     np.testing.assert_array_equal(one.faces.landmarks, other.faces.landmarks)
     assert list(one.files.reason) == list(other.files.reason)
 
 
 def test_a_turned_crop_is_aligned_by_its_header(
-    engine: Engine, people: list[tuple[Image, np.ndarray]], tmp_path: Path
+    models: Models, people: list[tuple[Image, np.ndarray]], tmp_path: Path
 ) -> None:
     """Crops are upright whatever the face was on its frame; its header tells so."""
     frames = []
@@ -219,8 +220,8 @@ def test_a_turned_crop_is_aligned_by_its_header(
         turned = np.ascontiguousarray(np.rot90(photo))  # (x, y) → (y, width − 1 − x)
         frames.append((turned, np.stack([points[:, 1], photo.shape[1] - 1 - points[:, 0]], axis=1)))
         assert side == turned.shape[1]
-    upright, _, _ = run(write(tmp_path / "upright", people), engine)
-    table, took, _ = run(write(tmp_path / "turned", frames), engine)
+    upright, _, _ = run(write(tmp_path / "upright", people), models)
+    table, took, _ = run(write(tmp_path / "turned", frames), models)
     assert took.counts["by FaceSwap header"] == COUNT
     assert np.median((upright.embeddings * table.embeddings).sum(axis=1)) > 0.98
 
@@ -237,18 +238,18 @@ def test_samples_are_spread_over_a_folder() -> None:
 
 
 def test_a_damaged_crop_in_the_sample_is_left_out(
-    engine: Engine, people: list[tuple[Image, np.ndarray]], tmp_path: Path
+    models: Models, people: list[tuple[Image, np.ndarray]], tmp_path: Path
 ) -> None:
     folder = write(tmp_path / "crops", people)
     for name in ("00.png", "09.png"):  # both of the sample
         data = (folder / name).read_bytes()
         (folder / name).write_bytes(data[: len(data) * 2 // 3])
-    table, took, _ = run(folder, engine)
+    table, took, _ = run(folder, models)
     assert table.outcome_counts()["unreadable"] == 2
     assert took.counts["by FaceSwap header"] == COUNT - 2
     assert took.notes == []
 
 
-def test_the_finder_is_not_asked_for_sizes_of_no_pictures(engine: Engine) -> None:
-    judge = trust.Crops(engine.detector, Look(), {})
+def test_the_finder_is_not_asked_for_sizes_of_no_pictures(models: Models) -> None:
+    judge = trust.Crops(models.detector, Look(), {})
     assert judge._judge("/nowhere", False).centering is None
