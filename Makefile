@@ -30,7 +30,7 @@ help: ## list what there is to do
 setup: $(package) ## install face-organizer and what it needs into .venv, from locks/cpu.txt (or PROFILE=...)
 
 demo: $(package) ## sort a few faces that come with the packages: no pictures, models or network needed
-	@$(run) face_organizer.cli.demo
+	@$(run) face_organizer demo
 
 test: $(package) $(dev) ## run the tests (PYTEST_ARGS="-k table" for some of them)
 	$(run) pytest $(PYTEST_ARGS)

@@ -20,9 +20,10 @@ import numpy as np
 import resnet50
 from PIL import Image as Pillow
 
-from face_organizer.embed import pictures as extract
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.picture import ExtractOptions, Run
+from face_organizer.embed.events import Report
+from face_organizer.embed.maker import look_at
+from face_organizer.embed.models import open_models, stamp_of
+from face_organizer.embed.options import EmbedOptions
 from face_organizer.faceswap import trust
 from face_organizer.machine import available_cores
 from face_organizer.media.listing import listing
@@ -36,7 +37,7 @@ DATA = Path(os.environ.get("FACE_ORGANIZER_DATA", SHARED / "data"))
 MODELS = SHARED / "models"
 SMALL_PACK = ("scrfd_2.5g_bnkps_dynamic.onnx", "mobilefacenet_512.onnx")
 CORES = available_cores().count
-"""Lanes of every run here: one a core."""
+"""Threads of every run here: one per core."""
 
 
 def machine() -> dict[str, Any]:
@@ -104,13 +105,13 @@ def pictures(*folders: Path) -> list[str]:
     return list(listing(list(folders)).paths)
 
 
-def embed(paths: Sequence[str], pack_name: str = "opencv", **options: Any) -> tuple[FaceTable, Run]:
-    """The face table of some pictures, on the CPU with a lane a core, and what it took."""
+def embed(paths: Sequence[str], pack_name: str = "opencv", **options: Any) -> tuple[FaceTable, Report]:
+    """The face table of some pictures, on the CPU with a thread per core, and what it took."""
     pack = resolve(pack_name)
-    engine = open_engine(pack, CPU)
-    settings = ExtractOptions(**options)
+    models = open_models(pack, CPU)
+    settings = EmbedOptions(**options)
     stamp = stamp_of(pack, settings)
-    return extract.extract(paths, engine, settings, stamp=stamp, lanes=CORES, samples=trust.samples(paths))
+    return look_at(paths, models, settings, stamp=stamp, threads=CORES, samples=trust.samples(paths))
 
 
 def main_rows(table: FaceTable) -> dict[str, int]:

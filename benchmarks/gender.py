@@ -22,6 +22,7 @@ import common
 import numpy as np
 
 from face_organizer.gender import GenderModel, judging, open_model
+from face_organizer.gender.journal import Journal
 from face_organizer.networks.devices import CPU
 from face_organizer.types import FaceTable
 
@@ -51,7 +52,7 @@ def accuracy() -> None:
     found: dict[str, tuple[FaceTable, Any]] = {}
     for name, folders in SETS.items():
         table, _ = common.embed(common.pictures(*(DEV / folder for folder in folders)))
-        found[name] = table, judging.look(table, [model], None, lanes=common.CORES).judged
+        found[name] = table, judging.look(table, [model], Journal(None, {}), threads=common.CORES).judged
     for name, (table, judged) in found.items():
         paths = table.face_paths()
         woman = np.array([truth(path, genders) for path in paths])
@@ -87,7 +88,7 @@ def speed(rounds: int) -> None:
     table, _ = common.embed(common.pictures(DEV / "identities"))
     for ages in (False, True):
         model, _ = open_model("embedded", CPU, attributes=ages)
-        run = functools.partial(judging.look, table, [model], None, lanes=common.CORES)
+        run = functools.partial(judging.look, table, [model], Journal(None, {}), threads=common.CORES)
         rate = len(table.files) / statistics.median(timed(run) for _ in range(rounds))
         common.row("gender speed", model="embedded", ages=ages, pictures_per_second=round(rate, 1))
 
@@ -123,7 +124,9 @@ def deepface(engine: str, rounds: int, pictures: int) -> None:
                 )
 
         def ours(model: GenderModel) -> Callable[[], float]:
-            return lambda: timed(lambda: judging.look(table, [model], None, lanes=common.CORES))
+            return lambda: timed(
+                lambda: judging.look(table, [model], Journal(None, {}), threads=common.CORES)
+            )
 
         theirs, _ = open_model("deepface", CPU)
         embedded, _ = open_model("embedded", CPU)
@@ -136,7 +139,7 @@ def deepface(engine: str, rounds: int, pictures: int) -> None:
                 client.predict(face)
 
         for warm in (theirs, embedded):
-            judging.look(table, [warm], None, lanes=common.CORES)
+            judging.look(table, [warm], Journal(None, {}), threads=common.CORES)
         client.predict(faces[0])
         seconds = common.interleaved(
             {

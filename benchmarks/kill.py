@@ -1,8 +1,8 @@
-"""SIGKILL at random moments, to the main process or a worker, then the same call again: the same table?
+"""SIGKILL at random moments, to the main process or one of its own, then the same call again: the same table?
 
 `python benchmarks/kill.py [KILLS]` prints one JSON line. Moments are spread evenly over the time of an
-undisturbed run; every third kills a worker, the others the main process; one that comes too late does not
-count. A kill is survived when the table of the call after it equals the undisturbed one byte for byte.
+undisturbed run; every third kills one of its processes, the others the main process; one that comes too late
+does not count. A kill is survived when the table of the call after it equals the undisturbed one byte for byte.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from running import Running, run, some_photos
 PHOTOS = 96
 
 
-def one(photos: Path, output: Path, delay: float, worker: bool) -> bool:
+def one(photos: Path, output: Path, delay: float, child: bool) -> bool:
     """Kill after `delay` seconds; whether anything was killed."""
     running = Running(photos, output)
     time.sleep(delay)
-    victims = running.workers() if worker else [running.process.pid]
+    victims = running.children() if child else [running.process.pid]
     killed = running.process.poll() is None and bool(victims)
     if killed:
         os.kill(victims[0], signal.SIGKILL)
@@ -53,7 +53,7 @@ def main(kills: int) -> None:
             number += 1
             output = root / f"{number}" / "faces.pkl"
             output.parent.mkdir()
-            if not one(photos, output, chance.uniform(0, seconds), worker=number % 3 == 2):
+            if not one(photos, output, chance.uniform(0, seconds), child=number % 3 == 2):
                 continue
             killed += 1
             code, _ = run(photos, output)

@@ -15,16 +15,14 @@ import time
 from dataclasses import replace
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from common import CORES, DATA, pictures, row, say, small_pack, temporary
+from common import CORES, DATA, pictures, row, small_pack, temporary
 
+import face_organizer as fo
 from face_organizer import table
-from face_organizer.embed import pictures as extract
-from face_organizer.embed.engine import stamp_of
-from face_organizer.embed.run import Again, embed
-from face_organizer.networks.devices import CPU
+from face_organizer.embed.models import stamp_of
+from face_organizer.embed.options import EmbedOptions
 from face_organizer.networks.packs import resolve
 from face_organizer.types import Faces, FaceTable, Files, Outcome
 
@@ -131,7 +129,7 @@ def known_table(count: int, folder: Path) -> tuple[list[str], FaceTable]:
         path = str(place / f"photo-{number:06d}.jpg")
         os.close(os.open(path, os.O_CREAT | os.O_WRONLY))
         paths.append(path)
-    stamp = stamp_of(resolve(PACK), extract.ExtractOptions())
+    stamp = stamp_of(resolve(PACK), EmbedOptions())
     files = Files.empty(
         count,
         path=paths,
@@ -169,33 +167,22 @@ def plan_known(folder: Path, count: int) -> None:
 
 
 def _plan(folder: str, output: str) -> tuple[dict[str, float], int]:
-    """Listing, then `embedding.embed` with nothing to do, in a fresh process."""
-    from face_organizer.media.listing import listing
+    """`fo.embed` with nothing to do, in a fresh process."""
+    listed, planned = [0.0], [0.0]
+
+    def on_event(event: fo.Event) -> None:
+        match event:
+            case fo.Listed():
+                listed[0] = time.perf_counter()
+            case fo.Planned(_, left):
+                planned[0] = time.perf_counter()
+                if left:
+                    raise RuntimeError(f"{left} pictures to look at, none expected")
 
     start = time.perf_counter()
-    paths = list(listing([Path(folder)]).paths)
-    listed = time.perf_counter()
-    planned = [0.0]
-
-    def on_plan(todo: Any) -> None:
-        planned[0] = time.perf_counter()
-        if todo.pictures:
-            raise RuntimeError(f"{todo.pictures} pictures to look at, none expected")
-
-    embed(
-        paths,
-        Path(output),
-        pack=resolve(PACK),
-        devices=[CPU],
-        lanes=1,
-        options=extract.ExtractOptions(),
-        again=Again(),
-        on_plan=on_plan,
-        on_progress=lambda progress: None,
-        warn=say,
-    )
+    fo.embed(folder, output, pack=PACK, device="cpu", workers=1, on_event=on_event)
     done = time.perf_counter()
-    seconds = {"list": listed - start, "plan": planned[0] - listed, "finish": done - planned[0]}
+    seconds = {"list": listed[0] - start, "plan": planned[0] - listed[0], "finish": done - planned[0]}
     return seconds, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
 
 

@@ -26,12 +26,13 @@ from typing import Any
 import numpy as np
 from common import CORES
 
-from face_organizer.embed import pictures, shards, worker
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.picture import ExtractOptions
+from face_organizer.embed import child, shards
+from face_organizer.embed.maker import Finished, look_at
+from face_organizer.embed.models import open_models, stamp_of
+from face_organizer.embed.options import EmbedOptions
 from face_organizer.faceswap import trust
 from face_organizer.networks import sessions
-from face_organizer.networks.devices import CPU
+from face_organizer.networks.devices import CPU, CUDA_DEFAULTS
 from face_organizer.networks.packs import find, resolve
 
 READERS = 8
@@ -70,14 +71,13 @@ class Ours(_Process):
 
     def __init__(self, pack_name: str, paths: Sequence[str], folder: Path, **options: Any) -> None:
         pack = resolve(pack_name)
-        settings = ExtractOptions(**options)
-        setup = worker.Setup(
-            pack.location, settings, stamp_of(pack, settings), CPU, CORES, samples=trust.samples(paths)
-        )
-        parts = shards.parts(paths)
-        self._tasks = [worker.Task(part, folder / f"{i}.pkl") for i, part in enumerate(parts)]
-        super().__init__(worker.serve, setup)
-        self._hear(worker.Ready)
+        settings = EmbedOptions(**options)
+        stamp = stamp_of(pack, settings)
+        setup = shards.Setup(pack.location, settings, stamp, trust.samples(paths))
+        divided = shards.divide(paths)
+        self._shards = [shards.Shard(i, part, folder / f"{i}.pkl") for i, part in enumerate(divided)]
+        super().__init__(child.serve, setup, CPU, CORES, CUDA_DEFAULTS)
+        self._hear(child.Ready)
         self.faces = self.found = 0
         self.stages: Counter[str] = Counter()
 
@@ -86,16 +86,16 @@ class Ours(_Process):
         start = time.perf_counter()
         self.faces, self.stages = 0, Counter()
         with self._counted():
-            for task in self._tasks:  # it takes them in at once, as from `jobs`, and begins with them in turn
-                self._pipe.send(task)
-            for _ in self._tasks:
-                self.stages.update(self._hear(worker.Finished).seconds)
+            for shard in self._shards:  # it takes them in at once, and begins with them in turn
+                self._pipe.send(shard)
+            for _ in self._shards:
+                self.stages.update(self._hear(Finished).report.seconds)
         return time.perf_counter() - start
 
     def _hear(self, kind: type) -> Any:
         while not isinstance(message := self._pipe.recv(), kind):
-            if isinstance(message, worker.Failed):
-                raise RuntimeError(message.message)
+            if isinstance(message, Exception):
+                raise message
             self.faces += message.faces
         return message
 
@@ -226,12 +226,12 @@ def _networks(pipe: Connection, pack_name: str, paths: list[str], options: dict[
 
     cv2.setNumThreads(1)
     pack = resolve(pack_name)
-    engine = open_engine(pack, CPU)
-    settings = ExtractOptions(**options)
+    models = open_models(pack, CPU)
+    settings = EmbedOptions(**options)
     stamp = stamp_of(pack, settings)
     log = _Log()
     with log.recording():
-        pictures.extract(paths, engine, settings, stamp=stamp, lanes=CORES, samples=trust.samples(paths))
+        look_at(paths, models, settings, stamp=stamp, threads=CORES, samples=trust.samples(paths))
     pipe.send(dict(Counter("x".join(map(str, shape)) for _, shape in log.runs)))
 
     def run() -> int:

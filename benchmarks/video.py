@@ -16,9 +16,9 @@ import cv2
 import numpy as np
 from common import CORES, DATA, row, temporary
 
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.picture import ExtractOptions
-from face_organizer.embed.videos import extract_clip
+from face_organizer.embed import videos
+from face_organizer.embed.models import open_models, stamp_of
+from face_organizer.embed.options import EmbedOptions
 from face_organizer.media import video
 from face_organizer.networks.devices import CPU
 from face_organizer.networks.packs import resolve
@@ -37,11 +37,11 @@ def peak() -> int:
 def looked_at(path: Path, fps: float, pipe: Any) -> None:
     """What one video gives, in a process of its own, so that its memory is its own."""
     cv2.setNumThreads(1)
-    pack, options = resolve("opencv"), ExtractOptions(fps=fps)
-    engine = open_engine(pack, CPU)
+    pack, options = resolve("opencv"), EmbedOptions(fps=fps)
+    models = open_models(pack, CPU)
     before = peak()
     start = time.perf_counter()
-    made, run = extract_clip(str(path), engine, options, stamp=stamp_of(pack, options), lanes=CORES)
+    made, report = videos.look(str(path), models, options, stamp=stamp_of(pack, options), threads=CORES)
     main = np.flatnonzero(made.faces.track == 0)[:1]
     pipe.send(
         {
@@ -51,7 +51,7 @@ def looked_at(path: Path, fps: float, pipe: Any) -> None:
             "first": [round(float(made.faces.seen_from[i]), 2) for i in main],
             "last": [round(float(made.faces.seen_to[i]), 2) for i in main],
             "seconds": round(time.perf_counter() - start, 2),
-            "stages": {name: round(s, 2) for name, s in run.seconds.items()},
+            "stages": {name: round(s, 2) for name, s in report.seconds.items()},
             "megabytes": (peak() - before) // 1024,
         }
     )

@@ -13,13 +13,34 @@ if TYPE_CHECKING:
     from face_organizer.cluster import People as People
     from face_organizer.cluster import cluster as cluster
     from face_organizer.cluster import renamed as renamed
+    from face_organizer.compare.benchmark import benchmark as benchmark
+    from face_organizer.compare.diagnosis import diagnose as diagnose
+    from face_organizer.doctor import doctor as doctor
+    from face_organizer.embed import embed as embed
+    from face_organizer.embed.events import Chosen as Chosen
+    from face_organizer.embed.events import Event as Event
+    from face_organizer.embed.events import Listed as Listed
+    from face_organizer.embed.events import Made as Made
+    from face_organizer.embed.events import Planned as Planned
+    from face_organizer.embed.events import Progress as Progress
+    from face_organizer.embed.events import Warned as Warned
     from face_organizer.evaluate import answered as answered
     from face_organizer.evaluate import audit as audit
     from face_organizer.evaluate import evaluate as evaluate
+    from face_organizer.gender import Genders as Genders
+    from face_organizer.gender import gender as gender
+    from face_organizer.networks.download import pull_pack as pull_pack
+    from face_organizer.networks.inventory import list_packs as list_packs
+    from face_organizer.networks.inventory import verify_packs as verify_packs
     from face_organizer.organize import Applied as Applied
     from face_organizer.organize import Plan as Plan
     from face_organizer.organize import plan as plan
     from face_organizer.organize import undo as undo
+    from face_organizer.search import FALSE_MATCHES as FALSE_MATCHES
+    from face_organizer.search.find import Found as Found
+    from face_organizer.search.find import search as search
+    from face_organizer.search.leftovers import Leftovers as Leftovers
+    from face_organizer.search.leftovers import leftovers as leftovers
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
     from face_organizer.table import write as write
@@ -27,18 +48,39 @@ if TYPE_CHECKING:
 
 OFFERED = {
     "Applied": "organize",
+    "Chosen": "embed.events",
+    "Event": "embed.events",
+    "FALSE_MATCHES": "search",
     "FaceTable": "types",
+    "Found": "search.find",
+    "Genders": "gender",
+    "Leftovers": "search.leftovers",
+    "Listed": "embed.events",
+    "Made": "embed.events",
     "People": "cluster",
     "Plan": "organize",
+    "Planned": "embed.events",
+    "Progress": "embed.events",
+    "Warned": "embed.events",
     "answered": "evaluate",
     "audit": "evaluate",
+    "benchmark": "compare.benchmark",
     "cluster": "cluster",
+    "diagnose": "compare.diagnosis",
+    "doctor": "doctor",
+    "embed": "embed",
     "evaluate": "evaluate",
+    "gender": "gender",
+    "leftovers": "search.leftovers",
+    "list_packs": "networks.inventory",
     "merge": "table",
     "plan": "organize",
+    "pull_pack": "networks.download",
     "read": "table",
     "renamed": "cluster",
+    "search": "search.find",
     "undo": "organize",
+    "verify_packs": "networks.inventory",
     "write": "table",
 }
 """Each name, and the module of this package that has it."""

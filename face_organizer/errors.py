@@ -91,13 +91,13 @@ class DeviceError(FaceOrganizerError):
 
 
 class OutOfMemoryError(DeviceError):
-    """The device has no memory left for a batch; `runtime.Session.run_all` tries smaller ones first."""
+    """The device has no memory left for a batch; `networks.sessions` tries smaller ones first."""
 
 
 class ImageError(Exception):
     """One picture could not be used; `outcome` and `reason` go into the table of files.
 
-    Raised by `images` alone and caught by `extract` alone.
+    Raised where pixels are read (`media`), caught where they are asked for.
     """
 
     def __init__(self, outcome: Outcome, reason: str, *, passing: bool = False) -> None:

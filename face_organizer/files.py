@@ -40,6 +40,13 @@ def count(n: int, singular: str, plural: str | None = None) -> str:
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
+def clock(seconds: float) -> str:
+    """A time in a video as people write it, such as "0:07.5" or "1:02:03.4"."""
+    minutes, rest = divmod(round(seconds, 1), 60)
+    hours, minutes = divmod(int(minutes), 60)
+    return f"{hours}:{minutes:02d}:{rest:04.1f}" if hours else f"{minutes}:{rest:04.1f}"
+
+
 def reason(error: OSError) -> str:
     """Why the system refused, in its own words, such as "no such file or directory"."""
     words = error.strerror or ""

@@ -9,19 +9,116 @@ in [-1, 1], larger is closer.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
-from typing import Any
+from functools import cache
+from importlib import import_module
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.columns import Columns, column, text
-
 Float32 = NDArray[np.float32]
 Int64 = NDArray[np.int64]
 Image = NDArray[np.uint8]
+
+
+class TextColumn(Sequence[str]):
+    """A read-only column of texts in a form of its own, such as one that decodes them where they are read."""
+
+    __slots__ = ()
+
+
+def column(shape: tuple[int, ...], dtype: str, default: float = 0) -> Any:
+    """A numeric column: the shape of one row, the dtype, and the value that stands for 'not known'."""
+    kind = np.dtype(dtype)
+    return field(
+        metadata={"shape": shape, "dtype": kind, "unknown": lambda n: np.full((n, *shape), default, kind)}
+    )
+
+
+def text() -> Any:
+    """A column of texts; the empty one stands for 'not known'."""
+    return field(metadata={"text": True, "unknown": lambda n: [""] * n})
+
+
+class Columns:
+    """Base of the column groups: arrays and lists of texts, one row per thing, of one length and as declared.
+
+    Columns are never written to once they are in a group: groups share them.
+    """
+
+    __slots__ = ()
+
+    def __post_init__(self) -> None:
+        lengths = set()
+        for spec in self.specs():
+            value = getattr(self, spec.name)
+            if not _fits(spec, value):
+                meta = spec.metadata
+                wanted = "texts" if _is_text(spec) else f"{meta['dtype']} {meta['shape']} per row"
+                got = getattr(value, "dtype", type(value).__name__), getattr(value, "shape", "")
+                raise ValueError(f"{spec.name} must be {wanted}, not {got[0]} {got[1]}")
+            lengths.add(len(value))
+        if len(lengths) > 1:
+            raise ValueError(f"{type(self).__name__}: columns of different lengths {sorted(lengths)}")
+
+    def __len__(self) -> int:
+        return len(getattr(self, self.specs()[0].name))
+
+    @classmethod
+    @cache  # groups of a few rows are made by the dozen for each picture
+    def specs(cls) -> tuple[dataclasses.Field[Any], ...]:
+        """The declared columns, in order."""
+        return dataclasses.fields(cls)  # type: ignore[arg-type]
+
+    def take(self, rows: NDArray[Any]) -> Self:
+        """The same columns for `rows`: an integer index or a boolean mask."""
+        if rows.dtype == np.bool_:
+            if len(rows) != len(self):
+                raise ValueError(f"a mask of {len(rows)} for {len(self)} rows")
+            rows = np.flatnonzero(rows)
+        values = {}
+        for s in self.specs():
+            column = getattr(self, s.name)
+            values[s.name] = [column[i] for i in rows] if _is_text(s) else column[rows]
+        return type(self)(**values)
+
+    @classmethod
+    def empty(cls, count: int = 0, **known: Any) -> Self:
+        """`count` rows in which every column that is not in `known` holds its 'not known' value."""
+        return cls(
+            **{s.name: s.metadata["unknown"](count) for s in cls.specs() if s.name not in known}, **known
+        )
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Self]) -> Self:
+        """The rows of `parts`, one after the other; of one part alone, its own arrays."""
+        if not parts:
+            return cls.empty()
+        values: dict[str, Any] = {}
+        for s in cls.specs():
+            columns = [getattr(p, s.name) for p in parts]
+            if _is_text(s):
+                values[s.name] = [text for column in columns for text in column]
+            else:
+                values[s.name] = columns[0] if len(columns) == 1 else np.concatenate(columns)
+        return cls(**values)
+
+
+def _is_text(spec: dataclasses.Field[Any]) -> bool:
+    return "text" in spec.metadata
+
+
+def _fits(spec: dataclasses.Field[Any], value: Any) -> bool:
+    if _is_text(spec):
+        is_list = isinstance(value, list | tuple)
+        return isinstance(value, TextColumn) or (is_list and {str}.issuperset(map(type, value)))
+    if not isinstance(value, np.ndarray) or not value.ndim:
+        return False
+    return bool(value.shape[1:] == spec.metadata["shape"] and value.dtype == spec.metadata["dtype"])
 
 
 class Outcome(IntEnum):
@@ -53,19 +150,19 @@ class Detections(Columns):
 
 
 NO_FACES = Detections.empty()
-"""To begin with, for every picture and canvas."""
+"""No faces: what every picture and canvas starts with."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Faces(Columns):
-    """One row a face. Rows are sorted by file and face index."""
+    """One row per face, sorted by file and face index."""
 
     file_index: Int64 = column((), "int64")
-    """Row of `Files`, a picture or a video, that the face is on."""
+    """Row in `Files` of the picture or video that the face is on."""
     face_index: NDArray[np.int32] = column((), "int32", 0)
     """0 for the main face of its file (large and central; on a video, seen longest), 1 for the next."""
     box: Float32 = column((4,), "float32", np.nan)
-    """x1, y1, x2, y2 in source pixels; NaN where a table from elsewhere does not tell."""
+    """x1, y1, x2, y2 in source pixels; NaN where not known (a table from elsewhere)."""
     landmarks: Float32 = column((5, 2), "float32", np.nan)
     """Source pixels; NaN where not known."""
     score: Float32 = column((), "float32", np.nan)
@@ -76,7 +173,7 @@ class Faces(Columns):
     size: Float32 = column((), "float32", np.nan)
     """Square root of the box's area, in source pixels."""
     sharpness: Float32 = column((), "float32", np.nan)
-    """Of the aligned face: 0 for a flat one, see `quality.light`; larger is sharper."""
+    """Of the aligned face: 0 for one without any detail, larger is sharper (`geometry.quality.light`)."""
     brightness: Float32 = column((), "float32", np.nan)
     """Mean luma of the aligned face, 0 (black) to 255 (white)."""
     yaw: Float32 = column((), "float32", np.nan)
@@ -110,7 +207,7 @@ class Faces(Columns):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Files(Columns):
-    """One row an input file, sorted by path, with what became of it."""
+    """One row per input file, sorted by path, with what became of it."""
 
     path: Sequence[str] = text()
     """Absolute; bytes that are no UTF-8 stand as lone surrogates (PEP 383), as `os.fsdecode` gives them."""
@@ -165,16 +262,16 @@ class Stamp:
 class FaceTable:
     """All that is known of a set of pictures: embeddings, faces, files and the stamp.
 
-    `embeddings` is (n, d) float32, one unit vector a face in the order of `faces`; it may be read-only
-    and memory-mapped. `stamp` is None for a table that another program wrote without one; `untold_files` are
-    faceless files that such a table counts and does not name.
+    `embeddings` is (n, d) float32, one unit vector per face, in the order of `faces`; it may be read-only
+    and memory-mapped. `stamp` is None for a table that another program wrote without one; `unnamed_files` are
+    files without a face that such a table counts but does not name.
     """
 
     embeddings: Float32
     faces: Faces
     files: Files
     stamp: Stamp | None
-    untold_files: int = 0
+    unnamed_files: int = 0
 
     def __post_init__(self) -> None:
         shape, dtype, index = self.embeddings.shape, self.embeddings.dtype, self.faces.file_index
@@ -187,24 +284,67 @@ class FaceTable:
         if len(index) and (index.min() < 0 or index.max() >= len(self.files)):
             raise ValueError("a face points to a file that the table does not hold")
         if np.any(self.files.outcome >= len(Outcome)):
-            raise ValueError("a file has an outcome that there is not")
+            raise ValueError("a file has an unknown outcome")
         with_faces = np.zeros(len(self.files), np.bool_)
         with_faces[index] = True
         if not np.array_equal(with_faces, self.files.outcome == Outcome.FACES):
             raise ValueError("files with faces and files with the outcome `faces` are not the same")
-        if self.untold_files < 0:
-            raise ValueError("fewer than no untold files")
+        if self.unnamed_files < 0:
+            raise ValueError(f"unnamed_files must not be negative, and is {self.unnamed_files}")
 
     def __len__(self) -> int:
         return len(self.faces)
 
     def face_paths(self) -> list[str]:
         """The path of each face's picture, in row order."""
-        return [self.files.path[i] for i in self.faces.file_index]
+        paths = list(self.files.path)
+        return [paths[i] for i in self.faces.file_index.tolist()]
+
+    def to_pandas(self, *, embeddings: bool = True) -> Any:
+        """A `pandas.DataFrame` with one row per face: `path`, the columns of `Faces`, and `embedding`.
+
+        `box`, `landmarks` and `embedding` hold an array per face, a view on the table's; `embeddings=False`
+        leaves the last out. Paths open the files, whatever bytes they hold. Raises `ImportError` where pandas
+        is not installed.
+        """
+        pandas = _installed("pandas")
+
+        def series(column: Any) -> Any:
+            plain = isinstance(column, np.ndarray) and column.ndim == 1
+            return column if plain else pandas.Series(list(column), dtype=object)
+
+        return pandas.DataFrame({name: series(c) for name, c in self._by_face(embeddings).items()})
+
+    def to_arrow(self, *, embeddings: bool = True) -> Any:
+        """A `pyarrow.Table` with one row per face: `path`, the columns of `Faces`, and `embedding`.
+
+        `box`, `landmarks` and `embedding` are lists of a fixed size; `embeddings=False` leaves the last out.
+        Arrow's texts are UTF-8: other bytes of a path stand in it as `\\udcXX`, and `files.path` has the path
+        itself at `file_index`. The schema's metadata holds the stamp as JSON. Raises `ImportError` where
+        pyarrow is not installed.
+        """
+        arrow = _installed("pyarrow")
+
+        def array(column: Any) -> Any:
+            if not isinstance(column, np.ndarray):
+                texts = [text.encode("utf-8", "backslashreplace").decode() for text in column]
+                return arrow.array(texts, arrow.string())
+            values = arrow.array(column.reshape(-1))
+            for size in reversed(column.shape[1:]):
+                values = arrow.FixedSizeListArray.from_arrays(values, max(size, 1))
+            return values
+
+        stamp = json.dumps(dataclasses.asdict(self.stamp) if self.stamp else None)
+        columns = {name: array(column) for name, column in self._by_face(embeddings).items()}
+        return arrow.table(columns, metadata={"stamp": stamp})
+
+    def _by_face(self, embeddings: bool) -> dict[str, Any]:
+        columns = {"path": self.face_paths(), **{s.name: getattr(self.faces, s.name) for s in Faces.specs()}}
+        return columns | {"embedding": self.embeddings} if embeddings else columns
 
     def take_files(self, kept: NDArray[np.bool_]) -> FaceTable:
-        """The table of the files in `kept`, a mask (number of files), with their faces; `untold_files` go."""
-        if kept.all() and not self.untold_files:
+        """The table of the files in `kept`, a mask (number of files), with their faces; none is unnamed."""
+        if kept.all() and not self.unnamed_files:
             return self
         new_index = np.cumsum(kept) - 1
         rows = np.flatnonzero(kept[self.faces.file_index])
@@ -215,13 +355,20 @@ class FaceTable:
     @property
     def total_files(self) -> int:
         """Number of input files, named or only counted."""
-        return len(self.files) + self.untold_files
+        return len(self.files) + self.unnamed_files
 
     def outcome_counts(self) -> dict[str, int]:
         """Number of files by outcome label, all labels present; the values add up to `total_files`."""
         counts = np.bincount(self.files.outcome, minlength=len(Outcome))
-        counts[Outcome.NO_FACE] += self.untold_files
+        counts[Outcome.NO_FACE] += self.unnamed_files
         return {o.label: int(counts[o]) for o in Outcome}
+
+
+def _installed(package: str) -> Any:
+    try:
+        return import_module(package)
+    except ImportError as error:
+        raise ImportError(f"{package} is not installed; this gets it: pip install {package}") from error
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -242,7 +389,7 @@ class Clustering:
         if self.centers.ndim != 2 or self.centers.dtype != np.float32:
             raise ValueError(f"centers must be (k, d) float32, not {self.centers.shape} {self.centers.dtype}")
         if self.similarity.shape != self.labels.shape or self.similarity.dtype != np.float32:
-            raise ValueError("similarity must be float32, one a label")
+            raise ValueError("similarity must be float32, one per label")
         if len(self.labels) and (self.labels.min() < -1 or self.labels.max() >= len(self.centers)):
             raise ValueError("a label points to a cluster that does not exist")
         sizes = self.sizes()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
 import pytest
 
 from face_organizer.networks import devices, sessions
@@ -24,18 +23,14 @@ class _OnTheCpu:
 
 
 class FakedCards:
-    """`models` are the files that were opened on a card, `asked` the providers that each was opened with.
-
-    `spoil` stands in for what a card would do to the outputs.
-    """
+    """`models` are the files that were opened on a card, `asked` the providers that each was opened with."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.models: list[Any] = []
         self.asked: list[list[Any]] = []
-        self.spoil = lambda outputs: outputs
         self._open = sessions._onnxruntime_session
         monkeypatch.setattr(sessions, "_onnxruntime_session", self._session)
-        monkeypatch.setattr(sessions, "_load_libraries", lambda tensorrt: None)
+        monkeypatch.setattr(sessions, "_load_libraries", lambda: None)
 
     def _session(self, model: Any, options: Any, providers: list[Any]) -> Any:
         names = [p if isinstance(p, str) else p[0] for p in providers]
@@ -44,11 +39,4 @@ class FakedCards:
             return raw
         self.models.append(model)
         self.asked.append(providers)
-        session = _OnTheCpu(raw, names)
-        session.run = lambda *words: self.spoil(raw.run(*words))
-        return session
-
-
-def overflow(outputs: list[np.ndarray]) -> list[np.ndarray]:
-    """What comes of numbers beyond float16."""
-    return [np.full_like(output, np.nan) for output in outputs]
+        return _OnTheCpu(raw, names)

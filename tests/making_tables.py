@@ -120,7 +120,7 @@ def content(table: FaceTable) -> dict[str, Any]:
     values: dict[str, Any] = {
         "embeddings": (table.embeddings.shape, table.embeddings.tobytes()),
         "stamp": table.stamp,
-        "untold": table.untold_files,
+        "unnamed": table.unnamed_files,
     }
     for group in (table.faces, table.files):
         for spec in type(group).specs():

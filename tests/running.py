@@ -68,8 +68,8 @@ class Running:
         """Tables of finished shards."""
         return len(list(self.work.glob("shard-*.pkl"))) if self.work.is_dir() else 0
 
-    def workers(self) -> list[int]:
-        """Process ids of the workers that live."""
+    def children(self) -> list[int]:
+        """Ids of its processes that live."""
         pid = self.process.pid
         try:
             children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()

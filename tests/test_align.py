@@ -46,7 +46,7 @@ def test_template_is_insightfaces() -> None:
 def test_an_exact_similarity_is_found(angle: float, scale: float, x: float, y: float, size: int) -> None:
     turn = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     landmarks = TEMPLATE.astype(np.float64) @ turn.T + [x, y]
-    matrix = estimate(landmarks[None], size)[0].astype(np.float64)
+    matrix = estimate(landmarks[None], template=TEMPLATE * np.float32(size / 112))[0].astype(np.float64)
     reached = landmarks @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(
         reached, TEMPLATE * (size / 112), atol=0.02 + 1e-4 / scale * (abs(x) + abs(y)) / 10

@@ -76,7 +76,7 @@ def paths_of(result: FaceTable) -> list[str]:
 def test_two_commands_make_one_folder_per_person(photos: Path, tmp_path: Path) -> None:
     done = here("embed", "--input", photos, "--output", tmp_path / "faces.pkl")
     assert done.code == 3, "one file could not be used"
-    assert "13 pictures, 1 other files left alone" in done.out
+    assert "13 pictures, 1 other file left alone" in done.out
     assert "Pack opencv (" in done.out
     assert "Device cpu (" in done.out
     assert "13 pictures = 12 with faces + 1 unreadable" in done.out
@@ -255,7 +255,7 @@ def test_json_is_one_object_and_all_else_goes_to_stderr(photos: Path, tmp_path: 
         {"path": str(photos / "text.jpg"), "reason": "not a picture, or damaged at its start"}
     ]
     assert "13 pictures" in done.err
-    assert set(result["stages"]) == {"read", "detect", "align", "embed", "measure", "write"}
+    assert set(result["stages"]) == {"read", "detect", "choose", "align", "embed", "measure", "write"}
     assert all(seconds > 0 for seconds in result["stages"].values())
     assert "Time by stage: read " in done.err
     done = here("cluster", "-e", tmp_path / "f.pkl", "-o", tmp_path / "people", "--json", "-q")
@@ -382,9 +382,7 @@ def test_missing_and_empty_folders(tmp_path: Path) -> None:
         here("embed", "-i", tmp_path / "empty", *output), 1, f"no pictures or videos in {tmp_path / 'empty'}"
     )
     (tmp_path / "empty" / "x.txt").touch()
-    refused(
-        here("embed", "-i", tmp_path / "empty", *output), 1, "no pictures or videos in", "(1 other files)"
-    )
+    refused(here("embed", "-i", tmp_path / "empty", *output), 1, "no pictures or videos in", "(1 other file)")
     assert not (tmp_path / "f.pkl").exists()
 
 
@@ -477,7 +475,7 @@ def test_a_disk_that_is_full_is_told(photos: Path, tmp_path: Path) -> None:
         "sys.exit(run(group, sys.argv[1:]))"
     )
     call = ("embed", "-i", photos, "-o", tmp_path / "f.pkl")
-    refused(python("-c", script, *call), 1, "f.pkl", "cannot be written: File too large")
+    refused(python("-c", script, *call), 1, "f.pkl", "cannot be written: file too large")
     assert not (tmp_path / "f.pkl").exists()
     assert here(*call).code == 3
 

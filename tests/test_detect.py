@@ -58,7 +58,8 @@ def same(one: Detections, other: Detections) -> None:
 
 
 def test_every_kind_is_tested_here(shared: Path) -> None:
-    assert {open_by_name(name, shared).name for name in NAMES} == set(DETECTORS)
+    opened = {type(open_by_name(name, shared)) for name in NAMES}
+    assert {f"{kind.__module__}:{kind.__name__}" for kind in opened} == set(DETECTORS.values())
 
 
 @pytest.mark.parametrize("size", [320, 640])

@@ -69,7 +69,7 @@ def test_a_command_for_one_device_takes_the_first_of_the_variable_and_no_list() 
 def test_a_card_that_is_not_there_is_an_error_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(devices, "cuda_devices", lambda: 1)
     assert require(Device("cuda", 0)) == Device("cuda", 0)
-    with pytest.raises(DeviceError, match="device 3 was asked for, but there are 1 CUDA cards") as caught:
+    with pytest.raises(DeviceError, match="device 3 was asked for; CUDA cards here: 1") as caught:
         require(CARD)
     assert "--device cpu" in caught.value.mend
     assert str(caught.value).endswith(f"; {caught.value.mend}")

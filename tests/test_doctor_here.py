@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -12,8 +11,8 @@ from shell import Done, python
 from test_packs import save_known, save_model
 
 from face_organizer.doctor import State
-from face_organizer.doctor.host import LARGE_PACK, pack_checks
-from face_organizer.networks import packs
+from face_organizer.doctor.host import LARGE_PACK, model_packs
+from face_organizer.networks import inventory, packs
 from face_organizer.networks.devices import cuda_devices
 
 COMMAND = "import sys; from face_organizer.cli import load, run; "
@@ -28,10 +27,8 @@ def doctor(*words: str, cwd: Path, **env: str) -> Done:
 
 @without_gpu
 def test_here_all_is_well(tmp_path: Path) -> None:
-    start = time.perf_counter()
     done = doctor("--quick", cwd=tmp_path)
     assert done.code == 0, done.out
-    assert time.perf_counter() - start < 15  # 1 s when nothing else runs
     assert "convolution right on the CPU" in done.out
     assert "search right on the CPU" in done.out
     assert re.search(r"^ok +packs +opencv ", done.out, re.MULTILINE)
@@ -45,9 +42,8 @@ def test_here_as_json(tmp_path: Path) -> None:
     assert (done.code, report["exit_code"]) == (0, 0)
     checks = {check["name"]: check for check in report["checks"]}
     assert checks["onnxruntime on cpu"]["state"] == "ok"
-    assert checks["memory"]["bytes"] > 0
-    assert checks["workers"]["count"] >= 1
-    assert len(checks["opencv"]["files"]) == 2
+    assert {"memory", "threads", "opencv"} <= checks.keys()
+    assert set(checks["memory"]) == {"section", "name", "state", "finding", "mend", "device"}
 
 
 @without_gpu
@@ -56,10 +52,10 @@ def test_here_a_gpu_is_asked_for(tmp_path: Path, by: str) -> None:
     words, env = (["--device", "0"], {}) if by == "option" else ([], {"GPU_ID": "0"})
     done = doctor("--quick", "-q", *words, cwd=tmp_path, **env)
     assert (done.code, done.out) == (4, "")
-    errors = [line for line in done.err.splitlines() if not line.startswith("Warning: versions")]
+    errors = [line for line in done.err.splitlines() if not line.startswith("Warning: profile")]
     assert len(errors) == 1
     assert "no NVIDIA driver" in errors[0]
-    assert "mend: install the NVIDIA driver" in errors[0]
+    assert "; install the NVIDIA driver" in errors[0]
 
 
 @pytest.fixture
@@ -67,12 +63,12 @@ def pack(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """An installed buffalo_s in a cache of its own, its hashes on record."""
     monkeypatch.setenv("FACE_ORGANIZER_CACHE", str(tmp_path / "cache"))
     folder = save_known(packs.pack_folder() / "buffalo_s", "buffalo_s")
-    packs.verify(packs.find("buffalo_s"))
+    inventory.verify(packs.find("buffalo_s"))
     return folder
 
 
 def test_a_pack_as_it_was(pack: Path) -> None:
-    assert [(c.name, c.state) for c in pack_checks(quick=True)] == [("opencv", "ok"), ("buffalo_s", "ok")]
+    assert [(c.name, c.state) for c in model_packs(quick=True)] == [("opencv", "ok"), ("buffalo_s", "ok")]
 
 
 def test_a_changed_pack_is_named(pack: Path, tmp_path: Path) -> None:
@@ -85,22 +81,22 @@ def test_a_changed_pack_is_named(pack: Path, tmp_path: Path) -> None:
 
 def test_an_incomplete_pack_is_named(pack: Path) -> None:
     (pack / "w600k_mbf.onnx").unlink()
-    broken = [check for check in pack_checks(quick=False) if check.state is State.FAIL]
+    broken = [check for check in model_packs(quick=False) if check.state is State.FAIL]
     assert [check.name for check in broken] == ["buffalo_s"]
     assert "lacks w600k_mbf.onnx" in broken[0].line
 
 
 def test_a_broken_record_of_hashes_is_named(pack: Path) -> None:
     (packs.pack_folder() / "hashes.json").write_text("{")
-    broken = [check for check in pack_checks(quick=False) if check.state is State.FAIL]
+    broken = [check for check in model_packs(quick=False) if check.state is State.FAIL]
     assert "hashes.json" in broken[0].line
 
 
 def test_quick_does_not_hash_a_large_pack(pack: Path) -> None:
     with (pack / "w600k_mbf.onnx").open("ab") as file:
         file.truncate(LARGE_PACK + 1)
-    assert [c.state for c in pack_checks(quick=True)] == [State.OK, State.OK]
-    assert [c.state for c in pack_checks(quick=False)] == [State.OK, State.FAIL]
+    assert [c.state for c in model_packs(quick=True)] == [State.OK, State.OK]
+    assert [c.state for c in model_packs(quick=False)] == [State.OK, State.FAIL]
 
 
 def test_a_cache_that_cannot_be_written(tmp_path: Path) -> None:

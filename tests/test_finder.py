@@ -14,13 +14,10 @@ from conftest import read_rgb
 from hypothesis import given
 from hypothesis import strategies as st
 
-from face_organizer.detect import finder
-from face_organizer.detect import looks as looking
-from face_organizer.detect.finder import Found, Look
-from face_organizer.embed.engine import open_engine
-from face_organizer.embed.pictures import Engine
+from face_organizer.detect import Found, Look, canvases, finder
+from face_organizer.embed.models import Models, open_models
 from face_organizer.geometry import align, canvas
-from face_organizer.geometry.main_face import main_face
+from face_organizer.geometry.boxes import main_face
 from face_organizer.media.images import Source
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU
@@ -42,15 +39,15 @@ class Whole:
 
 
 @pytest.fixture(scope="module", params=["opencv", "small"])
-def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+def models(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Models:
     if request.param == "opencv":
-        return open_engine(packs.find("opencv"), CPU)
+        return open_models(packs.find("opencv"), CPU)
     shared = request.getfixturevalue("shared")
     folder = tmp_path_factory.mktemp("packs") / "small"
     folder.mkdir()
     for name in ("scrfd_2.5g_bnkps_dynamic.onnx", "mobilefacenet_512.onnx"):
         shutil.copyfile(shared / "models" / name, folder / name)
-    return open_engine(packs.find(str(folder)), CPU)
+    return open_models(packs.find(str(folder)), CPU)
 
 
 @pytest.fixture(scope="module")
@@ -59,17 +56,17 @@ def photos(dev_faces: Path) -> list[Image]:
     return [read_rgb(path) for path in paths[:: len(paths) // PHOTOS][:PHOTOS]]
 
 
-def look(engine: Engine, pictures: Sequence[Any], **options: Any) -> list[Found]:
-    return finder.find(pictures, engine.detector, Look(**options))
+def look(models: Models, pictures: Sequence[Any], **options: Any) -> list[Found]:
+    return finder.find(pictures, models.detector, Look(**options))
 
 
-def embedded(engine: Engine, pictures: Sequence[Image], found: Sequence[Found]) -> np.ndarray:
+def embedded(models: Models, pictures: Sequence[Image], found: Sequence[Found]) -> np.ndarray:
     """(n, d) unit embeddings of the main faces."""
     chips = []
     for picture, one in zip(pictures, found, strict=True):
         row = main_face(one.faces.boxes, picture.shape[1], picture.shape[0])
         chips.append(align.warp(picture, align.estimate(one.faces.landmarks[row : row + 1])[0]))
-    raw = engine.embedder.embed(np.stack(chips))
+    raw = models.embedder.embed(np.stack(chips))
     return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True))
 
 
@@ -89,45 +86,45 @@ def turned(picture: Image, degrees: int) -> Image:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("degrees", [90, 180, 270, 45])
-def test_faces_of_turned_photos(engine: Engine, photos: list[Image], degrees: int) -> None:
-    upright = look(engine, [Whole(p) for p in photos])
+def test_faces_of_turned_photos(models: Models, photos: list[Image], degrees: int) -> None:
+    upright = look(models, [Whole(p) for p in photos])
     assert all(len(f.faces) for f in upright)
     pictures = [turned(p, degrees) for p in photos]
-    found = look(engine, [Whole(p) for p in pictures])
+    found = look(models, [Whole(p) for p in pictures])
     missing = [i for i, f in enumerate(found) if not len(f.faces)]
     assert missing == []
     off = [abs((f.turn - u.turn - degrees + 180) % 360 - 180) for f, u in zip(found, upright, strict=True)]
     assert np.median(off) <= 25, off  # tilts are straightened to the degree
     assert sum(o > 60 for o in off) <= 1, off
-    cosines = (embedded(engine, photos, upright) * embedded(engine, pictures, found)).sum(axis=1)
+    cosines = (embedded(models, photos, upright) * embedded(models, pictures, found)).sum(axis=1)
     assert np.median(cosines) >= 0.9, sorted(cosines)
 
 
 @pytest.mark.slow
-def test_without_turns(engine: Engine, photos: list[Image]) -> None:
+def test_without_turns(models: Models, photos: list[Image]) -> None:
     pictures = [Whole(turned(p, 180)) for p in photos[:8]]
-    found = look(engine, pictures, turns=False)
+    found = look(models, pictures, turns=False)
     assert {f.turn for f in found} == {0}
     assert all(f.looks <= 2 for f in found)
-    assert all(135 < f.turn < 225 for f in look(engine, pictures))
+    assert all(135 < f.turn < 225 for f in look(models, pictures))
 
 
 @pytest.mark.slow
-def test_upright_photos_stay_upright_and_are_looked_at_once(engine: Engine, photos: list[Image]) -> None:
-    found = look(engine, [Whole(p) for p in photos])
+def test_upright_photos_stay_upright_and_are_looked_at_once(models: Models, photos: list[Image]) -> None:
+    found = look(models, [Whole(p) for p in photos])
     assert sum(45 <= f.turn <= 315 for f in found) == 0
     assert np.median([f.looks for f in found]) == 1
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("degrees", [0, 90])
-def test_every_face_large_and_small(engine: Engine, photos: list[Image], degrees: int) -> None:
+def test_every_face_large_and_small(models: Models, photos: list[Image], degrees: int) -> None:
     """On a canvas that shows the bystander, a portrait's own face is too large for SCRFD."""
     scene = np.full((1200, 1600, 3), 90, np.uint8)
     portrait = cv2.resize(photos[0], (1900, 1900), interpolation=cv2.INTER_CUBIC)
     scene[:, :1300] = portrait[350:1550, 300:1600]
     scene[900:1020, 1400:1520] = cv2.resize(photos[1], (120, 120), interpolation=cv2.INTER_AREA)
-    (every,) = look(engine, [Whole(turned(scene, degrees))], every_face=True)
+    (every,) = look(models, [Whole(turned(scene, degrees))], every_face=True)
     size = np.sqrt(np.prod(every.faces.boxes[:, 2:] - every.faces.boxes[:, :2], axis=1))
     assert [int((size > 500).sum()), int((size < 120).sum())] == [1, 1]
     assert len(every.faces) == 2, "each once, although seen on two canvases"
@@ -135,10 +132,10 @@ def test_every_face_large_and_small(engine: Engine, photos: list[Image], degrees
 
 
 @pytest.mark.slow
-def test_tight_crops(engine: Engine, dev_faces: Path) -> None:
+def test_tight_crops(models: Models, dev_faces: Path) -> None:
     crops = [Whole(read_rgb(p)) for p in sorted((dev_faces / "utkface").glob("*.jpg"))[::5][:60]]
     assert len(crops) == 60
-    found = look(engine, crops)
+    found = look(models, crops)
     assert sum(bool(len(f.faces)) for f in found) == 60
     # … and it is the face that fills the crop, not something small in it
     for crop, one in zip(crops, found, strict=True):
@@ -148,16 +145,16 @@ def test_tight_crops(engine: Engine, dev_faces: Path) -> None:
 
 
 def test_an_answer_does_not_depend_on_the_companions(
-    engine: Engine, photos: list[Image], dev_faces: Path
+    models: Models, photos: list[Image], dev_faces: Path
 ) -> None:
     pictures: list[Any] = [Whole(p) for p in photos[:4]]
     pictures += [Whole(turned(photos[4], 90)), Whole(np.zeros((200, 300, 3), np.uint8))]
     pictures += [Whole(read_rgb(dev_faces / "picasa" / "modern_family_pic_1.jpg"))]
     for every_face in (False, True):
-        together = look(engine, pictures, every_face=every_face)
-        backwards = look(engine, pictures[::-1], every_face=every_face)[::-1]
+        together = look(models, pictures, every_face=every_face)
+        backwards = look(models, pictures[::-1], every_face=every_face)[::-1]
         for i, picture in enumerate(pictures):
-            alone = look(engine, [picture], every_face=every_face)[0]
+            alone = look(models, [picture], every_face=every_face)[0]
             for other in (together[i], backwards[i]):
                 assert (other.turn, other.looks, len(other.faces)) == (
                     alone.turn,
@@ -168,29 +165,29 @@ def test_an_answer_does_not_depend_on_the_companions(
     assert len(together[5].faces) == 0
 
 
-def test_nothing_to_look_at(engine: Engine) -> None:
-    assert look(engine, []) == []
+def test_nothing_to_look_at(models: Models) -> None:
+    assert look(models, []) == []
 
 
-def test_all_faces_of_a_group(engine: Engine, dev_faces: Path) -> None:
+def test_all_faces_of_a_group(models: Models, dev_faces: Path) -> None:
     photo = Whole(read_rgb(dev_faces / "picasa" / "modern_family_pic_1.jpg"))
-    found = look(engine, [photo], every_face=True)[0]
+    found = look(models, [photo], every_face=True)[0]
     assert len(found.faces) >= 5
     assert (np.diff(found.faces.scores) <= 0).all()
 
 
-def test_a_wanted_size_is_the_size_of_the_first_canvas(engine: Engine, photos: list[Image]) -> None:
-    place = looking.first(Whole(photos[0]), engine.detector, Look(canvas=640))
+def test_a_wanted_size_is_the_size_of_the_first_canvas(models: Models, photos: list[Image]) -> None:
+    place = canvases.first(Whole(photos[0]), models.detector, Look(canvas=640))
     assert max(place.width, place.height) == 640
     assert place.scale == pytest.approx(640 / max(photos[0].shape))
-    found = look(engine, [Whole(photos[0])], canvas=640)
+    found = look(models, [Whole(photos[0])], canvas=640)
     assert len(found[0].faces) == 1
 
 
 class Recorder:
     """A detector that finds nothing and remembers the canvases."""
 
-    name, stride, portrait, sure, straight, batched = "recorder", 32, 192, 0.8, 8.0, True
+    portrait, sure, straight = 192, 0.8, 8.0
 
     def __init__(self, fixed_size: int | None = None) -> None:
         self.fixed_size = fixed_size
@@ -207,7 +204,7 @@ def test_a_detector_of_one_size_is_shown_that_size_alone() -> None:
     sizes = [(100, 100), (50, 900), (2000, 1500), (1, 1)]
     found = finder.find([Whole(np.zeros((*s, 3), np.uint8)) for s in sizes], detector, Look())
     assert set(detector.sizes) == {(640, 640)}
-    assert len(detector.sizes) == len(sizes) * (1 + 1 + len(looking.TURNS))
+    assert len(detector.sizes) == len(sizes) * (1 + 1 + 3)
     assert all(f.looks == 5 for f in found)
 
 
@@ -218,22 +215,22 @@ def test_canvases_have_sane_sizes(width: int, height: int, least: float, every: 
             self.width, self.height = width, height
 
     options = Look(min_face_size=least, every_face=every)
-    for turn in (0, *looking.TURNS):
-        first = looking.first(Sized(), Recorder(), options, turn)  # type: ignore[arg-type]
-        second = looking.second(Sized(), Recorder(), options)  # type: ignore[arg-type]
+    for turn in (0, 90, 180, 270):
+        first = canvases.first(Sized(), Recorder(), options, turn)  # type: ignore[arg-type]
+        second = canvases.second(Sized(), Recorder(), options)  # type: ignore[arg-type]
         for place in (first, second):
             assert place.width % 32 == place.height % 32 == 0
             assert min(place.width, place.height) >= 32
-            assert max(place.width, place.height) <= looking.LARGEST_LOOK * 1.5
+            assert max(place.width, place.height) <= canvases.LARGEST_LOOK * 1.5
             corners = np.array([[0, 0], [width - 1, height - 1]], float)
             seen = corners @ place.matrix()[:, :2].T + place.matrix()[:, 2]
             assert (seen > -1.5).all(), "the whole picture is on the canvas"
             assert (seen < [place.width + 0.5, place.height + 0.5]).all()
-    looks = (looking.first(Sized(), Recorder(), options), second)  # type: ignore[arg-type]
+    looks = (canvases.first(Sized(), Recorder(), options), second)  # type: ignore[arg-type]
     largest = max(looks, key=lambda place: place.scale)
     assert (
-        least * largest.scale >= looking.SMALLEST_FOUND * 0.99
-        or max(largest.width, largest.height) >= looking.LARGEST_LOOK
+        least * largest.scale >= canvases.SMALLEST_FOUND * 0.99
+        or max(largest.width, largest.height) >= canvases.LARGEST_LOOK
     )
 
 
@@ -343,13 +340,13 @@ def test_the_main_face_is_large_and_central() -> None:
 
 
 def test_a_source_is_read_no_larger_than_needed(
-    engine: Engine, dev_faces: Path, monkeypatch: pytest.MonkeyPatch
+    models: Models, dev_faces: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     photo = read_rgb(sorted((dev_faces / "identities").glob("*/*.jpg"))[0])
     large = cv2.resize(photo, (3000, 3000), interpolation=cv2.INTER_CUBIC)
     source = Source(cv2.imencode(".jpg", large[..., ::-1])[1].tobytes())
-    found = look(engine, [source])[0]
+    found = look(models, [source])[0]
     assert len(found.faces) == 1
     assert source.pixels(100)[1] >= 4
-    expected = look(engine, [Whole(photo)])[0]
+    expected = look(models, [Whole(photo)])[0]
     np.testing.assert_allclose(found.faces.landmarks * 250 / 3000, expected.faces.landmarks, atol=8)

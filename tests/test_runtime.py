@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import SimpleNamespace
@@ -17,8 +17,17 @@ import pytest
 from onnx import TensorProto, helper
 
 from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError, UsageError
+from face_organizer.networks import sessions
 from face_organizer.networks.devices import CPU, CudaOptions, Device, auto_devices, cuda_devices
-from face_organizer.networks.sessions import open_session, planes
+from face_organizer.networks.sessions import Session, open_session, planes
+
+
+def open_with(stand_in: Callable[..., Any], model: Path | bytes, device: Device, **options: Any) -> Session:
+    """A session that `stand_in` makes in place of ONNX Runtime."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sessions, "_onnxruntime_session", stand_in)
+        patch.setattr(sessions, "_load_libraries", lambda: None)
+        return open_session(model, device, **options)
 
 
 def doubling_model() -> bytes:
@@ -95,7 +104,7 @@ def test_one_session_many_threads() -> None:
 def test_cuda_is_asked_for_by_number() -> None:
     factory = Factory("CUDAExecutionProvider")
     options = CudaOptions(memory_limit=1)
-    session = open_session(b"", Device("cuda", 1), cuda=options, session_factory=factory)
+    session = open_with(factory, b"", Device("cuda", 1), cuda=options)
     name, options = factory.asked[0]
     assert name == "CUDAExecutionProvider"
     assert options["device_id"] == "1"
@@ -108,7 +117,7 @@ def test_cuda_is_asked_for_by_number() -> None:
 @pytest.mark.parametrize("running", ["CPUExecutionProvider", "TensorrtExecutionProvider", None])
 def test_a_fall_back_is_an_error(running: str | None) -> None:
     with pytest.raises(DeviceError, match="asked for") as caught:
-        open_session(Path("w600k.onnx"), Device("cuda", 0), session_factory=Factory(running))
+        open_with(Factory(running), Path("w600k.onnx"), Device("cuda", 0))
     assert caught.value.exit_code == 4
     assert "w600k.onnx" in str(caught.value)
     assert "--device cpu" in str(caught.value)
@@ -117,13 +126,13 @@ def test_a_fall_back_is_an_error(running: str | None) -> None:
 
 def test_a_cpu_session_that_runs_elsewhere_is_an_error() -> None:
     with pytest.raises(DeviceError):
-        open_session(b"", CPU, session_factory=Factory("CUDAExecutionProvider"))
+        open_with(Factory("CUDAExecutionProvider"), b"", CPU)
 
 
 def test_a_card_that_fails_is_a_device_error_in_one_line() -> None:
     factory = Factory(None, RuntimeError("CUDA failure 101: invalid device ordinal\nmore\nand more"))
     with pytest.raises(DeviceError, match="invalid device ordinal") as caught:
-        open_session(b"", Device("cuda", 9), session_factory=factory)
+        open_with(factory, b"", Device("cuda", 9))
     assert "\n" not in str(caught.value)
 
 
@@ -150,7 +159,7 @@ def test_a_card_that_fails_when_it_runs_is_a_device_error() -> None:
         def run(self, names: None, feeds: dict[str, np.ndarray]) -> list[np.ndarray]:
             raise RuntimeError("CUDNN_STATUS_EXECUTION_FAILED; no kernel image is available\nand more")
 
-    session = open_session(b"", Device("cuda", 0), session_factory=lambda *_: NoKernel(most=9))
+    session = open_with(lambda *_: NoKernel(most=9), b"", Device("cuda", 0))
     with pytest.raises(DeviceError, match="no kernel image is available; check that nvidia-smi") as caught:
         session.run({"x": np.ones((1, 3), np.float32)})
     assert caught.value.exit_code == 4
@@ -176,19 +185,14 @@ def test_a_failing_run_is_one_line() -> None:
         (["CPUExecutionProvider"], 0, [CPU], "no CUDA device"),
     ],
 )
-def test_auto(providers: list[str], cards: int, devices: list[Device], word: str) -> None:
-    chosen, why = auto_devices(providers, cards)
+def test_auto(
+    providers: list[str], cards: int, devices: list[Device], word: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("face_organizer.networks.devices.cuda_devices", lambda: cards)
+    monkeypatch.setattr("onnxruntime.get_available_providers", lambda: providers)
+    chosen, why = auto_devices()
     assert chosen == devices
     assert word in why
-
-
-@pytest.mark.parametrize(
-    ("visible", "expected"), [("", 0), ("-1", 0), ("0", 1), ("0,1", 2), ("0,-1,1", 1), ("0,1,2,3,4", 3)]
-)
-def test_visible_devices(monkeypatch: pytest.MonkeyPatch, visible: str, expected: int) -> None:
-    monkeypatch.setattr("face_organizer.networks.devices._nvml_count", lambda: 3)
-    assert cuda_devices({"CUDA_VISIBLE_DEVICES": visible}) == expected
-    assert cuda_devices({}) == 3
 
 
 @pytest.mark.parametrize(
@@ -228,7 +232,7 @@ class _Card:
 
 def test_out_of_memory_halves_the_batch_and_says_so_once() -> None:
     card = _Card(most=3)
-    session = open_session(b"", Device("cuda", 0), session_factory=lambda *_: card)
+    session = open_with(lambda *_: card, b"", Device("cuda", 0))
     blob = np.arange(60, dtype=np.uint8).reshape(20, 3)
     for _ in range(2):
         outputs = np.concatenate([run[0] for run in session.run_batches(blob, 0, np.float32)])
@@ -242,90 +246,31 @@ def test_out_of_memory_halves_the_batch_and_says_so_once() -> None:
 
 
 def test_out_of_memory_with_one_row_is_a_device_error() -> None:
-    session = open_session(b"", Device("cuda", 0), session_factory=lambda *_: _Card(most=0))
+    session = open_with(lambda *_: _Card(most=0), b"", Device("cuda", 0))
     with pytest.raises(OutOfMemoryError, match=r"device 0.*free its memory") as caught:
         session.run_batches(np.ones((4, 3), np.uint8), 0, np.float32)
     assert caught.value.exit_code == 4
 
 
-CARD = Device("cuda", 1)
+def test_cuda_options_travel_to_processes() -> None:
+    assert pickle.loads(pickle.dumps(CudaOptions(1))) == CudaOptions(1)
 
 
-def asked(cuda: CudaOptions, device: Device = CARD, model: Path | bytes = b"") -> list[Any]:
-    """The providers that ONNX Runtime is asked for."""
-    factory = Factory(("Tensorrt" if cuda.tensorrt else device.kind.upper()) + "ExecutionProvider")
-    open_session(model, device, cuda=cuda, session_factory=factory)
-    return factory.asked
-
-
-def test_cuda_options_travel_to_workers() -> None:
-    options = CudaOptions(1, "default", True, True)
-    assert pickle.loads(pickle.dumps(options)) == options
-
-
-def test_the_cpu_knows_nothing_of_cuda_options() -> None:
-    options = CudaOptions(1 << 30, "exhaustive", half=True)
-    assert asked(options, CPU) == ["CPUExecutionProvider"]
-    assert not options.halves(CPU)
-
-
-@pytest.mark.parametrize("search", ["heuristic", "exhaustive", "default"])
-def test_what_cuda_is_asked_for(search: Any) -> None:
-    (name, options), last = asked(CudaOptions(memory_limit=2_000_000_000, conv_search=search))
+@pytest.mark.parametrize("memory", [2_000_000_000, None])
+def test_what_cuda_is_asked_for(memory: int | None) -> None:
+    cuda, card = CudaOptions(memory_limit=memory), Device("cuda", 1)
+    factory = Factory("CUDAExecutionProvider")
+    open_with(factory, b"", card, cuda=cuda)
+    (name, options), last = factory.asked
     assert (name, last) == ("CUDAExecutionProvider", "CPUExecutionProvider")
     assert options == {
         "device_id": "1",
-        "cudnn_conv_algo_search": search.upper(),
+        "cudnn_conv_algo_search": "HEURISTIC",
         "arena_extend_strategy": "kSameAsRequested",
         "use_tf32": "0",
-        "gpu_mem_limit": "2000000000",
+        **({} if memory is None else {"gpu_mem_limit": str(memory)}),
     }
-    assert "gpu_mem_limit" not in asked(CudaOptions())[0][1]
-
-
-@pytest.mark.parametrize("half", [True, False])
-def test_what_tensorrt_is_asked_for(half: bool, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("FACE_ORGANIZER_CACHE", str(tmp_path))
-    options = CudaOptions(memory_limit=5, half=half, tensorrt=True)
-    (first, tensorrt), (second, cuda), last = asked(options, model=b"a model")
-    assert (first, second) == ("TensorrtExecutionProvider", "CUDAExecutionProvider")
-    assert last == "CPUExecutionProvider"
-    # A network that changed under the same name must not find the engine of the one before.
-    engines = tmp_path / "tensorrt" / hashlib.sha256(b"a model").hexdigest()
-    assert engines.is_dir()
-    assert tensorrt == {
-        "device_id": "1",
-        "trt_fp16_enable": str(half),
-        "trt_engine_cache_enable": "True",
-        "trt_engine_cache_path": str(engines),
-        "trt_timing_cache_enable": "True",
-        "trt_timing_cache_path": str(engines),
-        "trt_max_workspace_size": "5",
-    }
-    assert cuda["gpu_mem_limit"] == "5"
-    assert not options.halves(Device("cuda", 0)), "TensorRT rounds by itself"
-
-
-def test_tensorrt_that_is_not_there_names_the_mend() -> None:
-    options = CudaOptions(tensorrt=True)
-    for factory in (
-        Factory("CUDAExecutionProvider"),
-        Factory(None, RuntimeError("libnvinfer.so.10: cannot open shared object file")),
-    ):
-        with pytest.raises(DeviceError, match=r"install TensorRT.*leave out --tensorrt") as caught:
-            open_session(b"", Device("cuda", 0), cuda=options, session_factory=factory)
-        assert caught.value.exit_code == 4
-        assert "\n" not in str(caught.value)
-    # Without CUDA either, TensorRT is not what has to be mended.
-    with pytest.raises(DeviceError, match=r"with TensorRT was asked for.*nvidia-smi"):
-        open_session(b"", Device("cuda", 0), cuda=options, session_factory=Factory("CPUExecutionProvider"))
-
-
-def test_an_engine_folder_that_cannot_be_made(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    (tmp_path / "file").write_text("")
-    monkeypatch.setenv("FACE_ORGANIZER_CACHE", str(tmp_path / "file"))
-    with pytest.raises(PackError, match="FACE_ORGANIZER_CACHE"):
-        asked(CudaOptions(tensorrt=True))
+    assert cuda.providers(CPU) == ["CPUExecutionProvider"]
 
 
 MEMORY = [
@@ -339,10 +284,10 @@ MEMORY = [
 @pytest.mark.parametrize("words", MEMORY)
 def test_words_for_want_of_memory(words: str) -> None:
     with pytest.raises(OutOfMemoryError, match="--gpu-memory") as caught:
-        open_session(b"", Device("cuda", 0), session_factory=Factory(None, RuntimeError(words)))
+        open_with(Factory(None, RuntimeError(words)), b"", Device("cuda", 0))
     assert caught.value.exit_code == 4
     card = _Card(most=0)
-    session = open_session(b"", Device("cuda", 0), session_factory=lambda *_: card)
+    session = open_with(lambda *_: card, b"", Device("cuda", 0))
 
     def fail(*_: Any) -> None:
         raise RuntimeError(words)

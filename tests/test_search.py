@@ -5,7 +5,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import openpyxl
@@ -16,11 +18,13 @@ from making_tables import stamp, table_of, unit
 from numpy.typing import NDArray
 from shell import here
 
+import face_organizer as fo
 from face_organizer import table
-from face_organizer.columns import Texts
-from face_organizer.errors import FaceOrganizerError
-from face_organizer.search import match, profiles, report, workbook
+from face_organizer.errors import FaceOrganizerError, UsageError
+from face_organizer.search import find, match, profiles, workbook
 from face_organizer.search.threshold import crowd_of
+from face_organizer.table.texts import Texts
+from face_organizer.types import FaceTable
 
 DIM = 64
 
@@ -35,20 +39,25 @@ def profile(name: str, vectors: NDArray[np.float32]) -> profiles.Profile:
     return profiles.Profile(name, vectors, [], stamp(dim=DIM))
 
 
+def collection(vectors: NDArray[np.float32]) -> FaceTable:
+    """A table of these faces, one per picture."""
+    return replace(table_of({f"/{i:05}.jpg": 1 for i in range(len(vectors))}, dim=DIM), embeddings=vectors)
+
+
 def test_the_scan_finds_what_brute_force_finds() -> None:
     crowd = unit(40_000, DIM, 1)  # more than one block
     own = np.random.default_rng(2).choice(len(crowd), 30, replace=False)
     center = unit(1, DIM, 3)
     crowd[own] = near(center, 30, 4)
     one = profile("Anna", near(center, 3, 5))
-    found = match.search(crowd, [one], match.Rules())[0]
+    found = match.compare(collection(crowd), [one], match.Rules())[0]
     cosines = crowd @ one.center
-    expected = np.flatnonzero(cosines >= found.review)
+    expected = np.flatnonzero(cosines >= found.review_threshold)
     assert sorted(found.rows) == expected.tolist()
     assert np.allclose(found.similarity, np.sort(cosines[expected])[::-1], atol=1e-6)
     assert np.allclose(found.best, (crowd[found.rows] @ one.vectors.T).max(axis=1), atol=1e-6)
-    assert set(found.rows[found.is_match]) == set(np.flatnonzero(cosines >= found.match))
-    assert set(own) <= set(found.rows[found.is_match])
+    assert set(found.matches) == set(np.flatnonzero(cosines >= found.match_threshold))
+    assert set(own) <= set(found.matches)
 
 
 @pytest.mark.parametrize("rate", [1e-2, 1e-3])
@@ -76,15 +85,15 @@ def test_a_brother_on_every_sixth_picture_does_not_hide_the_person() -> None:
 
 def test_a_wrong_reference_is_named_and_kept_only_when_asked() -> None:
     crowd, right, wrong = unit(2000, DIM, 1), near(unit(1, DIM, 2), 3, 3), unit(1, DIM, 9)
-    vectors, sources = np.concatenate([right, wrong]), ["a", "b", "c", "wrong"]
-    made = profiles.make("Anna", vectors, sources, None, sample=crowd)
-    assert [r.source for r in made.references if r.reason] == ["wrong"]
+    given = profiles.Given(np.concatenate([right, wrong]), ["a", "b", "c", "wrong"])
+    made = profiles.make("Anna", given, None, crowd)
+    assert [r.source for r in made.refused] == ["wrong"]
     assert np.array_equal(made.vectors, right)
-    assert len(profiles.make("Anna", vectors, sources, None, sample=crowd, keep_outliers=True).vectors) == 4
+    assert len(profiles.make("Anna", given, None, crowd, keep_outliers=True).vectors) == 4
 
 
 def test_two_references_that_disagree_are_both_used_and_doubted() -> None:
-    made = profiles.make("Anna", unit(2, DIM, 5), ["a", "b"], None, sample=unit(2000, DIM, 1))
+    made = profiles.make("Anna", profiles.Given(unit(2, DIM, 5), ["a", "b"]), None, unit(2000, DIM, 1))
     assert len(made.vectors) == 2
     assert made.doubts
 
@@ -93,26 +102,21 @@ def test_without_a_usable_reference_the_reasons_are_told() -> None:
     with pytest.raises(FaceOrganizerError, match=r"x\.jpg: no face"):
         profiles.make(
             "Anna",
-            unit(0, DIM),
-            [],
+            profiles.Given(unit(0, DIM), [], [profiles.Reference("x.jpg", "no face")]),
             None,
-            sample=unit(9, DIM),
-            unusable=[profiles.Reference("x.jpg", "no face")],
+            unit(9, DIM),
         )
 
 
-def test_strict_wants_references_to_agree_and_a_second_opinion_only_takes_away() -> None:
+def test_strict_wants_references_to_agree() -> None:
     crowd = unit(5000, DIM, 1)
     crowd[:40] = near(unit(1, DIM, 2), 40, 3, noise=1.0)
     one = profile("Anna", near(unit(1, DIM, 2), 3, 7, noise=1.0))
-    plain, strict, second = (
-        set(found.rows[found.is_match])
-        for rules in (match.Rules(), match.Rules(strict=True), match.Rules(second_opinion=True))
-        for found in match.search(crowd, [one], rules)
+    plain, strict = (
+        match.compare(collection(crowd), [one], match.Rules(strict=strict))[0] for strict in (False, True)
     )
-    assert strict < plain
-    assert second <= plain
-    assert second
+    assert set(strict.matches) < set(plain.matches)
+    assert (strict.agree[strict.is_match] >= 2).all()
 
 
 def test_a_face_is_a_match_of_one_person_only() -> None:
@@ -121,8 +125,8 @@ def test_a_face_is_a_match_of_one_person_only() -> None:
     crowd = unit(3000, DIM, 1)
     crowd[:20] = near(center, 20, 3, noise=0.3)
     people = [profile("Anna", center), profile("Ben", brother)]
-    anna, ben = match.search(crowd, people, match.Rules())
-    assert not set(anna.rows[anna.is_match]) & set(ben.rows[ben.is_match])
+    anna, ben = match.compare(collection(crowd), people, match.Rules())
+    assert not set(anna.matches) & set(ben.matches)
     assert "more like Anna" in ben.reasons
 
 
@@ -165,34 +169,41 @@ def test_a_profile_comes_back_and_anything_else_is_refused(tmp_path: Path) -> No
 NAMES = ("=1+1.jpg", "@cmd.jpg", "http:x.jpg", "1e5", "a\nb.jpg", os.fsdecode(b"\xff.jpg"))
 
 
-def made_result() -> report.Result:
+def made_result() -> find.Found:
     made = table_of({f"/p/{name}": 2 for name in NAMES}, dim=DIM)
-    found = match.search(made.embeddings, [profile("=Anna", made.embeddings[:1])], match.Rules(threshold=0.5))
-    return report.Result(made, found, {"false_matches": 1e-4, "threshold": 0.5}, {})
+    return find.search(made, profiles=[profile("=Anna", made.embeddings[:1])], threshold=0.5)
 
 
 def test_the_workbook_as_a_second_library_reads_it(tmp_path: Path) -> None:
-    result = made_result()
-    workbook.write(tmp_path / "r.xlsx", result, pictures=1)
-    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
-    assert book.sheetnames == ["Matches", "Review", "Photos", "All photos", "Settings"]
-    everything = list(book["All photos"].iter_rows(min_row=2, values_only=True))
-    assert len(everything) == len(NAMES)
-    assert sum(row[3] == "yes" for row in everything) == 1
+    found = made_result()
+    problems: list[tuple[str, str]] = []
+    workbook.write(tmp_path, found, 1, lambda *problem: problems.append(problem))
+    assert problems == []
+    book = openpyxl.load_workbook(tmp_path / "report.xlsx")
+    assert book.sheetnames == ["Matches", "Review", "Photos", "Settings"]
     assert {c.data_type for sheet in book for line in sheet.iter_rows() for c in line} <= {"s", "n"}
     assert book["Matches"].freeze_panes == "A2"
     assert book["Matches"].auto_filter.ref
     assert len(book["Matches"]._images) == 1
     photos = [row[3] for row in book["Photos"].iter_rows(min_row=2, values_only=True)]
     assert len(photos) == len(set(photos)) >= 1
-    assert ("false_matches", 1e-4) in [row[:2] for row in book["Settings"].iter_rows(values_only=True)]
+    assert ("threshold", 0.5) in [row[:2] for row in book["Settings"].iter_rows(values_only=True)]
 
 
-def test_a_full_sheet_goes_on_in_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(workbook._Sheet.__init__, "__defaults__", (4,))
-    workbook.write(tmp_path / "r.xlsx", made_result(), pictures=0)
-    book = openpyxl.load_workbook(tmp_path / "r.xlsx")
-    assert [book[name].max_row for name in ("All photos", "All photos 2")] == [4, 4]
+def test_a_sheet_that_is_full_says_where_the_rest_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    made = table_of({f"/p/{i}.jpg": 1 for i in range(6)}, dim=DIM)
+    found = find.search(made, profiles=[profile("Anna", made.embeddings[:1])], threshold=-1)
+    monkeypatch.setattr(workbook, "ROWS", 5)
+    problems: list[tuple[str, str]] = []
+    workbook.write(tmp_path, found, 0, lambda *problem: problems.append(problem))
+    book = openpyxl.load_workbook(tmp_path / "report.xlsx")
+    for name in ("Matches", "Photos"):
+        sheet = book[name]
+        assert sheet.max_row == 5
+        assert sheet["A5"].value == "what follows (3 rows) stands only in report.csv"
+        assert sheet.auto_filter.ref.endswith("4")
+    assert [name for name, _ in problems] == ["report.xlsx"] * 2
+    assert "Matches is full" in problems[0][1]
 
 
 # --- as a user types it, on real photos ---
@@ -247,6 +258,70 @@ def test_everybody_is_found_reported_and_taken_back(event: Path, tmp_path: Path)
     assert not out.exists()
 
 
+def test_the_front_door_takes_photos_vectors_and_profiles_alike(event: Path, tmp_path: Path) -> None:
+    table, photos = fo.read(event / "event.pkl"), event / "refs" / "Tiger_Woods"
+    events: list[tuple[int, int, str]] = []
+    found = fo.search(table, photos, name="Tiger", on_event=lambda *event: events.append(event))
+    tiger = found["Tiger"]
+    assert events == [(4, 1, "opencv")]
+    assert [Path(r.source).name.rpartition("_")[0] for r in tiger.profile.refused] == ["Trent_Lott"]
+    assert {Path(p).name.rpartition("_")[0] for p, match in tiger.photos().items() if match} == {
+        "Tiger_Woods"
+    }
+    for again in (
+        fo.search(table, {"Tiger": sorted(photos.iterdir())}),
+        fo.search(table, {"Tiger": str(photos)}),
+        fo.search(table, {"Tiger": tiger.profile.vectors * 3}),
+        fo.search(table, profiles=[tiger.profile]),
+    ):
+        assert again["Tiger"].rows.tolist() == tiger.rows.tolist()
+        assert again["Tiger"].is_match.tolist() == tiger.is_match.tolist()
+    applied = fo.plan(found, tmp_path / "out", mode="symlink", thumbnails=0).apply()
+    assert applied.folders["Tiger"] == 6
+    rest = fo.leftovers(table, found)
+    assert rest == fo.leftovers(table, tmp_path / "out")
+    assert (len(rest.found), len(rest.nobody), len(rest.no_face), len(rest.unusable)) == (6, 6, 0, 1)
+
+
+@pytest.mark.parametrize(
+    "given", [[], [[0.0] * DIM], [[np.nan] * DIM], [1.0], 5 * ["x", 1], np.zeros((2, 2, 2))]
+)
+def test_references_that_are_none_are_refused_in_words(given: Any) -> None:
+    with pytest.raises(UsageError, match="references of Anna"):
+        fo.search(table_of({"/a.jpg": 1}, dim=DIM), {"Anna": given})
+
+
+@pytest.mark.parametrize(
+    "options", [{"threshold": 2}, {"false_matches": 0}, {"name": "A"}, {"persons": ["A"]}, {}]
+)
+def test_a_call_that_makes_no_sense_is_refused(options: Any) -> None:
+    with pytest.raises(UsageError):
+        fo.search(table_of({"/a.jpg": 1}, dim=DIM), **options)
+
+
+@pytest.mark.parametrize(
+    ("options", "found"),
+    [
+        ({}, ["/ab", "/b", "/r"]),
+        ({"review": False}, ["/ab", "/b"]),
+        ({"persons": ["A"]}, ["/ab", "/r"]),
+        ({"without": "all"}, ["/ab"]),
+    ],
+)
+def test_what_is_left_over(tmp_path: Path, options: Any, found: list[str]) -> None:
+    faces = [("A", "match", "/ab"), ("B", "match", "/ab"), ("B", "match", "/b"), ("A", "review", "/r")]
+    rows = [dict(zip(("person", "verdict", "source"), face, strict=True)) for face in faces]
+    document = {"persons": [{"name": "A"}, {"name": "B"}], "faces": rows}
+    (tmp_path / "report.json").write_text(json.dumps(document))
+    table = table_of({"/ab": 2, "/b": 1, "/c": 1, "/none": 0, "/r": 1}, dim=DIM)
+    rest = fo.leftovers(table, tmp_path, **options)
+    assert rest.found == found
+    assert sorted(rest.found + rest.nobody) == ["/ab", "/b", "/c", "/r"]
+    assert (rest.no_face, rest.unusable, rest.unnamed) == (["/none"], [], 0)
+    with pytest.raises(UsageError, match="Z was not searched: A, B were"):
+        fo.leftovers(table, tmp_path, persons=["Z"])
+
+
 def test_a_person_of_a_clustering_is_found(event: Path, tmp_path: Path) -> None:
     assert here("cluster", "-e", event / "event.pkl", "-o", tmp_path / "people", "--sheets", "0").code == 0
     words = ("search", "-e", event / "event.pkl", "--people", tmp_path / "people", "--from-person")
@@ -259,20 +334,30 @@ def test_a_person_of_a_clustering_is_found(event: Path, tmp_path: Path) -> None:
 def test_a_table_of_another_embedder_is_refused_in_words(event: Path, tmp_path: Path) -> None:
     table.write(table_of({"/a.jpg": 1, "/b.jpg": 1}, dim=128), tmp_path / "other.pkl")
     done = here("search", "-e", tmp_path / "other.pkl", "-r", event / "refs", "--pack", "opencv")
-    assert (done.code, "another model" in done.err) == (1, True)
+    assert (done.code, "different models" in done.err) == (1, True)
     profiles.write(profile("Anna", unit(2, DIM)), tmp_path / "a.profile")
     done = here("search", "-e", event / "event.pkl", "--profile", tmp_path / "a.profile")
     assert (done.code, "different models" in done.err) == (1, True)
 
 
-def test_a_profile_never_leads_out_of_the_folder(event: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "code", "words"),
+    [
+        ("../evil", 2, "cannot be the name of a folder"),
+        ("a\0b", 2, "cannot be the name of a folder"),
+        ("\ud800", 1, "not a profile, or damaged"),
+    ],
+)
+def test_a_profile_never_leads_out_of_the_folder(
+    event: Path, tmp_path: Path, name: str, code: int, words: str
+) -> None:
     made = table.read(event / "event.pkl")
-    evil = profiles.Profile("../evil", np.array(made.embeddings[:1]), [], made.stamp)
+    evil = profiles.Profile(name, np.array(made.embeddings[:1]), [], made.stamp)
     profiles.write(evil, tmp_path / "a.profile")
     done = here(
         "search", "-e", event / "event.pkl", "--profile", tmp_path / "a.profile", "-o", tmp_path / "out"
     )
-    assert (done.code, "cannot be the name of a folder" in done.err) == (2, True)
+    assert (done.code, words in done.err) == (code, True)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["a.profile"]
 
 

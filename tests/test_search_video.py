@@ -14,15 +14,19 @@ from making_videos import write_video
 from shell import here
 from test_search import profile
 
-from face_organizer.search import appearances, match
+from face_organizer.files import clock
+from face_organizer.search import match
+from face_organizer.search.find import Found
+from face_organizer.search.pictures import best_frames, write_frames
 from face_organizer.search.threshold import Crowd
 from face_organizer.types import FaceTable
 
 
-def found_in(table: FaceTable, rows: list[int], matches: list[bool]) -> match.Found:
+def found_in(table: FaceTable, rows: list[int], matches: list[bool]) -> match.Candidates:
     count = len(rows)
-    return match.Found(
+    return match.Candidates(
         profile=profile("Anna", unit(1, 64)),
+        table=table,
         rows=np.array(rows, np.int64),
         similarity=np.linspace(1, 0.5, count, dtype=np.float32),
         best=np.ones(count, np.float32),
@@ -30,8 +34,8 @@ def found_in(table: FaceTable, rows: list[int], matches: list[bool]) -> match.Fo
         is_match=np.array(matches),
         reasons=[""] * count,
         crowd=Crowd(0.0, 0.1, 100),
-        match=0.4,
-        review=0.3,
+        match_threshold=0.4,
+        review_threshold=0.3,
     )
 
 
@@ -51,23 +55,31 @@ def film() -> FaceTable:
 
 def test_times_that_touch_are_one_and_doubtful_ones_are_left_out(film: FaceTable) -> None:
     found = found_in(film, [5, 2, 1, 0, 4, 3], [True, True, True, True, True, False])
-    assert appearances.ranges(film, found) == {"/a/film.mp4": [(1, 9), (60, 62)], "/b/film.mp4": [(0, 7)]}
+    assert found.videos() == {"/a/film.mp4": [(1, 9), (60, 62)], "/b/film.mp4": [(0, 7)]}
 
 
 def test_the_surest_frames_come_first_and_no_name_twice(film: FaceTable) -> None:
     found = found_in(film, [5, 2, 0, 4, 3, 1], [True] * 6)
-    assert list(appearances.best_frames(film, found, 4)) == [
+    assert [(found.rows[at], name) for at, name in best_frames(found, 4)] == [
         (2, "Anna film 1.01.2.jpg"),
         (0, "Anna film 0.03.0.jpg"),
         (4, "Anna film 0.03.0 1.jpg"),
         (1, "Anna film 0.08.0.jpg"),
     ]
-    assert list(appearances.best_frames(film, found, 0)) == []
+    assert list(best_frames(found, 0)) == []
+
+
+def test_a_frame_that_cannot_be_read_is_told(film: FaceTable, tmp_path: Path) -> None:
+    found = Found(film, [found_in(film, [2], [True])], {})
+    problems: list[tuple[str, str]] = []
+    write_frames(tmp_path, found, 1, lambda *problem: problems.append(problem))
+    ((name, why),) = problems
+    assert (name, bool(why), list(tmp_path.iterdir())) == ("Anna film 1.01.2.jpg", True, [])
 
 
 @pytest.mark.parametrize(("seconds", "words"), [(0, "0:00.0"), (59.96, "1:00.0"), (3723.4, "1:02:03.4")])
 def test_seconds_on_a_clock(seconds: float, words: str) -> None:
-    assert appearances.clock(seconds) == words
+    assert clock(seconds) == words
 
 
 def test_a_search_tells_when_and_writes_frames(dev_faces: Path, tmp_path: Path) -> None:

@@ -113,8 +113,8 @@ def test_values_are_frozen() -> None:
         ({"faces": Faces.empty(3, file_index=np.array([0, 0, -1]))}, "does not hold"),
         ({"faces": Faces.empty(3, file_index=np.array([0, 1, 1]))}, "not the same"),
         ({"faces": Faces.empty(3, file_index=np.array([1, 1, 1]))}, "not the same"),
-        ({"files": Files.empty(2, outcome=np.array([0, 6], np.uint8))}, "outcome that there is not"),
-        ({"untold_files": -1}, "untold"),
+        ({"files": Files.empty(2, outcome=np.array([0, 6], np.uint8))}, "unknown outcome"),
+        ({"unnamed_files": -1}, "unnamed_files"),
     ],
 )
 def test_a_table_that_contradicts_itself_is_refused(changes: dict, words: str) -> None:
@@ -126,7 +126,7 @@ def test_a_table_that_contradicts_itself_is_refused(changes: dict, words: str) -
 def test_counts_add_up_to_the_inputs(table: FaceTable) -> None:
     counts = table.outcome_counts()
     assert list(counts) == [o.label for o in Outcome]
-    assert sum(counts.values()) == table.total_files == len(table.files) + table.untold_files
+    assert sum(counts.values()) == table.total_files == len(table.files) + table.unnamed_files
     assert counts["faces"] == len(set(table.face_paths()))
     assert content(dataclasses.replace(table)) == content(table)
 

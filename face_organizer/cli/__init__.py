@@ -53,6 +53,7 @@ COMMANDS = {
     "undo": ("face_organizer.cli.undo:undo", "Remove the copies that cluster made."),
     "convert": ("face_organizer.cli.convert:convert", "Turn a table from a pickle into a folder and back."),
     "doctor": ("face_organizer.cli.doctor:doctor", "Look over this installation, and say what mends it."),
+    "demo": ("face_organizer.cli.demo:demo", "Sort a few faces that come with the packages, to see it work."),
     "packs": ("face_organizer.cli.packs:packs", "List, download and check model packs."),
 }
 """Each command: where it lives, and its line in the overview."""

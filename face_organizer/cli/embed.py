@@ -3,43 +3,162 @@
 from __future__ import annotations
 
 import os
-import time
-from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+import face_organizer as fo
 from face_organizer.cli.console import Console, quiet_libraries
-from face_organizer.cli.embed_options import cuda_of, embed_options, settings_of
-from face_organizer.cli.options import HELP, ManyValues, check_table_place, json_option
-from face_organizer.embed.resume import Todo
-from face_organizer.embed.shards import split
-from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError, UsageError
-from face_organizer.files import printable
-from face_organizer.media.listing import Listing, listing
-from face_organizer.media.video import is_video
-from face_organizer.types import Outcome
+from face_organizer.cli.options import (
+    HELP,
+    Finite,
+    ManyValues,
+    check_table_place,
+    device_option,
+    inputs_option,
+    json_option,
+    output_option,
+    pack_option,
+    together,
+    walk_options,
+    workers_option,
+)
+from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
+from face_organizer.files import count, printable
+from face_organizer.types import FaceTable, Outcome
 
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-    from face_organizer.embed.run import Embedded
-    from face_organizer.embed.worker import Progress
-
 UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
 """Outcomes of files that the program could not use; they make the exit code 3."""
 
+looking_options = together(
+    click.option(
+        "--faces",
+        type=click.Choice(["largest", "all"]),
+        default="largest",
+        show_default=True,
+        help="One face per picture, or a row for each.",
+    ),
+    click.option(
+        "--min-confidence",
+        type=Finite(0, 1),
+        default=0.5,
+        show_default=True,
+        help="Detection score below which nothing is a face (0 to 1).",
+    ),
+    click.option(
+        "--min-face-size",
+        type=Finite(1),
+        default=20,
+        show_default=True,
+        help="Smallest face, in pixels of the picture.",
+    ),
+    click.option(
+        "--fps",
+        type=Finite(0.01, 240),
+        default=1,
+        show_default=True,
+        help="Frames to look at in each second of a video.",
+    ),
+    click.option(
+        "--det-size",
+        type=click.IntRange(64, 4096),
+        help="Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
+    ),
+    click.option(
+        "--turns",
+        type=click.Choice(["auto", "off"]),
+        default="auto",
+        show_default=True,
+        help="Look for turned faces where none is surely upright.",
+    ),
+    click.option(
+        "--max-side",
+        type=click.IntRange(64),
+        help="Shrink pictures to less than twice this longer side, in pixels.",
+    ),
+    click.option(
+        "--enhance",
+        type=click.Choice(["none", "clahe"]),
+        default="none",
+        show_default=True,
+        help="clahe lights dark pictures evenly; tables with and without it do not mix.",
+    ),
+    click.option(
+        "--headers/--no-headers",
+        default=True,
+        show_default=True,
+        help="Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
+    ),
+    click.option(
+        "--max-megapixels",
+        type=Finite(0.01),
+        default=256.0,
+        show_default=True,
+        help="Larger pictures are not decoded.",
+    ),
+)
+"""How pictures are looked at."""
+
+which_options = together(
+    walk_options,
+    click.option(
+        "--shard",
+        metavar="I/N",
+        help="Take shard I (from 0) of N: the same pictures on every machine that shares them.",
+    ),
+    click.option(
+        "--offset",
+        type=click.IntRange(0),
+        default=0,
+        show_default=True,
+        help="Leave out the first N of the sorted pictures.",
+        metavar="N",
+    ),
+    click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N pictures."),
+    click.option(
+        "--again",
+        type=click.Choice(["changed", "failed", "all"]),
+        help="Look again at files that failed, at those whose bytes changed under the same size and time "
+        "(reads every file), or at all.",
+    ),
+    click.option(
+        "--replace",
+        is_flag=True,
+        help="Replace a table that holds other pictures too; it is kept as NAME.bak.",
+    ),
+)
+"""Which pictures are looked at."""
+
 
 @click.command(cls=ManyValues, context_settings=HELP)
-@embed_options
+@inputs_option("Folders, pictures and videos; several after one flag are fine.", required=True)
+@output_option("Table to write: NAME.pkl, or a folder NAME.faces for large collections.", required=True)
+@workers_option
+@pack_option("Model pack: a name, a folder, or auto.")
+@device_option(
+    "Where the networks run: every GPU there is, the CPU, or numbers of GPUs; each in a process of its own."
+)
+@click.option(
+    "--gpu-memory",
+    type=click.IntRange(64),
+    metavar="MB",
+    help="The most that each of the two networks may take of a GPU's memory.  [default: what it needs]",
+)
+@looking_options
+@which_options
 @json_option
 def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **options: Any) -> int:
     """Find the faces in pictures and videos and compute their embeddings: the one slow step, done once.
 
     Every picture ends in one of: faces, no_face, too_small, unreadable, unsupported. Pictures are opened
-    read-only. Videos (.mp4 .mov .mkv .avi .webm) are looked at --fps times a second; a face seen on and on
-    becomes a few rows, with its seconds. Similarities of embeddings are cosines in [-1, 1], larger is closer.
+    read-only. Videos (.mp4 .mov .mkv .avi .webm) are looked at --fps times a second; a face that stays in
+    sight becomes a few rows, with its seconds. Similarities of embeddings are cosines in [-1, 1], larger is
+    closer.
 
     What is finished is saved as it goes: after Ctrl-C or a crash the same call goes on from there, and later
     calls look only at pictures that are new or changed.
@@ -48,69 +167,53 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     face-organizer embed --input photos --output faces.pkl
     face-organizer embed --input 2017 2018 2019 --output faces.pkl --workers 8
     """
-    from face_organizer.embed import run
-    from face_organizer.embed.engine import check_cuda
-    from face_organizer.networks import packs
-    from face_organizer.networks.devices import choose
-
     console = Console(as_json=as_json, quiet=quiet)
     check_table_place(output)
-    found = listing(inputs, recursive=options["recursive"], exclude=options["exclude"])
-    paths = list(found.paths)
-    if options["shard"]:
-        part, parts = options["shard"]
-        paths = split(paths, part, parts, inputs)
-    paths = paths[options["offset"] :][: options["limit"]]
-    _report_listing(found, inputs, paths, console)
-    devices, why = choose(options["device"])
-    cuda = cuda_of(options)
-    check_cuda(cuda, devices)
-    pack = packs.resolve(options["pack"])
-    workers = run.plan_workers(options["workers"], devices)
-    console.say(f"Pack {pack.name} ({pack.why}); licence: {pack.licence}")
-    each = "" if len(devices) == 1 else " each"
-    console.say(
-        f"Device {', '.join(map(str, devices))} ({why}); {workers.count} workers{each} ({workers.reason})"
-    )
-    if workers.warning:
-        console.warn(workers.warning)
-    started = time.perf_counter()
-    with quiet_libraries(), console.progress(len(paths), "pictures") as bar:
-        progress = _Counting(bar)
-        made = run.embed(
-            paths,
-            output,
-            pack=pack,
-            devices=devices,
-            lanes=workers.count,
-            options=settings_of(options),
-            again=run.Again(
-                options["force"], options["retry_failed"], options["verify_hash"], options["replace"]
-            ),
-            shard="{}/{}".format(*options["shard"]) if options["shard"] else "",
-            cuda=cuda,
-            on_plan=progress.plan,
-            on_progress=progress.move,
-            warn=console.warn,
-        )
-    used = {"pack": pack.name, "devices": [str(d) for d in devices], "workers": workers.count}
-    code = _report(made, output, time.perf_counter() - started, used, console)
-    return EXIT_SOME_UNUSABLE if found.problems else code
+    options["turns"] = options["turns"] == "auto"
+    with ExitStack() as stack:
+        stack.enter_context(quiet_libraries())
+        watch = _Watch(console, stack)
+        table = fo.embed(inputs, output, **options, on_event=watch)
+    return _report(table, output, watch, console)
 
 
-class _Counting:
-    """Moves the bar on and shows how many faces and unusable files there were."""
+class _Watch:
+    """Prints what `embed` tells and moves the bar on; keeps what the report at the end is made of."""
 
-    def __init__(self, bar: tqdm[Any]) -> None:
-        self._bar = bar
+    listed: fo.Listed
+    chosen: fo.Chosen
+    made: fo.Made
+
+    def __init__(self, console: Console, stack: ExitStack) -> None:
+        self._console = console
+        self._stack = stack
+        self._bar: tqdm[Any]
         self._counts = {"faces": 0, "errors": 0}
 
-    def plan(self, todo: Todo) -> None:
-        """Begin with what is known already."""
-        self._bar.initial = self._bar.n = int(self._bar.total or 0) - todo.pictures
+    def __call__(self, event: fo.Event) -> None:
+        console = self._console
+        match event:
+            case fo.Listed():
+                self.listed = event
+                _say_listed(event, console)
+            case fo.Chosen(pack, devices, why, threads):
+                self.chosen = event
+                console.say(f"Pack {pack.name} ({pack.why}); licence: {pack.licence}")
+                if threads:
+                    each = count(threads.count, "thread") + (" each" if len(devices) > 1 else "")
+                    names = ", ".join(map(str, devices))
+                    console.say(f"Device {names} ({why}); {each} ({threads.reason})")
+            case fo.Planned(pictures, left):
+                self._bar = self._stack.enter_context(console.progress(pictures, "pictures"))
+                self._bar.initial = self._bar.n = pictures - left
+            case fo.Progress():
+                self._move(event)
+            case fo.Warned(text):
+                console.warn(text)
+            case fo.Made():
+                self.made = event
 
-    def move(self, progress: Progress) -> None:
-        """A chunk is done."""
+    def _move(self, progress: fo.Progress) -> None:
         self._counts["faces"] += progress.faces
         self._counts["errors"] += progress.unusable
         if progress.frames:
@@ -119,40 +222,40 @@ class _Counting:
         self._bar.update(progress.pictures)
 
 
-def _report_listing(found: Listing, inputs: tuple[str, ...], taken: Sequence[str], console: Console) -> None:
+def _say_listed(listed: fo.Listed, console: Console) -> None:
+    found, taken = listed.found, len(listed.paths)
     for folder in found.skipped:
         console.say(f"Left out {printable(folder)}: an output folder of this program")
     for problem in found.problems:
         console.warn(f"cannot look into {printable(problem)}")
-    if not found.paths:
-        where = ", ".join(printable(i) for i in inputs)
-        raise FaceOrganizerError(
-            f"no pictures or videos in {where}" + (f" ({found.other:,} other files)" if found.other else "")
-        )
-    if not taken:
-        raise UsageError(f"--offset leaves nothing of {len(found.paths):,} pictures")
-    of = f" of {len(found.paths):,}" if len(taken) < len(found.paths) else ""
-    other = f", {found.other:,} other files left alone" if found.other else ""
-    videos = sum(map(is_video, taken))
-    console.say(f"{len(taken):,}{of} pictures{f' ({videos:,} of them videos)' if videos else ''}{other}")
+    pictures = (
+        count(taken, "picture")
+        if taken == len(found.paths)
+        else f"{taken:,} of {count(len(found.paths), 'picture')}"
+    )
+    videos = f" ({count(listed.videos, 'video')} among them)" if listed.videos else ""
+    other = f", {count(found.other, 'other file')} left alone" if found.other else ""
+    console.say(f"{pictures}{videos}{other}")
 
 
-def _report(made: Embedded, output: Path, elapsed: float, used: dict[str, Any], console: Console) -> int:
-    result, report, counts = made.table, made.report, made.table.outcome_counts()
-    files = result.files
+def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> int:
+    """Say what came of it, and the exit code of that."""
+    made, report, counts, files = watch.made, watch.made.report, table.outcome_counts(), table.files
     for note in report.notes:
         console.warn(note)
     bad = [i for i, o in enumerate(files.outcome) if o in UNUSABLE]
-    console.files(f"{len(bad):,} files could not be used:", [(files.path[i], files.reason[i]) for i in bad])
+    console.files(
+        f"{count(len(bad), 'file')} could not be used:", [(files.path[i], files.reason[i]) for i in bad]
+    )
     if made.backup:
         console.warn(f"the table that was there is kept as {printable(output.name)}.bak: {made.backup}")
     words = {label: label.replace("_", " ") for label in counts} | {Outcome.FACES.label: "with faces"}
     parts = " + ".join(f"{n:,} {words[label]}" for label, n in counts.items() if n or label == "faces")
-    known = result.total_files - made.looked_at
-    console.say(f"{result.total_files:,} pictures = {parts}")
-    rate = f"{made.looked_at / elapsed:.0f} pictures/s" if made.looked_at else "nothing new"
+    known = table.total_files - made.looked_at
+    console.say(f"{count(table.total_files, 'picture')} = {parts}")
+    rate = f"{made.looked_at / made.elapsed:.0f} pictures/s" if made.looked_at else "nothing new"
     rate += f"; {known:,} known already" if known else ""
-    console.say(f"{len(result):,} faces in {elapsed:.1f} s ({rate}) → {printable(output)}")
+    console.say(f"{count(len(table), 'face')} in {made.elapsed:.1f} s ({rate}) → {printable(output)}")
     total = sum(report.seconds.values())
     if total:
         stages = ", ".join(f"{stage} {100 * s / total:.0f} %" for stage, s in report.seconds.items())
@@ -160,19 +263,22 @@ def _report(made: Embedded, output: Path, elapsed: float, used: dict[str, Any], 
     extra = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
     if extra:
         console.say(f"Pictures: {extra}")
+    chosen = watch.chosen
     console.result(
         {
             "output": os.fspath(output),
-            "inputs": result.total_files,
+            "inputs": table.total_files,
             "outcomes": counts,
-            "faces": len(result),
+            "faces": len(table),
             "looked_at": made.looked_at,
-            "seconds": round(elapsed, 3),
+            "seconds": round(made.elapsed, 3),
             "stages": {stage: round(s, 3) for stage, s in report.seconds.items()},
             "counts": dict(report.counts),
             "notes": [*report.notes, *([made.backup] if made.backup else [])],
             "unusable": [{"path": files.path[i], "reason": files.reason[i]} for i in bad],
-            **used,
+            "pack": chosen.pack.name,
+            "devices": [str(d) for d in chosen.devices],
+            "workers": chosen.threads.count if chosen.threads else None,
         }
     )
-    return EXIT_SOME_UNUSABLE if bad else EXIT_DONE
+    return EXIT_SOME_UNUSABLE if bad or watch.listed.found.problems else EXIT_DONE

@@ -3,43 +3,118 @@
 from __future__ import annotations
 
 import os
-import tempfile
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
 import face_organizer as fo
 from face_organizer.cli.console import Console, quiet_libraries
-from face_organizer.cli.gender_options import gender_options
-from face_organizer.cli.options import HELP, ManyValues, check_place, json_option
+from face_organizer.cli.options import (
+    FOLDER_OR_FILE,
+    HELP,
+    Finite,
+    ManyValues,
+    check_place,
+    device_option,
+    inputs_option,
+    json_option,
+    output_option,
+    pack_option,
+    together,
+    walk_options,
+    workers_option,
+)
 from face_organizer.cli.placing import place, place_options, summary
-from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
-from face_organizer.files import printable
+from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
+from face_organizer.files import count, printable
 
-if TYPE_CHECKING:
-    from face_organizer.gender import GenderModel
-    from face_organizer.gender.judging import Looked
-    from face_organizer.gender.verdicts import Filed
-    from face_organizer.types import FaceTable
+UNSURE = "unsure"  # folder below the output for pictures on which the network is not sure
 
-UNSURE = "unsure"
-"""Folder below the output for pictures on which the network is not sure."""
+_options = together(
+    inputs_option("Folders or pictures. With --embeddings: which pictures of the tables, and others."),
+    click.option(
+        "-e",
+        "--embeddings",
+        multiple=True,
+        type=FOLDER_OR_FILE,
+        metavar="TABLE...",
+        help="Tables of embed: their faces are judged, none is searched for again.",
+    ),
+    output_option("Folder for the pictures that match.", required=True),
+    click.option(
+        "--gender",
+        type=click.Choice(["Woman", "Man"], case_sensitive=False),
+        metavar="[Woman|Man]",
+        default="Woman",
+        show_default=True,
+        help="Which pictures match.",
+    ),
+    click.option(
+        "--model",
+        type=click.Choice(["auto", "embedded", "insightface", "deepface"]),
+        default="auto",
+        show_default=True,
+        help="Gender network; auto is the first of the others that is installed.",
+    ),
+    click.option(
+        "--min-confidence",
+        type=Finite(0.5, 1),
+        help="Below it a picture goes to unsure/.  [default: the model's own, 0.9]",
+    ),
+    click.option(
+        "--faces",
+        type=click.Choice(["main", "any"]),
+        default="main",
+        show_default=True,
+        help="Which face decides: the main one of a picture, or any that surely matches.",
+    ),
+    click.option(
+        "--vote-by-person",
+        "people",
+        type=FOLDER_OR_FILE,
+        metavar="CLUSTERS",
+        help="Output of cluster, or its cluster_assignments.pkl: all photos of a person vote together.",
+    ),
+    click.option(
+        "--attributes",
+        is_flag=True,
+        help="Ages as well, and with --model deepface emotion and race where their weights are there.",
+    ),
+    workers_option,
+    pack_option("Model pack that finds faces in --input."),
+    click.option(
+        "--detector",
+        metavar="BACKEND",
+        help="Find faces in --input with a detector of DeepFace (opencv, mtcnn, ssd, retinaface …), as the "
+        "original did, instead of --pack. Slower, and it finds fewer turned faces.",
+    ),
+    device_option("Where the networks run: every GPU there is, the CPU, or GPUs by number."),
+    walk_options,
+)
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
-@gender_options
+@_options
 @place_options
 @json_option
-def gender(output: Path, mode: str, dry_run: bool, as_json: bool, quiet: bool, **options: Any) -> int:
+def gender(
+    inputs: tuple[str, ...],
+    embeddings: tuple[Path, ...],
+    output: Path,
+    mode: str,
+    dry_run: bool,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
     """Pick the pictures whose main face looks like a woman's (or a man's) into OUTPUT.
 
-    Pictures that match lie in OUTPUT itself, those on which the network is not sure in OUTPUT/unsure, and
+    Pictures that match go into OUTPUT itself, those on which the network is not sure into OUTPUT/unsure, and
     OUTPUT/gender.csv has a line for every picture: matched, other, unsure, no_face or unreadable. From the
-    table of `embed` no face is searched twice. The confidence is that of the likelier gender, 0.5 to 1.
+    table of `embed` no face is searched for twice. The confidence is that of the likelier gender, 0.5 to 1.
 
     A network judges how a face looks, is wrong at times, and more often on some people than on others: see
     docs/gender.md. The same call again goes on where it stopped; `face-organizer undo` takes it back.
@@ -48,177 +123,78 @@ def gender(output: Path, mode: str, dry_run: bool, as_json: bool, quiet: bool, *
     face-organizer gender --input input/2017 --output faces_female/2017 --gender Woman
     face-organizer gender --embeddings faces.pkl --output faces_male --gender Man
     """
-    from face_organizer.gender import verdicts
-    from face_organizer.gender.people import persons_of
-    from face_organizer.organize import View
-
     console = Console(as_json=as_json, quiet=quiet)
-    _check_call(options["inputs"], options["embeddings"], options["detector"], output)
     check_place(output)
     started = time.perf_counter()
-    with _workplace(output, dry_run) as workplace, _models(options, console) as (models, lanes):
-        model = models[0]
-        table, problems = _table(options, output, workplace, console)
-        _check_apart(table, output)
-        persons = persons_of(options["vote_by_person"], table) if options["vote_by_person"] else []
-        looked = _look(table, models, lanes, workplace, options, console)
-        woman = verdicts.vote(looked.judged.woman, persons) if persons else looked.judged.woman
-        least = options["min_confidence"] or model.min_confidence
-        filed = verdicts.decide(
-            table, looked, woman, verdicts.Rules(options["gender"], least, options["faces"])
+    with quiet_libraries(), ExitStack() as stack:
+        bars: dict[str, Any] = {}
+
+        def on_progress(stage: str, done: int, total: int) -> None:
+            if stage not in bars:
+                for bar in bars.values():
+                    bar.close()
+                bars[stage] = stack.enter_context(console.progress(total, "pictures"))
+                bars[stage].initial = bars[stage].n = done
+            bars[stage].update(done - bars[stage].n)
+
+        found = fo.gender(
+            inputs,
+            tables=embeddings,
+            folder=output,
+            keep=not dry_run,
+            on_progress=on_progress,
+            warn=console.warn,
+            **options,
         )
-        folders = {verdicts.Verdict.MATCHED: "", verdicts.Verdict.UNSURE: UNSURE}
-        entries = [(one.path, folders[one.verdict]) for one in filed if one.verdict in folders]
-        rows = [
-            verdicts.row(one, looked.judged, woman, table, persons, options["attributes"]) for one in filed
-        ]
-        view = View(entries, [verdicts.CSV], lambda folder, *_: verdicts.write(folder / verdicts.CSV, rows))
-        placed = place(fo.plan(view, output, mode=mode), dry_run=dry_run, console=console)
-    used = {
-        "gender": options["gender"],
-        "model": model.name,
-        "model_identity": model.identity,
-        "licence": model.licence,
-        "min_confidence": least,
-        "known": looked.known,
-        "seconds": round(time.perf_counter() - started, 3),
-    }
-    return _report(table, filed, placed, output, used, problems, console)
+    _tell(found, console)
+    placed = place(fo.plan(found, output, mode=mode, unsure=UNSURE), dry_run=dry_run, console=console)
+    return _report(found, placed, output, time.perf_counter() - started, console)
 
 
-def _check_call(
-    inputs: tuple[str, ...], tables: tuple[Path, ...], detector: str | None, output: Path
-) -> None:
-    if not inputs and not tables:
-        raise UsageError("nothing to look at: give --input, --embeddings, or both")
-    if detector and tables:
-        raise UsageError("--detector looks for faces itself: leave out --embeddings, or --detector")
-    place_ = os.path.realpath(output)
-    for name in inputs:
-        if os.path.commonpath([place_, os.path.realpath(name)]) == place_:
-            raise UsageError(f"{printable(name)} lies in the output folder; give another --output")
-
-
-def _check_apart(table: FaceTable, output: Path) -> None:
-    place_ = os.path.realpath(output)
-    for folder in {os.path.dirname(path) for path in table.files.path}:
-        if os.path.commonpath([place_, os.path.realpath(folder)]) == place_:
-            raise UsageError(
-                f"{printable(folder)}: pictures of the table lie in the output folder; give another --output"
-            )
-
-
-@contextmanager
-def _workplace(output: Path, dry_run: bool) -> Iterator[Path]:
-    """Where tables and answers are kept between runs: with the journal of the output, and nowhere in a dry
-    run."""
-    from face_organizer.files import MARKER
-
-    if not dry_run:
-        yield output / MARKER
-        return
-    with tempfile.TemporaryDirectory(prefix="face-organizer-") as folder:
-        yield Path(folder)
-
-
-@contextmanager
-def _models(options: dict[str, Any], console: Console) -> Iterator[tuple[list[GenderModel], int]]:
-    """The model, once for each device, and the number of lanes over all of them."""
-    from face_organizer.embed import run
-    from face_organizer.gender import open_model
-    from face_organizer.networks import devices as all_devices
-
-    devices, why = all_devices.choose(options["device"])
-    workers = run.plan_workers(options["workers"], devices)
-    models: list[GenderModel] = []
-    try:
-        for device in devices:
-            model, chosen = open_model(options["model"], device, attributes=options["attributes"])
-            models.append(model)
-        console.say(f"Model {model.name} ({chosen}): {model.description}; licence: {model.licence}")
-        console.say(f"Device {', '.join(map(str, devices))} ({why}); {workers.count} workers")
-        yield models, workers.count * len(devices)
-    finally:
-        for model in models:
-            model.close()
-
-
-def _table(
-    options: dict[str, Any], output: Path, workplace: Path, console: Console
-) -> tuple[FaceTable, bool]:
-    """The faces to judge; whether some folder could not be looked into."""
-    from face_organizer.cli import gender_faces as faces
-
-    known = faces.read(options["embeddings"])
-    if known and not options["inputs"]:
-        return known, False
-    found, moved = faces.listed(options["inputs"], options["exclude"], options["recursive"], output)
-    for problem in found.problems:
+def _tell(found: fo.Genders, console: Console) -> None:
+    """What judged, and what found the faces."""
+    used, total = found.used, len(found.table.files)
+    for problem in used.problems:
         console.warn(f"cannot look into {printable(problem)}")
-    search = faces.Search(
-        pack=options["pack"],
-        device=options["device"],
-        workers=options["workers"],
-        faces="all" if options["faces"] == "any" else "largest",
-        detector=options["detector"],
-    )
-    return faces.of_inputs(found.paths, moved, known, workplace, search, console), bool(found.problems)
-
-
-def _look(
-    table: FaceTable,
-    models: list[GenderModel],
-    lanes: int,
-    workplace: Path,
-    options: dict[str, Any],
-    console: Console,
-) -> Looked:
-    from face_organizer.gender import judging
-    from face_organizer.gender.journal import NAME, Journal
-
-    stamp = {"model": models[0].identity, "attributes": options["attributes"]}
-    total = table.outcome_counts()["faces"]
-    with (
-        Journal(workplace / NAME, stamp) as journal,
-        quiet_libraries(),
-        console.progress(total, "pictures") as bar,
-    ):
-        return judging.look(table, models, journal, lanes=lanes, on_files=bar.update)
+    console.say(f"Model {used.model} ({used.why}): {used.description}; licence: {used.licence}")
+    console.say(f"Device {used.devices} ({used.why_devices}); {count(used.threads, 'thread')} each")
+    if used.searched:
+        which = "" if used.searched == total else f"{used.searched:,} of {total:,} pictures are in no table: "
+        console.say(f"{which}{used.finder} finds the faces")
 
 
 def _report(
-    table: FaceTable,
-    filed: list[Filed],
-    placed: fo.Plan | fo.Applied,
-    output: Path,
-    used: dict[str, Any],
-    problems: bool,
-    console: Console,
+    found: fo.Genders, placed: fo.Plan | fo.Applied, output: Path, seconds: float, console: Console
 ) -> int:
     """Print folders and counts; every picture is in exactly one of the last line's counts."""
-    from face_organizer.gender import verdicts
-
-    counts = verdicts.counts(filed, table.untold_files)
-    bad = [(one.path, one.reason) for one in filed if one.verdict is verdicts.Verdict.UNREADABLE]
-    console.files(f"{len(bad):,} files could not be used:", bad)
+    used, counts, total = found.used, found.counts(), found.table.total_files
+    bad = found.unreadable()
+    console.files(f"{count(len(bad), 'file')} could not be used:", bad)
     if isinstance(placed, fo.Applied):
         console.say("Gender filter complete!")
-        for folder, what in (("", used["gender"]), (UNSURE, UNSURE)):
+        for folder, what in (("", found.gender), (UNSURE, UNSURE)):
             if placed.folders[folder]:
-                console.say(f"  {what}: {placed.folders[folder]:,} images → {printable(output / folder)}/")
+                images = count(placed.folders[folder], "image")
+                console.say(f"  {what}: {images} → {printable(output / folder)}/")
     parts = " + ".join(f"{n:,} {label.replace('_', ' ')}" for label, n in counts.items())
-    console.say(f"{table.total_files:,} pictures = {parts}")
-    rate = f"{table.total_files / max(used['seconds'], 1e-9):.0f} pictures/s"
-    rate += f"; {used['known']:,} judged before" if used["known"] else ""
-    console.say(f"{used['seconds']:.1f} s ({rate}); sure from {used['min_confidence']:g}")
+    console.say(f"{count(total, 'picture')} = {parts}")
+    known = f"; {used.known:,} judged before" if used.known else ""
+    rate = f"{total / max(seconds, 1e-9):.0f} pictures/s{known}"
+    console.say(f"{seconds:.1f} s ({rate}); sure from {found.min_confidence:g}")
     console.result(
         {
             "output": os.fspath(output),
-            "inputs": table.total_files,
+            "inputs": total,
             "counts": counts,
             "unreadable": [{"path": path, "reason": reason} for path, reason in bad],
-            **used,
+            "gender": found.gender,
+            "model": used.model,
+            "model_identity": used.identity,
+            "licence": used.licence,
+            "min_confidence": found.min_confidence,
+            "known": used.known,
+            "seconds": round(seconds, 3),
             **summary(placed),
         }
     )
-    return EXIT_SOME_UNUSABLE if bad or placed.missing or problems else EXIT_DONE
+    return EXIT_SOME_UNUSABLE if bad or placed.missing or used.problems else EXIT_DONE

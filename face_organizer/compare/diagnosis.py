@@ -1,237 +1,188 @@
-"""Why a face is not found, and what finds it: trials of several back ends on one picture, put into words."""
+"""Why a face is not found, and in what setting it is: every back end on single pictures."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from face_organizer.compare import HEADERS, Face
-from face_organizer.compare.gender import Judge
-from face_organizer.compare.run import Trial
-from face_organizer.compare.variants import VARIANTS
-from face_organizer.errors import ImageError
-from face_organizer.files import atomic_write, printable
+from face_organizer.compare.backends import choose
+from face_organizer.compare.benchmark import judge_gender, pictures_of, sample
+from face_organizer.compare.trial import Progress, Seen, Trial, try_out
+from face_organizer.detect import Found, Look
+from face_organizer.errors import FaceOrganizerError, ImageError, UsageError
 from face_organizer.geometry import align, quality
 from face_organizer.media import images
+from face_organizer.media.listing import listing
+from face_organizer.networks import devices
 
 SMALL, TIGHT, DARK, BLURRED, TURNED, PROFILE = 30.0, 0.72, 50.0, 15.0, 30.0, 45.0
 """Pixels; share of the picture's shorter side; mean luma; variance of the Laplacian; degrees; degrees: beyond
-these a detector is likely to miss a face. Rules of thumb, which the trials with changed pictures confirm or
-not."""
-COLOURS = ((31, 96, 168), (196, 98, 16), (30, 132, 73), (150, 40, 140), (190, 30, 45), (0, 140, 150))
-_WIDTH = 1000
-_SETTINGS = {variant.name: variant.setting for variant in VARIANTS}
+these a detector is likely to miss a face. Rules of thumb, which the other settings confirm or not."""
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
-    """What is known of one picture.
-
-    `findings` is by back end: `faces`, `helps` (changes that find a face, with the setting of `embed` where
-    there is one) or `error`; `facts` are of the main face, by the surest finding.
-    """
+    """What is known of one picture. `findings` is what each back end made of it; `facts` are of the main face
+    as it is known best (see `facts_of`); `causes` (see `causes_of`) may have hidden it; `unreadable` says why
+    the picture cannot be read."""
 
     path: str
-    width: int
-    height: int
     unreadable: str
-    facts: dict[str, Any]
-    causes: list[str]
-    findings: dict[str, dict[str, Any]]
+    facts: Mapping[str, float]
+    causes: Sequence[str]
+    findings: Mapping[str, Seen]
 
     @property
-    def looked(self) -> dict[str, int]:
-        """Faces that each back end found; reading headers is no looking where there is no header."""
-        counts = {name: len(f["faces"]) for name, f in self.findings.items() if "faces" in f}
-        return {name: count for name, count in counts.items() if count or name != HEADERS}
+    def looked(self) -> list[str]:
+        """Back ends that could look at it."""
+        return [name for name, seen in self.findings.items() if not seen.error]
 
     @property
     def missed_by(self) -> list[str]:
-        """Back ends that looked and found nothing."""
-        return [name for name, count in self.looked.items() if not count]
-
-    @property
-    def verdict(self) -> str:
-        """One line: who missed it, why, what helps."""
-        if self.unreadable:
-            return f"cannot be read: {self.unreadable}"
-        missed = self.missed_by
-        if not self.looked:
-            return "no back end could look at it"
-        if not missed:
-            return "found by all"
-        helps = [f"{name}: {h}" for name in missed for h in self.findings[name]["helps"][:1]]
-        why = ", ".join(self.causes) or "no cause seen: it may hold no face"
-        who = "all" if len(missed) == len(self.looked) else ", ".join(missed)
-        return f"missed by {who}; {why}" + (
-            f"; found with {'; '.join(helps)}" if helps else "; no change helped"
-        )
+        """Back ends that looked and found nothing with the default settings."""
+        return [name for name in self.looked if not len(self.findings[name].found.faces)]
 
     def as_dict(self) -> dict[str, Any]:
         """For JSON."""
-        return {
-            "path": self.path,
-            "width": self.width,
-            "height": self.height,
-            "unreadable": self.unreadable,
-            "verdict": self.verdict,
-            "causes": self.causes,
-            "facts": self.facts,
-            "backends": self.findings,
+        findings = {
+            name: {
+                "faces": _values(seen.found),
+                "tried": {setting: _values(found) for setting, found in seen.tried.items()},
+                "error": seen.error,
+                "gender": seen.gender,
+                "gender_confidence": seen.gender_confidence,
+            }
+            for name, seen in self.findings.items()
         }
+        kept = {key: getattr(self, key) for key in ("path", "unreadable", "facts", "causes", "missed_by")}
+        return kept | {"backends": findings}
 
 
-def diagnose(paths: Sequence[str], trials: Sequence[Trial], judge: Judge) -> list[Diagnosis]:
-    """A diagnosis for each path, in order."""
-    rows = {trial.name: {p["path"]: p for p in trial.pictures} for trial in trials}
+def _values(found: Found) -> list[dict[str, Any]]:
+    def known(value: Any) -> Any:
+        return value.round(4).tolist() if np.isfinite(value).all() else None
+
+    faces = found.faces
     return [
-        _one(path, {t.name: _finding(rows[t.name].get(path), t) for t in trials}, judge) for path in paths
+        {"box": known(box), "score": known(score), "landmarks": known(landmarks), "turn": found.turn}
+        for box, score, landmarks in zip(faces.boxes, faces.scores, faces.landmarks, strict=True)
     ]
 
 
-def _finding(row: Mapping[str, Any] | None, trial: Trial) -> dict[str, Any]:
-    if row is None:
-        return {"error": trial.why or "not looked at"}
-    if "unreadable" in row:
-        return {"error": row["unreadable"]}
-    helping = [v for v in row.get("variants", []) if v["faces"]]
-    return {
-        "faces": row["faces"],
-        "helps": [_help(v, trial.tunable) for v in helping],
-        "helped": [face for v in helping for face in v["faces"][:1]],
-        "seconds": row["seconds"],
-    }
+@dataclass(frozen=True, slots=True)
+class Diagnosed:
+    """What `diagnose` found: a diagnosis per picture, sorted by path, and what became of each back end."""
+
+    pictures: Sequence[Diagnosis]
+    trials: Sequence[Trial]
+
+    def draw(self, folder: str | Path, captions: Sequence[Sequence[str]]) -> None:
+        """Write into `folder` an annotated JPEG per picture, under it its `captions` (lines, the last of them
+        one per back end, in its colour), and `summary.jpg`, a sheet of them all."""
+        from face_organizer.compare.drawing import annotate, summary
+
+        groups: dict[str, list[str]] = {"Found by all": [], "Missed by some or all": [], "Cannot be read": []}
+        for number, (one, lines) in enumerate(zip(self.pictures, captions, strict=True), 1):
+            stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(one.path).stem)[:60]
+            target = Path(folder) / f"{number:03d}_{stem}.jpg"
+            annotate(one.path, list(one.findings.values()), lines, target)
+            title = "Missed by some or all" if one.missed_by or not one.looked else "Found by all"
+            groups["Cannot be read" if one.unreadable else title].append(one.path)
+        summary(groups, Path(folder) / "summary.jpg")
 
 
-def _help(variant: Mapping[str, Any], tunable: bool) -> str:
-    setting, score = _SETTINGS[variant["name"]], variant["faces"][0]["score"]
-    words = [setting] if tunable and setting else []
-    words += [] if score is None else [f"score {score:.2f}"]
-    name: str = variant["name"]
-    return name + (f" ({', '.join(words)})" if words else "")
+def diagnose(
+    files: Sequence[str | Path] = (),
+    *,
+    inputs: Sequence[str | Path] = (),
+    samples: int = 10,
+    seed: int = 0,
+    backends: Sequence[str] = (),
+    time_limit: float = 120.0,
+    device: str | None = None,
+    allow_downloads: bool = False,
+    recursive: bool = True,
+    exclude: Sequence[str] = (),
+    on_progress: Progress = lambda name, done, total: None,
+) -> Diagnosed:
+    """Find out why a face is not found, and in what setting it is.
+
+    Looks at each of `files` and at `samples` pictures out of `inputs` as `embed` does by default; where that
+    finds nothing, in other settings of `embed` or, by detectors that have none, at the picture enlarged,
+    turned, with a border. The other options are those of `benchmark`. Pictures are opened read-only.
+
+    What cannot be read, or is too much for a back end, is a result that says so. Raises `UsageError`,
+    `DeviceError`, and `FaceOrganizerError` where there are no pictures.
+    """
+    if not files and not inputs:
+        raise UsageError("no pictures are named", "name some, or a folder by --input")
+    specs = choose(backends, downloads=allow_downloads)
+    chosen = devices.require(devices.choose_one(device)[0])
+    named = listing(files, recursive=recursive, exclude=exclude).paths
+    taken = sample(pictures_of(inputs, recursive, exclude), samples, seed)
+    paths = sorted({*named, *taken}, key=os.fsencode)
+    if not paths:
+        raise FaceOrganizerError("no pictures there")
+    words: dict[str, Any] = {"device": chosen, "limit": time_limit, "on_progress": on_progress}
+    trials = [try_out(spec, paths, look=Look(), tries=True, **words) for spec in specs]
+    judge_gender([one for trial in trials for one in trial.looked], chosen)
+    seen = {path: {t.name: one for t in trials for one in t.seen if one.path == path} for path in paths}
+    return Diagnosed([_one(path, seen[path]) for path in paths], trials)
 
 
-def _one(path: str, findings: dict[str, dict[str, Any]], judge: Judge) -> Diagnosis:
+def _one(path: str, findings: Mapping[str, Seen]) -> Diagnosis:
     try:
         source = images.open_source(path)
-        source.pixels()
+        facts = facts_of(_surest(findings.values()), source)
     except ImageError as error:
-        return Diagnosis(path, 0, 0, error.reason, {}, ["unreadable"], findings)
-    main = _surest(findings)
-    if main is None:
-        pixels = source.pixels(512)[0]
-        facts: dict[str, Any] = {"picture_brightness": float(pixels.mean())}
-        causes = ["the picture is dark"] if facts["picture_brightness"] < DARK else []
-        return Diagnosis(path, source.width, source.height, "", facts, causes, findings)
-    facts = facts_of(main, source)
-    if judge:
-        facts["gender"], facts["gender_confidence"] = judge.of(path, main)
-        for finding in findings.values():
-            for face in finding.get("faces", [])[:1]:
-                face["gender"], face["gender_confidence"] = judge.of(path, face)
-    return Diagnosis(path, source.width, source.height, "", facts, causes_of(facts), findings)
+        return Diagnosis(path, error.reason, {}, [], findings)
+    return Diagnosis(path, "", facts, causes_of(facts), findings)
 
 
-def _surest(findings: Mapping[str, Mapping[str, Any]]) -> Face | None:
-    """The main face as it is known best: with landmarks, as it is rather than by a changed picture."""
-    for key in ("faces", "helped"):
-        known = [f[key][0] for f in findings.values() if f.get(key)]
-        if known:
-            order = [(face["landmarks"] is not None, face["score"] or 0.0) for face in known]
-            best: Face = known[order.index(max(order))]
-            return best
-    return None
+def _surest(seen: Iterable[Seen]) -> Found:
+    """The main face as it is known best: in the default setting rather than another, with landmarks, by its
+    score. Empty where nobody found one."""
+
+    def rank(found: Found) -> tuple[bool, float]:
+        return bool(align.usable(found.faces.landmarks[:1])[0]), float(np.nan_to_num(found.faces.scores[0]))
+
+    found = [one.found for one in seen if len(one.found.faces)]
+    found = found or [other for one in seen for other in one.tried.values()]
+    return max(found, key=rank, default=Found())
 
 
-def facts_of(face: Face, source: images.Source) -> dict[str, Any]:
-    """Size, place, sharpness, brightness and pose of a face; what landmarks tell only where there are any."""
-    box = np.array([face["box"]], np.float32)
-    shorter = min(source.width, source.height)
+def facts_of(found: Found, source: images.Source) -> dict[str, float]:
+    """Size (pixels), place (shares), sharpness, brightness and pose (degrees) of the main face, as far as
+    they are known; without a face, the brightness of the picture."""
+    box, landmarks = found.faces.boxes[:1], found.faces.landmarks[:1]
+    if not len(box):
+        return {"picture_brightness": round(float(source.pixels(512)[0].mean()), 1)}
     size = float(quality.size(box)[0])
-    facts: dict[str, Any] = {
-        "size": round(size, 1),
-        "share": round(size / shorter, 3),
-        "outside": round(
-            float(quality.outside(box, np.array([source.width]), np.array([source.height]))[0]), 3
-        ),
+    outside = quality.outside(box, np.array([source.width]), np.array([source.height]))
+    facts = {"size": size, "share": size / min(source.width, source.height), "outside": float(outside[0])}
+    if align.usable(landmarks)[0]:
+        measured = quality.light([align.cut(source, align.estimate(landmarks)[0])])
+        names = ("sharpness", "brightness", "yaw", "pitch", "roll")
+        values = (*measured, *quality.angles(landmarks))
+        facts |= {name: float(value[0]) for name, value in zip(names, values, strict=True)}
+    return {name: round(value, 2) for name, value in facts.items()}
+
+
+def causes_of(facts: Mapping[str, float]) -> list[str]:
+    """What makes a face of such facts hard to find: of `small`, `tight`, `dark`, `turned`, `profile`,
+    `blurred`; `dark picture` where no face is known."""
+    causes = {
+        "small": facts.get("size", SMALL) < SMALL,
+        "tight": facts.get("share", 0.0) > TIGHT or facts.get("outside", 0.0) > 0.1,
+        "dark": facts.get("brightness", DARK) < DARK,
+        "turned": abs(facts.get("roll", 0.0)) > TURNED,
+        "profile": abs(facts.get("yaw", 0.0)) > PROFILE,
+        "blurred": facts.get("sharpness", BLURRED) < BLURRED,
+        "dark picture": facts.get("picture_brightness", DARK) < DARK,
     }
-    landmarks = np.array([face["landmarks"]], np.float32) if face["landmarks"] else None
-    if landmarks is not None and align.usable(landmarks)[0]:
-        chip = align.warp(source.pixels()[0], align.estimate(landmarks)[0])
-        sharpness, brightness = quality.light([chip])
-        yaw, pitch, roll = quality.angles(landmarks)
-        facts |= {"sharpness": round(float(sharpness[0]), 1), "brightness": round(float(brightness[0]), 1)}
-        facts |= {"yaw": round(float(yaw[0])), "pitch": round(float(pitch[0])), "roll": round(float(roll[0]))}
-    return facts
-
-
-def causes_of(facts: Mapping[str, Any]) -> list[str]:
-    """What makes a face of such facts hard to find, in words."""
-    causes = []
-    if facts["size"] < SMALL:
-        causes.append(f"too small ({facts['size']:.0f} px)")
-    if facts["share"] > TIGHT or facts["outside"] > 0.1:
-        causes.append(f"too tight (the face is {facts['share']:.0%} of the picture's shorter side)")
-    if facts.get("brightness", 255.0) < DARK:
-        causes.append(f"dark (brightness {facts['brightness']:.0f} of 255)")
-    if abs(facts.get("roll", 0)) > TURNED:
-        causes.append(f"turned by {abs(facts['roll'])}°")
-    if abs(facts.get("yaw", 0)) > PROFILE:
-        causes.append(f"in profile (yaw {facts['yaw']}°)")
-    if facts.get("sharpness", 1e9) < BLURRED:
-        causes.append(f"blurred (sharpness {facts['sharpness']:.0f})")
-    return causes
-
-
-def annotate(one: Diagnosis, target: Path) -> Any:
-    """Write the picture with every back end's boxes and the verdict as JPEG; the pixels (RGB uint8)."""
-    import io
-
-    from PIL import Image as Pillow
-    from PIL import ImageDraw, ImageFont
-
-    if one.unreadable:
-        photo, scale = Pillow.new("RGB", (_WIDTH, 200), (96, 96, 96)), 1.0
-    else:
-        pixels = images.read(one.path)
-        scale = _WIDTH / pixels.shape[1]
-        photo = Pillow.fromarray(pixels).resize((_WIDTH, max(1, round(pixels.shape[0] * scale))))
-    font = ImageFont.load_default(18)
-    lines = [(printable(one.path)[-95:], (24, 26, 30)), *_wrapped(one.verdict)]
-    for i, (name, finding) in enumerate(one.findings.items()):
-        faces = finding.get("faces", [])
-        scores = ", ".join("-" if f["score"] is None else f"{f['score']:.2f}" for f in faces[:6])
-        text = finding.get("error") or (f"{len(faces)} faces: {scores}" if faces else "nothing")
-        lines.append((f"{name}: {text}"[:110], COLOURS[i % len(COLOURS)]))
-    if one.facts:
-        told = ", ".join(f"{k} {v:.2f}" if isinstance(v, float) else f"{k} {v}" for k, v in one.facts.items())
-        lines += _wrapped(told)
-    sheet = Pillow.new("RGB", (_WIDTH, photo.height + 20 + 25 * len(lines)), (250, 250, 248))
-    sheet.paste(photo, (0, 0))
-    pen = ImageDraw.Draw(sheet)
-    for i, finding in enumerate(one.findings.values()):
-        for n, face in enumerate(finding.get("faces", []) + finding.get("helped", [])[:1]):
-            seen = n < len(finding.get("faces", []))
-            x1, y1, x2, y2 = (v * scale for v in face["box"])
-            pen.rectangle(
-                (min(x1, x2), min(y1, y2), max(x1, x2), max(y1, y2)),
-                outline=COLOURS[i % len(COLOURS)],
-                width=4 if seen else 1,
-            )
-    for n, (text, ink) in enumerate(lines):
-        pen.text((14, photo.height + 10 + 25 * n), text, ink, font)
-    buffer = io.BytesIO()
-    sheet.save(buffer, "JPEG", quality=88)
-    with atomic_write(target) as file:
-        file.write(buffer.getvalue())
-    return np.asarray(photo)
-
-
-def _wrapped(text: str) -> list[tuple[str, tuple[int, int, int]]]:
-    import textwrap
-
-    return [(line, (24, 26, 30)) for line in textwrap.wrap(printable(text), 105)]
+    return [name for name, is_so in causes.items() if is_so]

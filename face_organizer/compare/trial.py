@@ -1,166 +1,227 @@
-"""The program of one back end's process: load it, show it pictures, tell what it found and what it took.
-
-    python -m face_organizer.compare.trial < job.json
-
-Prints one JSON object a line as it goes, so that what was done before a crash or a hang is not lost.
-"""
+"""Trying a back end out in a process of its own: a crash or a hang is a result, not the end."""
 
 from __future__ import annotations
 
-import ctypes
 import importlib
-import json
 import os
-import signal
-import sys
+import statistics
 import time
-from collections.abc import Iterator, Sequence
-from pathlib import Path
-from typing import Any, TextIO
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any
 
-from face_organizer.compare import Backend, Shot
-from face_organizer.compare.variants import VARIANTS, Variant
-from face_organizer.detect.looks import Look
-from face_organizer.errors import FaceOrganizerError, ImageError
+from face_organizer.compare.backends import Backend, Spec
+from face_organizer.detect import Found, Look
+from face_organizer.errors import FaceOrganizerError, ImageError, PackError
+from face_organizer.files import printable
 from face_organizer.media.images import open_source
+from face_organizer.networks.child import Child, ChildError, first_line
 from face_organizer.networks.devices import Device
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+MOST_DEATHS = 3
+"""Pictures that may kill a back end before it is given up."""
+Progress = Callable[[str, int, int], object]
+"""Gets the name of a back end, the pictures that it has done, and how many they will be."""
 
 
-def main() -> int:
-    """Run the job on standard input; 0 when the back end ran to its end."""
-    # A parent that is killed takes this process with it: a hung back end would stay for ever.
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    job = json.load(sys.stdin)
-    # What libraries print must not stand between our lines.
-    said = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)
-    try:
-        for event in run(job):
-            said.write(json.dumps(event) + "\n")
-    except FaceOrganizerError as error:
-        _fail(said, str(error))
-    except Exception as error:  # DeepFace and what is under it raise what they like; it ends this back end
-        _fail(said, f"{type(error).__name__}: {(str(error).strip().splitlines() or ['no reason given'])[0]}")
-    else:
-        return 0
-    return 1
+@dataclass(slots=True)
+class Seen:
+    """What a back end made of one picture; its seconds include reading. `tried` is what more it found in
+    another setting, by that setting, the surest first. `error` says why it made nothing of the picture,
+    `fault` that this is not the picture's doing. `gender` of the main face is Woman, Man, or empty where a
+    model is not sure."""
+
+    path: str
+    seconds: float = 0.0
+    found: Found = field(default_factory=Found)
+    tried: dict[str, Found] = field(default_factory=dict)
+    error: str = ""
+    fault: bool = False
+    gender: str = ""
+    gender_confidence: float | None = None
 
 
-def _fail(said: TextIO, why: str) -> None:
-    said.write(json.dumps({"event": "failed", "why": why[:400]}) + "\n")
+@dataclass(slots=True)
+class Trial:
+    """What one back end did. Times in seconds; `batched` is in pictures per second where it takes many at
+    once, else None; `matched`, `precision` and `recall` are None where nothing is known of them.
 
-
-def run(job: dict[str, Any]) -> Iterator[dict[str, Any]]:
-    """The events of a job: `loaded`, `warm`, a `picture` each, `batched`, `done`.
-
-    `job`: opener, argument, device, paths, every_face, seconds (after which no further picture is begun),
-    variants (whether pictures without a face are tried again changed).
+    `state` is `ran`; `partial` where the time was over between two pictures; `missing` where it is not
+    installed; `failed` where it raised an error, `crashed` where its process died, `timeout` where it did not
+    answer any more. `why` says what was wrong, also where single pictures were too much for it.
     """
-    end = time.monotonic() + job["seconds"]
-    start = time.perf_counter()
-    module, _, attribute = job["opener"].partition(":")
-    backend: Backend = getattr(importlib.import_module(module), attribute)(
-        job["argument"], Device.parse(job["device"])
-    )
-    yield {"event": "loaded", "seconds": time.perf_counter() - start, "tunable": backend.tunable}
-    look = Look(every_face=job["every_face"])
-    paths: Sequence[str] = job["paths"]
-    seconds = _warm(backend, paths, look)
-    yield {"event": "warm", "seconds": seconds}
-    done = 0
-    for path in paths:
-        if time.monotonic() > end:
-            break
-        yield {"event": "begun", "path": path}
-        yield _picture(backend, path, look, variants=job["variants"])
-        done += 1
-    if backend.at_once > 1 and not job["variants"] and done == len(paths) and time.monotonic() < end:
-        yield _batched(backend, paths, look)
-    yield {"event": "done", "device": backend.device(), "peak_mb": _peak_mb(), "pictures": done}
+
+    name: str
+    state: str = "ran"
+    why: str = ""
+    device: str = ""
+    load: float | None = None
+    batched: float | None = None
+    peak_mb: float | None = None
+    seen: list[Seen] = field(default_factory=list)
+    matched: int | None = None
+    precision: float | None = None
+    recall: float | None = None
+
+    @property
+    def looked(self) -> list[Seen]:
+        """The pictures that it could look at."""
+        return [one for one in self.seen if not one.error]
+
+    @property
+    def found(self) -> int:
+        """Pictures with a face."""
+        return sum(len(one.found.faces) > 0 for one in self.looked)
+
+    @property
+    def speed(self) -> float | None:
+        """Pictures per second, one by one, reading included."""
+        return len(self.looked) / sum(one.seconds for one in self.looked) if self.looked else None
+
+    @property
+    def best_speed(self) -> float:
+        """Pictures per second the way in which it is faster; 0 where it looked at none."""
+        return max(self.speed or 0.0, self.batched or 0.0)
+
+    @property
+    def score(self) -> float:
+        """Share of the pictures with a face or, where true boxes are known, F1 against them; 0 to 1."""
+        if self.precision is None or self.recall is None:
+            return self.found / max(len(self.looked), 1)
+        return 2 * self.precision * self.recall / max(self.precision + self.recall, 1e-9)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Its figures, for JSON and CSV: those above; pictures that it looked at, those in which it `found` a
+        face, their share, all faces; pictures that `failed`, without a face or too much for it."""
+        seconds = [one.seconds for one in self.looked]
+        return {
+            "name": self.name,
+            "state": self.state,
+            "why": self.why,
+            "device": self.device,
+            "load": self.load,
+            "median": statistics.median(seconds) if seconds else None,
+            "speed": self.speed,
+            "batched": self.batched,
+            "peak_mb": self.peak_mb,
+            "pictures": len(seconds),
+            "found": self.found,
+            "share": self.found / len(seconds) if seconds else None,
+            "faces": sum(len(one.found.faces) for one in self.looked),
+            "failed": len(self.seen) - self.found,
+            "matched": self.matched,
+            "precision": self.precision,
+            "recall": self.recall,
+        }
 
 
-def _warm(backend: Backend, paths: Sequence[str], look: Look) -> float:
-    """Seconds of the first picture that can be read, which are not like the later ones."""
-    start = time.perf_counter()
-    for path in paths:
+def try_out(
+    spec: Spec,
+    paths: Sequence[str],
+    *,
+    device: Device,
+    look: Look,
+    limit: float,
+    tries: bool = False,
+    on_progress: Progress = lambda name, done, total: None,
+) -> Trial:
+    """Try `spec` on `paths` for `limit` seconds, loading included; `tries` asks for other settings too.
+
+    A back end that is only slow stops at the limit by itself and keeps what it did; one that does not answer
+    is killed a little later. A picture that kills it costs that picture alone.
+    """
+    trial = Trial(spec.name, "missing" if spec.absent else "ran", spec.absent)
+    if spec.absent:
+        return trial
+    end, at, deaths = time.monotonic() + limit, "while it was loaded", 0
+    killed = end + max(1.0, min(10.0, limit / 4))
+    child: Child | None = None
+    processes = ExitStack()
+
+    def ask(*question: Any) -> Any:
+        nonlocal child
+        if child is None:
+            left = max(killed - time.monotonic(), 0.0)
+            child = processes.enter_context(Child(open_backend, spec, device, limit=left))
+            trial.load = trial.load or child.seconds
+        return child.ask(*question, limit=max(killed - time.monotonic(), 0.0))
+
+    with processes:
         try:
-            backend.find([Shot(path, open_source(path))], look)
-        except ImageError:
-            continue
-        break
-    return time.perf_counter() - start
+            ask("device")
+            for turn, path in enumerate([paths[0], *paths]):  # the first one twice, to warm up
+                at = f"at {printable(os.path.basename(path))}"
+                if time.monotonic() >= end:
+                    trial.state, trial.why = "partial", f"stopped after {limit:g} s, {at}"
+                    break
+                try:
+                    seen = ask("look", path, look, tries and turn > 0)
+                except ChildError as error:
+                    deaths += 1
+                    if error.state != "crashed" or deaths == MOST_DEATHS:
+                        raise
+                    child, seen = None, Seen(path, error=str(error), fault=True)
+                if turn:
+                    trial.seen.append(seen)
+                    on_progress(spec.name, turn, len(paths))
+            if trial.looked and not tries and sum(o.seconds for o in trial.looked) < end - time.monotonic():
+                trial.batched = ask("look_together", [one.path for one in trial.looked], look)
+            trial.device = ask("device")
+            peak = child.peak_memory() if child else None
+            trial.peak_mb = peak and peak / 1e6
+        except FaceOrganizerError as error:
+            missing = isinstance(error, PackError)
+            trial.state = "missing" if missing else getattr(error, "state", "failed")
+            why = f"no answer within {limit:g} s" if trial.state == "timeout" else str(error)
+            trial.why = why if missing else f"{why} ({at})"
+    faults = [one for one in trial.seen if one.fault]
+    if faults and trial.state == "ran":
+        trial.state = "ran" if trial.looked else "failed"
+        trial.why = f"{len(faults)} of {len(paths)} pictures were too much for it, such as "
+        trial.why += f"{printable(os.path.basename(faults[0].path))}: {faults[0].error}"
+    return trial
 
 
-def _picture(backend: Backend, path: str, look: Look, *, variants: bool) -> dict[str, Any]:
+# --- in the process ---
+
+
+def open_backend(spec: Spec, device: Device) -> Callable[..., Any]:
+    """A function that answers what `try_out` asks, by name; for `networks.child`."""
+    module, _, name = spec.opener.partition(":")
+    backend: Backend = getattr(importlib.import_module(module), name)(*spec.arguments, device=device)
+    answers: dict[str, Callable[..., Any]] = {"look": look_at, "look_together": look_together}
+    answers["device"] = lambda backend: backend.device()
+    return lambda question, *arguments: answers[question](backend, *arguments)
+
+
+def look_at(backend: Backend, path: str, look: Look, tries: bool) -> Seen:
+    """The faces on one picture; with `tries` also those in other settings, where that makes sense."""
     start = time.perf_counter()
-    event: dict[str, Any] = {"event": "picture", "path": path}
     try:
-        source = open_source(path)
-        faces = backend.find([Shot(path, source)], look)[0]
-        event |= {"seconds": time.perf_counter() - start, "faces": faces}
-        event |= {"width": source.width, "height": source.height}
-        if variants and not faces:
-            event["variants"] = list(_tried(backend, path, look))
+        found = backend.find([path], [open_source(path)], look)[0]
+        seen = Seen(path, time.perf_counter() - start, found)
+        for variant in backend.tries if tries else ():
+            if variant.always or not len(found.faces):
+                picture, back = variant.change(open_source(path, enhance=variant.enhance))
+                other = back(backend.find([path], [picture], variant.looked(look))[0])
+                if len(other.faces) > len(found.faces):
+                    seen.tried[variant.name] = other
+        seen.tried = dict(sorted(seen.tried.items(), key=lambda item: -item[1].faces.scores[0]))
     except ImageError as error:
-        event |= {"unreadable": error.reason}
-    return event
+        return Seen(path, error=error.reason)
+    except Exception as error:  # DeepFace and what is under it raise what they like; the next may pass
+        return Seen(path, error=f"{type(error).__name__}: {first_line(error)}", fault=True)
+    return seen
 
 
-def _tried(backend: Backend, path: str, look: Look) -> Iterator[dict[str, Any]]:
-    """What the back end finds on the picture changed, for each change that makes sense to it."""
-    for variant in VARIANTS:
-        if variant.tunable and not backend.tunable:
-            continue
-        faces = _changed(backend, path, look, variant)
-        yield {"name": variant.name, "faces": faces}
-
-
-def _changed(backend: Backend, path: str, look: Look, variant: Variant) -> list[Any]:
-    source = open_source(path, enhance=variant.enhance)
-    picture = variant.change(source)
-    faces = backend.find([Shot(path, picture)], variant.look(look))[0]
-    return variant.back(faces, source)
-
-
-def _batched(backend: Backend, paths: Sequence[str], look: Look) -> dict[str, Any]:
-    """Pictures and seconds where many are given at once, reading included."""
-    start, count = time.perf_counter(), 0
-    for i in range(0, len(paths), backend.at_once):
-        shots = []
-        for path in paths[i : i + backend.at_once]:
-            try:
-                shots.append(Shot(path, open_source(path)))
-                shots[-1].picture.pixels(320)
-            except ImageError:
-                continue
-        count += _found(backend, shots, look)
-    return {"event": "batched", "pictures": count, "seconds": time.perf_counter() - start}
-
-
-def _found(backend: Backend, shots: Sequence[Shot], look: Look) -> int:
-    """Pictures of `shots` that could be looked at: one that is damaged further in than the first pixels fails
-    alone."""
-    try:
-        if shots:
-            backend.find(shots, look)
-        return len(shots)
-    except ImageError:
-        if len(shots) == 1:
-            return 0
-        return sum(_found(backend, [shot], look) for shot in shots)
-
-
-def _peak_mb() -> float | None:
-    """The most memory that this process had, in MB; not `ru_maxrss`, which holds its parent's too."""
-    try:
-        status = Path("/proc/self/status").read_text("ascii", "replace")
-    except OSError:
+def look_together(backend: Backend, paths: Sequence[str], look: Look) -> float | None:
+    """Pictures per second where many are given at once, reading included; None for a back end that takes them
+    one by one."""
+    size, start = backend.at_once, time.perf_counter()
+    if size == 1:
         return None
-    peak = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
-    return int(peak[0]) / 1000 if peak else None
-
-
-if __name__ == "__main__":
-    sys.exit(main())
+    for i in range(0, len(paths), size):
+        batch = paths[i : i + size]
+        backend.find(batch, [open_source(path) for path in batch], look)
+    return len(paths) / (time.perf_counter() - start)

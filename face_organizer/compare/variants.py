@@ -1,115 +1,69 @@
-"""Ways to change a picture, or the look at it, for a back end that has found nothing on it."""
+"""Other settings, and changes to a picture, for a back end that has found nothing on it."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-import numpy as np
-
-from face_organizer.compare import Face
-from face_organizer.detect.looks import Look, Pixels
-from face_organizer.types import Image
+from face_organizer.detect import Found, Look, Pixels
+from face_organizer.geometry import canvas
+from face_organizer.media.images import Decoded
 
 LARGEST = 2400
-"""Longer side, in pixels, beyond which a picture is not enlarged."""
-LOW_SCORE = 0.3
-
-
-class Drawn:
-    """A changed picture, whole: it is small enough to be held so. A `looking.Pixels`."""
-
-    def __init__(self, image: Image) -> None:
-        self._image = image
-        self.height, self.width = image.shape[:2]
-
-    def pixels(self, longer_side: float) -> tuple[Image, float]:
-        """See `looking.Pixels.pixels`."""
-        return self._image, 1.0
+"""Longer side, in pixels, of the largest changed picture."""
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """One change. `setting` is what a user of `embed` says for it, empty where there is no such option;
-    `tunable` that it is a change of the look, for back ends that heed one; `turn` is in degrees
-    counter-clockwise."""
+    """One other way to look. `look` changes the `Look`; `enhance` lights the picture evenly; it is enlarged
+    by `scale`, turned by `turn` degrees counter-clockwise, and gets a `border`, a share of its longer side.
+    `always` says to try it where a face was found too."""
 
     name: str
-    setting: str = ""
-    tunable: bool = False
+    look: Mapping[str, Any] = field(default_factory=dict)
+    enhance: bool = False
     scale: float = 1.0
     border: float = 0.0
     turn: int = 0
-    enhance: bool = False
-    looking: dict[str, Any] = field(default_factory=dict)
+    always: bool = False
 
-    def look(self, look: Look) -> Look:
+    def looked(self, look: Look) -> Look:
         """How to look."""
-        return replace(look, **self.looking)
+        return replace(look, **self.look)
 
-    def change(self, picture: Pixels) -> Pixels:
-        """The changed picture."""
+    def change(self, picture: Pixels) -> tuple[Pixels, Callable[[Found], Found]]:
+        """The changed picture, and what brings faces back to the picture as it was. Raises `ImageError`."""
         if self.scale == 1 and not self.border and not self.turn:
-            return picture
-        import cv2
+            return picture, lambda found: found
+        longer = max(picture.width, picture.height)
+        side = min(longer * self.scale * (1 + 2 * self.border), LARGEST)
+        side = -(-int(side) // canvas.STRIDE) * canvas.STRIDE
+        placed = canvas.whole(picture.width, picture.height, side, self.border, self.turn)
+        drawn = Decoded(canvas.draw(*picture.pixels(longer * placed.scale), placed))
 
-        image = picture.pixels(float("inf"))[0]
-        scale = min(self.scale, max(1.0, LARGEST / max(image.shape[:2])))
-        if scale != 1:
-            image = np.asarray(cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_CUBIC))
-        if self.border:
-            x, y = self._border(image.shape[1], image.shape[0])
-            image = np.pad(image, ((y, y), (x, x), (0, 0)))
-        return Drawn(np.ascontiguousarray(np.rot90(image, self.turn // 90)))
+        def back(found: Found) -> Found:
+            return Found(canvas.to_picture(found.faces, placed), (found.turn + self.turn) % 360)
 
-    def _border(self, width: int, height: int) -> tuple[int, int]:
-        return round(width * self.border), round(height * self.border)
-
-    def back(self, faces: Sequence[Face], picture: Pixels) -> list[Face]:
-        """Faces of the changed picture, in pixels of the picture as it was."""
-        scale = min(self.scale, max(1.0, LARGEST / max(picture.width, picture.height)))
-        x, y = self._border(picture.width, picture.height)
-        point = _unturned(self.turn, picture.width, picture.height)
-        moved = []
-        for face in faces:
-            corners = np.array(face["box"], np.float64).reshape(2, 2) / scale - (x, y)
-            corners = point(corners)
-            marks = face["landmarks"]
-            if marks is not None:
-                marks = np.round(point(np.array(marks, np.float64) / scale - (x, y)), 2).tolist()
-            box = np.round(np.concatenate([corners.min(axis=0), corners.max(axis=0)]), 2).tolist()
-            turn = (face["turn"] + self.turn) % 360
-            moved.append({**face, "box": box, "landmarks": marks, "turn": turn})
-        return moved
+        return drawn, back
 
 
-def _unturned(turn: int, width: int, height: int) -> Callable[[Any], Any]:
-    """From a picture of `width` x `height` turned counter-clockwise by `turn` back to it."""
-    if turn == 90:
-        return lambda p: np.stack([width - p[:, 1], p[:, 0]], axis=1)
-    if turn == 180:
-        return lambda p: np.stack([width - p[:, 0], height - p[:, 1]], axis=1)
-    if turn == 270:
-        return lambda p: np.stack([p[:, 1], height - p[:, 0]], axis=1)
-    return lambda p: p
+SETTINGS = (
+    Variant("--faces all", {"every_face": True}, always=True),
+    Variant("--det-size 1280", {"canvas": 1280}),
+    Variant("--min-confidence 0.3", {"min_score": 0.3}),
+    Variant("--min-face-size 5", {"min_face_size": 5.0}),
+    Variant("--enhance clahe", enhance=True),
+)
+"""What a user of `embed` can say, in the order in which it is tried: for our back ends, which turn pictures
+and give them a border by themselves."""
 
-
-VARIANTS = (
-    Variant(
-        "larger canvas", "--det-size 1280", tunable=True, looking={"canvas": 1280, "min_face_size": 10.0}
-    ),
-    Variant(
-        "lower least score",
-        f"--min-confidence {LOW_SCORE}",
-        tunable=True,
-        looking={"min_score": LOW_SCORE},
-    ),
-    Variant("evenly lit", "--enhance clahe", enhance=True),
+CHANGES = (
+    Variant("evenly lit", enhance=True),
     Variant("enlarged twice", scale=2.0),
     Variant("half a picture of border", border=0.5),
-    Variant("turned by 90°", "--turns auto", turn=90),
-    Variant("turned by 180°", "--turns auto", turn=180),
-    Variant("turned by 270°", "--turns auto", turn=270),
+    Variant("turned by 90°", turn=90),
+    Variant("turned by 180°", turn=180),
+    Variant("turned by 270°", turn=270),
 )
-"""In the order in which they are tried; each alone, so that what helps is known."""
+"""For back ends that know no settings."""

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import functools
+from abc import ABC, abstractmethod
 from collections.abc import Callable
-from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
 from face_organizer.errors import PackError
-from face_organizer.networks.devices import CudaOptions, Device
+from face_organizer.geometry.boxes import Candidates, best_of_each
+from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.networks.graph_cache import runnable
+from face_organizer.networks.roles import Role
 from face_organizer.networks.sessions import open_session
-from face_organizer.types import Float32, Image
+from face_organizer.types import Detections, Float32, Image
 
 STRIDES = (8, 16, 32)
 """Pixels between neighbouring anchors on the three levels of both networks."""
@@ -21,23 +24,58 @@ CPU_BATCH = 1
 the cache; SCRFD gains nothing either. A GPU gets the whole batch."""
 
 
-class Network:
-    """A detector's graph whose outputs are (N, rows, k), whatever the file's own shape."""
+class AnchorDetector(ABC):
+    """A `Detector` whose network says, for anchors on three levels, whether and where there is a face."""
 
-    def __init__(self, model: Path, device: Device, threads: int, cuda: CudaOptions) -> None:
-        graph, single = runnable(model, "detect", half=cuda.halves(device))
+    iou: ClassVar[float]
+    """Overlap from which two boxes are one face's."""
+    extra: ClassVar[float] = 0.0
+    """See `boxes.nms`."""
+    required: ClassVar[frozenset[str]] = frozenset()
+    """Outputs that the network must have, by name."""
+    prepare: ClassVar[Callable[[Image], Float32]]
+    """Makes of (n, H, W, 3) canvases what the network reads, (n, 3, H, W) float32."""
+
+    def __init__(
+        self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
+    ) -> None:
+        self._path = role.path
+        graph, single = runnable(role.path, "detect")
         self.batched = not single
+        """Whether several canvases really run at once; where False, `detect` runs them one by one."""
         self._at_once = 0 if device.kind == "cuda" and self.batched else CPU_BATCH if self.batched else 1
-        self.session = open_session(graph, device, threads=threads, label=str(model), cuda=cuda)
-        self.session.notes += [single] if single else []
-        height, width = self.session.input_shape[2:]
+        self._session = open_session(graph, device, threads=threads, label=str(role.path), cuda=cuda)
+        self._session.notes += [single] if single else []
+        height, width = self._session.input_shape[2:]
         self.fixed_size = height if isinstance(height, int) and height > 0 else None
         if self.fixed_size is not None and height != width:
             raise PackError(
-                f"{model} takes pictures of {width}×{height} only; a square or a free size is needed"
+                f"{role.path} takes pictures of {width}×{height} only; a square or a free size is needed"
             )
+        missing = self.required - set(self._session.outputs)
+        if missing:
+            raise PackError(f"{role.path} is no {type(self).__name__}: it has no output {min(missing)}")
 
-    def check(self, canvases: Image) -> None:
+    @property
+    def notes(self) -> list[str]:
+        """See `Detector.notes`."""
+        return self._session.notes
+
+    def detect(self, canvases: Image, min_score: float) -> list[Detections]:
+        """See `Detector.detect`."""
+        self._check(canvases)
+        if not len(canvases):
+            return []
+        found = self._candidates(self._run(canvases), canvases.shape[1], canvases.shape[2], min_score)
+        return best_of_each(len(canvases), found, self.iou, self.extra)
+
+    @abstractmethod
+    def _candidates(
+        self, outputs: dict[str, Float32], height: int, width: int, min_score: float
+    ) -> list[Candidates]:
+        """What the `outputs`, each (N, rows, k), say of faces on N canvases of that size, level by level."""
+
+    def _check(self, canvases: Image) -> None:
         """ValueError where `canvases` is not what this network takes."""
         if canvases.ndim != 4 or canvases.shape[3] != 3 or canvases.dtype != np.uint8:
             raise ValueError(f"canvases must be (N, H, W, 3) uint8, not {canvases.shape} {canvases.dtype}")
@@ -51,12 +89,11 @@ class Network:
                 f"this detector takes {self.fixed_size}×{self.fixed_size} only, not {width}×{height}"
             )
 
-    def run(self, canvases: Image, prepare: Callable[[Image], Float32]) -> dict[str, Float32]:
-        """Outputs by name, each (N, rows, k), for (N, H, W, 3) `canvases`, of which `prepare` makes what the
-        network reads, (n, 3, H, W) float32."""
-        runs = self.session.run_batches(canvases, self._at_once, prepare)
+    def _run(self, canvases: Image) -> dict[str, Float32]:
+        """Outputs by name, each (N, rows, k), whatever the file's own shape."""
+        runs = self._session.run_batches(canvases, self._at_once, type(self).prepare)
         outputs = {}
-        for index, name in enumerate(self.session.outputs):
+        for index, name in enumerate(self._session.outputs):
             parts = [
                 run[index].reshape(len(run[index]) if self.batched else 1, -1, run[index].shape[-1])
                 for run in runs

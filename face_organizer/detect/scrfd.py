@@ -7,58 +7,38 @@ from functools import partial
 
 import numpy as np
 
-from face_organizer.detect.network import STRIDES, Network, grid
+from face_organizer.detect.network import STRIDES, AnchorDetector, grid
 from face_organizer.errors import PackError
-from face_organizer.geometry.boxes import Candidates, best_of_each
-from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
-from face_organizer.networks.roles import Role
+from face_organizer.geometry.boxes import Candidates
 from face_organizer.networks.sessions import planes
-from face_organizer.types import Detections, Float32, Image
+from face_organizer.types import Float32
 
-MEAN, STD = 127.5, 128.0
-IOU = 0.4
 ANCHORS = 2
 """Anchors at each place of the grid."""
 
 
-class Scrfd:
-    """A `Detector`: nine outputs, (score, box, landmarks) × strides 8, 16, 32."""
+class Scrfd(AnchorDetector):
+    """A `Detector`: nine outputs, (score, box, landmarks) × strides 8, 16, 32; RGB, about -1 to 1."""
 
-    name = "scrfd"
-    stride = STRIDES[-1]
     portrait = 160
     sure = 0.75
     straight = 15.0
+    iou = 0.4
+    extra = 1.0
+    prepare = partial(planes, mean=127.5, std=128.0)
 
-    def __init__(
-        self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
-    ) -> None:
-        self._network = Network(role.path, device, threads, cuda)
-        self._path = role.path
-        self.fixed_size = self._network.fixed_size
-        self.batched = self._network.batched
-
-    @property
-    def notes(self) -> list[str]:
-        """See `Detector.notes`."""
-        return self._network.session.notes
-
-    def detect(self, canvases: Image, min_score: float) -> list[Detections]:
-        """See `Detector.detect`."""
-        self._network.check(canvases)
-        if not len(canvases):
-            return []
-        height, width = canvases.shape[1:3]
-        levels = self._levels(self._network.run(canvases, partial(planes, mean=MEAN, std=STD)))
+    def _candidates(
+        self, outputs: dict[str, Float32], height: int, width: int, min_score: float
+    ) -> list[Candidates]:
         found = []
-        for stride, (scores, distances, offsets) in zip(STRIDES, levels, strict=True):
+        for stride, (scores, distances, offsets) in zip(STRIDES, self._levels(outputs), strict=True):
             at = np.nonzero(scores[..., 0] >= min_score)
             centre = grid(height, width, stride, ANCHORS)[at[1]]
             reach = distances[at] * np.float32(stride)
             boxes = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
             points = centre[:, None] + offsets[at].reshape(-1, 5, 2) * np.float32(stride)
             found.append(Candidates(at[0], boxes, scores[..., 0][at], points))
-        return best_of_each(len(canvases), found, IOU, extra=1.0)
+        return found
 
     def _levels(self, outputs: dict[str, Float32]) -> list[tuple[Float32, Float32, Float32]]:
         """Scores (N, rows, 1), distances (N, rows, 4) and landmarks (N, rows, 10) of each stride in turn."""

@@ -3,61 +3,32 @@ Detector", 2023). Decoding as in OpenCV's `modules/objdetect/src/face_detect.cpp
 
 from __future__ import annotations
 
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
-from face_organizer.detect.network import STRIDES, Network, grid
-from face_organizer.errors import PackError
-from face_organizer.geometry.boxes import Candidates, best_of_each
-from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
-from face_organizer.networks.roles import Role
+from face_organizer.detect.network import STRIDES, AnchorDetector, grid
+from face_organizer.geometry.boxes import Candidates
 from face_organizer.networks.sessions import planes
-from face_organizer.types import Detections, Image
-
-IOU = 0.3
-"""OpenCV's default."""
-OUTPUTS = tuple(f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
+from face_organizer.types import Float32
 
 
-class YuNet:
+class YuNet(AnchorDetector):
     """A `Detector`: class, object, box and landmarks × strides 8, 16, 32; BGR, 0 to 255.
 
     Its landmarks start with the person's right eye, which is the viewer's left: the order of `types`.
     """
 
-    name = "yunet"
-    stride = STRIDES[-1]
     portrait = 256
     sure = 0.9
     straight = 7.0
+    iou = 0.3  # OpenCV's default
+    prepare = partial(planes, bgr=True)
+    required = frozenset(f"{part}_{stride}" for part in ("cls", "obj", "bbox", "kps") for stride in STRIDES)
 
-    def __init__(
-        self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
-    ) -> None:
-        # Never in half precision: neighbouring anchors score nearly alike, and with 11 bits another one wins
-        # where it is close: 2 to 11 of 1,006 faces came to a cosine below 0.99 with what they had in full.
-        # So small a network would gain little anyway.
-        self._network = Network(role.path, device, threads, replace(cuda, half=False))
-        missing = set(OUTPUTS) - set(self._network.session.outputs)
-        if missing:
-            raise PackError(f"{role.path} is no YuNet of 2023: it has no output {sorted(missing)[0]}")
-        self.fixed_size = self._network.fixed_size
-        self.batched = self._network.batched
-
-    @property
-    def notes(self) -> list[str]:
-        """See `Detector.notes`."""
-        return self._network.session.notes
-
-    def detect(self, canvases: Image, min_score: float) -> list[Detections]:
-        """See `Detector.detect`."""
-        self._network.check(canvases)
-        if not len(canvases):
-            return []
-        height, width = canvases.shape[1:3]
-        outputs = self._network.run(canvases, partial(planes, bgr=True))
+    def _candidates(
+        self, outputs: dict[str, Float32], height: int, width: int, min_score: float
+    ) -> list[Candidates]:
         found = []
         for stride in STRIDES:
             kind, thing = (outputs[f"{part}_{stride}"][..., 0].clip(0, 1) for part in ("cls", "obj"))
@@ -72,4 +43,4 @@ class YuNet:
             # OpenCV suppresses on boxes cut to whole pixels (Rect2i of corner and size).
             whole = np.trunc(np.concatenate([corner, np.trunc(corner) + np.trunc(size)], axis=1))
             found.append(Candidates(at[0], boxes, scores[at], points, whole))
-        return best_of_each(len(canvases), found, IOU)
+        return found

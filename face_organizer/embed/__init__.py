@@ -1,3 +1,189 @@
-"""The slow step: pictures and videos in, a face table out, whatever kills it on the way."""
+"""The slow step, done once: pictures and videos in, a face table out, on any number of devices and through
+any kill.
 
-__all__ = ["engine", "picture", "pictures", "resume", "rows", "run", "shards", "worker"]
+Others import `embed` itself, what it tells (`events`), its `options`, and the parts that look at pictures
+without an engine: `maker.look_at`, `videos.look`, `models`.
+"""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Literal
+
+from face_organizer.embed.events import Chosen, Event, Listed, Made, Planned, Report, Warned
+from face_organizer.embed.models import stamp_of
+from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.processes import Processes
+from face_organizer.embed.resume import AGAIN, Workplace
+from face_organizer.embed.shards import Engine, Setup, split
+from face_organizer.errors import FaceOrganizerError, UsageError
+from face_organizer.faceswap import trust
+from face_organizer.files import count, printable
+from face_organizer.machine import Threads, available_cores, available_memory, choose_threads
+from face_organizer.media.listing import listing
+from face_organizer.media.video import is_video
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CudaOptions, Device, choose
+from face_organizer.types import FaceTable
+
+__all__ = [
+    "Engine",
+    "embed",
+    "events",
+    "maker",
+    "models",
+    "options",
+    "pictures",
+    "plan_threads",
+    "videos",
+]
+
+
+def embed(
+    inputs: str | Path | Sequence[str | Path],
+    output: str | Path | None = None,
+    *,
+    pack: str = "auto",
+    device: str | None = None,
+    workers: int | None = None,
+    gpu_memory: int | None = None,
+    faces: Literal["largest", "all"] = "largest",
+    min_confidence: float = 0.5,
+    min_face_size: float = 20,
+    det_size: int | None = None,
+    turns: bool = True,
+    max_side: int | None = None,
+    enhance: Literal["none", "clahe"] = "none",
+    headers: bool = True,
+    max_megapixels: float = 256,
+    fps: float = 1,
+    recursive: bool = True,
+    exclude: Sequence[str] = (),
+    shard: str | None = None,
+    offset: int = 0,
+    limit: int | None = None,
+    again: Literal["changed", "failed", "all"] | None = None,
+    replace: bool = False,
+    engine: Engine | None = None,
+    on_event: Callable[[Event], None] | None = None,
+) -> FaceTable:
+    """Find the faces in pictures and videos and compute their embeddings.
+
+    The table goes to `output`, a file such as `faces.pkl` or a folder `NAME.faces`; without one it is made in
+    memory and nothing is left on disk. What is finished is saved beside `output` as it goes: after Ctrl-C or
+    a crash the same call goes on from there, and later calls look only at pictures that are new or changed. A
+    script must make its calls under `if __name__ == "__main__":`, since devices run in processes of their
+    own.
+
+    `inputs`: folders, pictures, videos. `recursive` looks into subfolders; `exclude` are shell patterns of
+    names or of paths below an input. Of the sorted files, `shard` ("0/2", "1/2") takes the same ones on every
+    machine that shares the work; then `offset` are left out and at most `limit` taken.
+
+    `pack`: the networks, by name, by folder, or "auto". `device`: "auto", "cpu", "0", "0,1" (default: the
+    variable GPU_ID, else auto), a process for each; `workers`: threads on each (default: by cores and free
+    memory); `gpu_memory`: the most, in MB, that each of the two networks may take of a GPU's.
+
+    `faces`: the "largest" of each picture or "all"; `min_confidence` is a detection score, 0 to 1;
+    `min_face_size` is in pixels of the picture, at least 1; `det_size` is the longer side of the first look,
+    64 to 4096 pixels, rounded up to 32 (default: by the picture); `turns` looks for turned faces where none
+    is surely upright; `max_side` shrinks pictures to less than twice that, in pixels; `enhance="clahe"`
+    lights dark pictures evenly; `headers` aligns FaceSwap crops by their headers where the detector confirms
+    them; pictures over `max_megapixels` are not decoded; `fps` frames of each second of a video are looked
+    at, 0.01 to 240.
+
+    `again` looks also at known files that "failed", whose bytes "changed" under the same size and time, or at
+    "all". `replace` lets go of what a table at `output` holds of other pictures (it is kept as NAME.bak).
+
+    `engine` runs the shards instead of processes of this machine; `device`, `workers` and `gpu_memory` are
+    its own then. `on_event` is called with each of `face_organizer.embed.events`.
+
+    Raises `UsageError` for arguments that make no sense and for a table that holds other pictures,
+    `DeviceError` for a device that does not run, `PackError`, `TableError`; `KeyboardInterrupt` after Ctrl-C
+    or SIGTERM, with all that was finished saved for the next call.
+    """
+    tell = on_event or (lambda event: None)
+    if again not in (None, *AGAIN):
+        raise UsageError(f"again must be changed, failed or all, not {again!r}")
+    options = EmbedOptions(
+        faces=faces,
+        min_confidence=float(min_confidence),
+        min_face_size=float(min_face_size),
+        max_pixels=int(max_megapixels * 1e6),
+        det_size=det_size and -(-det_size // 32) * 32,
+        turns=turns,
+        max_side=max_side,
+        enhance=enhance,
+        headers=headers,
+        fps=float(fps),
+    )
+    roots = [inputs] if isinstance(inputs, str | Path) else inputs
+    listed = _listed(roots, recursive, exclude, shard, offset, limit)
+    tell(listed)
+    started = time.perf_counter()
+    chosen = _chosen(pack, device, workers, chosen_by_caller=engine is not None)
+    tell(chosen)
+    if chosen.threads and chosen.threads.warning:
+        tell(Warned(chosen.threads.warning))
+    if engine is None:
+        cuda = CudaOptions(memory_limit=gpu_memory and gpu_memory * 1_000_000)
+        engine = Processes(chosen.devices, chosen.threads.count if chosen.threads else 1, cuda)
+    with _place(output) as place:
+        workplace = Workplace(place, engine.lock)
+        stamp = stamp_of(chosen.pack, options, shard or "")
+        with workplace.locked():
+            todo = workplace.plan(listed.paths, stamp, again, replace=replace)
+            tell(Planned(len(listed.paths), todo.pictures))
+            report = Report()
+            if todo.shards:
+                setup = Setup(chosen.pack.location, options, stamp, trust.samples(listed.paths))
+                report = engine.run(setup, todo.shards, tell)
+            made = workplace.finish(todo, listed.paths, stamp)
+    tell(Made(report, todo.pictures, todo.backup, time.perf_counter() - started))
+    return made
+
+
+def _listed(
+    roots: Sequence[str | Path],
+    recursive: bool,
+    exclude: Sequence[str],
+    shard: str | None,
+    offset: int,
+    limit: int | None,
+) -> Listed:
+    found = listing(roots, recursive=recursive, exclude=exclude)
+    if not found.paths:
+        where = ", ".join(map(printable, roots))
+        other = f" ({count(found.other, 'other file')})" if found.other else ""
+        raise FaceOrganizerError(f"no pictures or videos in {where}{other}")
+    paths = list(split(found.paths, shard, roots) if shard else found.paths)[offset:][:limit]
+    if not paths:
+        word = "--offset" if offset else "--shard"
+        raise UsageError(f"{word} leaves nothing of {count(len(found.paths), 'picture')}")
+    return Listed(found, paths, sum(map(is_video, paths)))
+
+
+def _chosen(pack: str, device: str | None, workers: int | None, *, chosen_by_caller: bool) -> Chosen:
+    if chosen_by_caller:
+        return Chosen(packs.resolve(pack))
+    devices, why = choose(device)
+    return Chosen(packs.resolve(pack), devices, why, plan_threads(workers, devices))
+
+
+def plan_threads(requested: int | None, devices: Sequence[Device]) -> Threads:
+    """How many threads each device gets: `requested`, else as cores and memory allow, shared among the
+    devices."""
+    return choose_threads(requested, available_cores().count, available_memory().count, len(devices))
+
+
+@contextmanager
+def _place(output: str | Path | None) -> Iterator[Path]:
+    """Where the table is made: at `output`, else in a folder that goes with the block."""
+    if output is not None:
+        yield Path(output)
+        return
+    with tempfile.TemporaryDirectory(prefix="face-organizer-") as folder:
+        yield Path(folder, "faces.pkl")

@@ -1,164 +1,135 @@
-"""The way of a picture: read, detect, align, embed, a row of the face table.
-
-`extract_chunk` is the whole path. A lane is a thread that takes chunk after chunk; each lane runs the
-networks on its own chunk, so that one decodes while another computes.
-"""
+"""One picture's way into the table: `look` is all of it, stage by stage."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
 from itertools import islice, pairwise
 
 import numpy as np
 
-from face_organizer.detect import Detector, finder, looks
-from face_organizer.embed.picture import ExtractOptions, Picture, Run, read
-from face_organizer.embed.rows import Chunk, chunk_of, table_of
+from face_organizer.detect import Detector, Found, canvases, finder
+from face_organizer.embed.events import Report
+from face_organizer.embed.models import Models
+from face_organizer.embed.options import EmbedOptions
 from face_organizer.errors import ImageError
+from face_organizer.faceswap import Header
 from face_organizer.faceswap.trust import Crops
-from face_organizer.geometry import align, main_face, quality
-from face_organizer.machine import in_order
+from face_organizer.geometry import align, boxes, quality
 from face_organizer.media import images
-from face_organizer.recognize import Embedder
-from face_organizer.types import Detections, FaceTable, Float32, Image, Outcome, Stamp
+from face_organizer.types import NO_FACES, Detections, Faces, Files, Float32, Image, Outcome
 
-CHUNK_FILES = 16
-CHUNK_PIXELS = 64_000_000  # pixels of the pictures that one lane holds at a time, about 200 MB
+BATCH_PIXELS = 64_000_000
+"""Pixels of the pictures that a thread holds at a time, about 200 MB."""
+
+
+@dataclass(slots=True)
+class Picture:
+    """One picture, a file or a frame of a video, on its way: what is known of it so far."""
+
+    path: str
+    source: images.Shrinkable | None = None
+    width: int = 0
+    height: int = 0
+    bytes: int = -1
+    mtime_ns: int = -1
+    content: int = 0
+    outcome: Outcome = Outcome.NO_FACE
+    reason: str = ""
+    retry: bool = False
+    turn: int = 0
+    header: Header | None = None
+    seen: Found = field(default_factory=Found)
+    """Every face on it."""
+    found: Detections = NO_FACES
+    """The faces that become rows of the table, the main one first."""
+
+    @classmethod
+    def at(cls, path: str) -> Picture:
+        """The file at `path` with its size and time, where it has any."""
+        picture = cls(path)
+        with contextlib.suppress(OSError):
+            status = os.stat(path)
+            picture.bytes, picture.mtime_ns = status.st_size, status.st_mtime_ns
+        return picture
+
+    def fails(self, error: ImageError) -> None:
+        """Settle the outcome of a picture that cannot be used."""
+        self.outcome, self.reason, self.retry = error.outcome, error.reason, error.passing
+        self.source, self.seen, self.found = None, Found(), NO_FACES
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
-    """The networks of one pack on one device."""
+class Chunk:
+    """The rows that some consecutive files became; `faces.file_index` counts from the chunk's first file."""
 
-    detector: Detector
-    embedder: Embedder
-
-
-def extract(
-    paths: Sequence[str],
-    engine: Engine,
-    options: ExtractOptions,
-    *,
-    stamp: Stamp,
-    lanes: int,
-    samples: Mapping[str, Sequence[str]] | None = None,
-    crops: Crops | None = None,
-    on_chunk: Callable[[Chunk], None] = lambda chunk: None,
-) -> tuple[FaceTable, Run]:
-    """The face table of `paths` (sorted), and what it took, over `lanes` threads.
-
-    The table depends on files and options alone, not on the number of lanes. `samples` are the pictures by
-    which each folder's FaceSwap headers are judged (see `crops.samples`); `crops` has judged some already.
-    `on_chunk` is called in order.
-    """
-    if crops is None and options.headers:
-        crops = Crops(engine.detector, options.look, samples or {})
-    each = extract_each([paths], engine, options, stamp=stamp, lanes=lanes, crops=crops, on_chunk=on_chunk)
-    ((table, run),) = each
-    return table, run
-
-
-def extract_each(
-    shards: Iterable[Sequence[str]],
-    engine: Engine,
-    options: ExtractOptions,
-    *,
-    stamp: Stamp,
-    lanes: int,
-    crops: Crops | None,
-    on_chunk: Callable[[Chunk], None] = lambda chunk: None,
-    stopping: Callable[[], bool] = lambda: False,
-) -> Iterator[tuple[FaceTable, Run]]:
-    """The face table of each of `shards` in turn, see `extract`.
-
-    Lanes that find no more to do in one begin with the next, which `shards` is asked for just then. Once
-    `stopping` says so, no chunk is begun any more, and the last table may hold a part of its shard: whole
-    chunks from its start.
-    """
-
-    def work(item: tuple[Sequence[str], bool]) -> tuple[Chunk, bool]:
-        return extract_chunk(item[0], engine, options, crops), item[1]
-
-    done: list[Chunk] = []
-    for chunk, last in in_order(_chunks(shards, stopping), work, lanes):
-        done.append(chunk)
-        on_chunk(chunk)
-        if last:
-            yield _joined(done, engine, stamp, crops)
-            done = []
-    if done:
-        yield _joined(done, engine, stamp, crops)
-
-
-def _joined(
-    chunks: Sequence[Chunk], engine: Engine, stamp: Stamp, crops: Crops | None
-) -> tuple[FaceTable, Run]:
-    run = Run()
-    for chunk in chunks:
-        run.add(chunk.run)
-    run.notes += [*engine.detector.notes, *engine.embedder.notes, *(crops.notes() if crops else [])]
-    return table_of(chunks, stamp), run
-
-
-def _chunks(
-    shards: Iterable[Sequence[str]], stopping: Callable[[], bool]
-) -> Iterator[tuple[Sequence[str], bool]]:
-    """The chunks of each shard, and whether it is its last."""
-    for paths in shards:
-        for start in range(0, max(len(paths), 1), CHUNK_FILES):
-            if stopping():
-                return
-            yield paths[start : start + CHUNK_FILES], start + CHUNK_FILES >= len(paths)
-
-
-def extract_chunk(
-    paths: Sequence[str], engine: Engine, options: ExtractOptions, crops: Crops | None
-) -> Chunk:
-    """Read, detect, align and embed the pictures at `paths`, in parts of bounded memory."""
-    run = Run()
-    return look(_read_in_parts(paths, options, run), engine, options, crops, run)
+    embeddings: Float32
+    faces: Faces
+    files: Files
+    report: Report
 
 
 def look(
-    parts: Iterable[list[Picture]], engine: Engine, options: ExtractOptions, crops: Crops | None, run: Run
+    waiting: Iterable[Picture], models: Models, options: EmbedOptions, crops: Crops | None = None
 ) -> Chunk:
-    """Detect, align and embed pictures that are read, part after part; each lets go of its pixels."""
-    pictures: list[Picture] = []
-    chips: list[Image] = []
-    for part in parts:
-        with run.stage("detect"):
-            unknown = [p for p in part if p.source and not (crops and by_header(p, crops))]
-            detect(unknown, engine.detector, options, run)
-            choose(part, options, run)
-        with run.stage("align"):
-            chips += aligned(part)
-        for picture in part:
+    """The whole way of some pictures, files or frames: read, detect, choose, align, embed, measure.
+
+    They are read and let go of in batches of bounded memory. `crops` knows whose FaceSwap headers are
+    believed.
+    """
+    report, looked, chips = Report(), [], []
+    waiting = iter(waiting)
+    while True:
+        with report.stage("read"):
+            batch = read(waiting, options)
+        if not batch:
+            break
+        with report.stage("detect"):
+            unknown = [p for p in batch if p.source and not (crops and by_header(p, crops))]
+            detect(unknown, models.detector, options, report)
+        with report.stage("choose"):
+            choose(batch, options, report)
+        with report.stage("align"):
+            chips += cut_faces(batch)
+        for picture in batch:
             picture.source = None
-        pictures += part
-    with run.stage("embed"):
-        raw = (
-            engine.embedder.embed(np.stack(chips))
-            if chips
-            else np.empty((0, engine.embedder.dim), np.float32)
-        )
-    with run.stage("measure"):
-        return chunk_of(pictures, chips, raw, run)
+        looked += batch
+    with report.stage("embed"):
+        raw = models.embedder.embed(np.array(chips, np.uint8).reshape(-1, align.SIZE, align.SIZE, 3))
+    with report.stage("measure"):
+        return measure(looked, chips, raw, report)
 
 
-def _read_in_parts(paths: Sequence[str], options: ExtractOptions, run: Run) -> Iterator[list[Picture]]:
-    part: list[Picture] = []
+def read(waiting: Iterator[Picture], options: EmbedOptions) -> list[Picture]:
+    """The next pictures with the pixels of their first look, or with the outcome and the reason why they have
+    none; as many as memory allows."""
+    batch: list[Picture] = []
     pixels = 0
-    for path in paths:
-        with run.stage("read"):
-            picture = read(path, options)
-        part.append(picture)
+    for picture in waiting:
+        if picture.source is None:
+            _open(picture, options)
+        batch.append(picture)
         pixels += picture.width * picture.height
-        if pixels >= CHUNK_PIXELS:
-            yield part
-            part, pixels = [], 0
-    if part:
-        yield part
+        if pixels >= BATCH_PIXELS:
+            break
+    return batch
+
+
+def _open(picture: Picture, options: EmbedOptions) -> None:
+    try:
+        source = images.open_source(
+            picture.path,
+            max_pixels=options.max_pixels,
+            max_side=options.max_side,
+            enhance=options.enhance == "clahe",
+        )
+        picture.source, picture.content = source, source.content
+        picture.width, picture.height = source.width, source.height
+        source.pixels(canvases.LARGEST_LOOK if options.faces == "all" else canvases.FIRST_LOOK)
+    except ImageError as error:
+        picture.fails(error)
 
 
 def by_header(picture: Picture, crops: Crops) -> bool:
@@ -168,11 +139,11 @@ def by_header(picture: Picture, crops: Crops) -> bool:
     picture.header, picture.reason = crop.header, crop.reason
     if crop.found is None:
         return False
-    picture.seen, picture.reason = looks.Found(crop.found), "aligned by its FaceSwap header"
+    picture.seen, picture.reason = Found(crop.found), "aligned by its FaceSwap header"
     return True
 
 
-def detect(pictures: Sequence[Picture], detector: Detector, options: ExtractOptions, run: Run) -> None:
+def detect(pictures: Sequence[Picture], detector: Detector, options: EmbedOptions, report: Report) -> None:
     """Find the faces of each of `pictures`. One that turns out to be damaged fails."""
     try:
         found = finder.find([p.source for p in pictures if p.source], detector, options.look)
@@ -182,22 +153,22 @@ def detect(pictures: Sequence[Picture], detector: Detector, options: ExtractOpti
             pictures[0].fails(error)
         else:
             for picture in pictures:
-                detect([picture], detector, options, run)
+                detect([picture], detector, options, report)
         return
     for picture, picture.seen in zip(pictures, found, strict=True):
-        run.counts["looked again"] += picture.seen.again
-        run.counts["turned"] += 45 <= picture.seen.turn <= 315
-        run.counts["straightened"] += 0 < picture.seen.turn < 45 or picture.seen.turn > 315
+        report.counts["looked again"] += picture.seen.again
+        report.counts["turned"] += 45 <= picture.seen.turn <= 315
+        report.counts["straightened"] += 0 < picture.seen.turn < 45 or picture.seen.turn > 315
 
 
-def choose(pictures: Sequence[Picture], options: ExtractOptions, run: Run) -> None:
-    """Keep of the faces seen on each picture what the options ask for, the main face first, and settle the
-    picture's outcome."""
+def choose(pictures: Sequence[Picture], options: EmbedOptions, report: Report) -> None:
+    """Keep of the faces seen on each picture those that the options ask for, the main face first, and settle
+    the picture's outcome."""
     faces = Detections.concatenate([p.seen.faces for p in pictures])
     owner = np.repeat(np.arange(len(pictures)), [len(p.seen.faces) for p in pictures])
     widths, heights = (np.array([getattr(p, side) for p in pictures])[owner] for side in ("width", "height"))
     size = quality.size(faces.boxes)
-    prominence = main_face.prominence(faces.boxes, widths, heights)
+    prominence = boxes.prominence(faces.boxes, widths, heights)
     order = np.lexsort((faces.boxes[:, 0], -faces.scores, -prominence, owner))
     order = order[align.usable(faces.landmarks)[order]]
     ends = np.searchsorted(owner[order], np.arange(len(pictures) + 1)).tolist()
@@ -208,31 +179,77 @@ def choose(pictures: Sequence[Picture], options: ExtractOptions, run: Run) -> No
             picture.outcome, picture.turn = Outcome.FACES, picture.seen.turn
             picture.found = faces.take(large[:1] if options.faces == "largest" else large)
             if options.faces == "all":
-                run.counts["with smaller faces left out"] += len(large) < len(rows)
+                report.counts["with smaller faces left out"] += len(large) < len(rows)
         elif len(rows):
             picture.outcome = Outcome.TOO_SMALL
             picture.reason = f"largest face {size[rows].max():.0f} px, the least is {options.min_face_size:g}"
 
 
-def aligned(pictures: Sequence[Picture]) -> list[Image]:
-    """The faces of `pictures` as 112 x 112 RGB chips, in the order of their `found`.
+def cut_faces(pictures: Sequence[Picture]) -> list[Image]:
+    """The faces of `pictures`, aligned, as 112 x 112 RGB chips in the order of their `found`.
 
     Cut from pixels shrunk no further than the chip itself shrinks them: a small face comes from the whole
     picture.
     """
     matrices = iter(align.estimate(np.concatenate([p.found.landmarks for p in pictures])))
-    return [
-        chip for picture in pictures for chip in _chips(picture, list(islice(matrices, len(picture.found))))
-    ]
-
-
-def _chips(picture: Picture, matrices: Sequence[Float32]) -> list[Image]:
-    chips = []
-    try:
-        for matrix in matrices:
-            assert picture.source is not None
-            chips.append(align.cut(picture.source, matrix))
-    except ImageError as error:
-        picture.fails(error)
-        return []
+    chips: list[Image] = []
+    for picture in pictures:
+        own = list(islice(matrices, len(picture.found)))
+        try:
+            chips += [align.cut(picture.source, matrix) for matrix in own if picture.source]
+        except ImageError as error:
+            picture.fails(error)
     return chips
+
+
+def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, report: Report) -> Chunk:
+    """The rows of `pictures`, from their faces, the aligned `chips` and the (n, d) `raw` embeddings."""
+    counts = np.array([len(p.found) for p in pictures], np.int64)
+    found = Detections.concatenate([p.found for p in pictures])
+    norm = np.linalg.norm(raw, axis=1)
+    with_face = [p for p in pictures for _ in range(len(p.found))]
+    yaw, pitch, roll = quality.angles(found.landmarks)
+    sharpness, brightness = quality.light(chips)
+    widths, heights = (
+        np.array([getattr(p, side) for p in with_face], np.int32) for side in ("width", "height")
+    )
+    headers = [p.header for p in with_face]
+    frames = [(h.frame_dims or (0, 0)) if h else (0, 0) for h in headers]
+    faces = Faces.empty(
+        len(found),
+        file_index=np.repeat(np.arange(len(pictures), dtype=np.int64), counts),
+        face_index=(np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.int32),
+        box=found.boxes,
+        landmarks=found.landmarks,
+        score=found.scores,
+        turn=np.array([p.turn for p in with_face], np.int16),
+        size=quality.size(found.boxes),
+        sharpness=sharpness,
+        brightness=brightness,
+        yaw=yaw,
+        pitch=pitch,
+        roll=roll,
+        norm=norm.astype(np.float32),
+        outside=quality.outside(found.boxes, widths, heights),
+        source_filename=[h.source_filename if h else "" for h in headers],
+        source_face=np.array([h.face_index if h else -1 for h in headers], np.int32),
+        frame_width=np.array([width for _, width in frames], np.int32),
+        frame_height=np.array([height for height, _ in frames], np.int32),
+    )
+    report.counts["by FaceSwap header"] += int(np.isnan(found.scores).sum())
+    return Chunk(np.asarray(raw / norm[:, None], np.float32), faces, files_of(pictures), report)
+
+
+def files_of(pictures: Sequence[Picture]) -> Files:
+    """A row of `Files` for each picture: what became of it."""
+    return Files(
+        path=[p.path for p in pictures],
+        outcome=np.array([p.outcome for p in pictures], np.uint8),
+        reason=[p.reason for p in pictures],
+        width=np.array([p.width for p in pictures], np.int32),
+        height=np.array([p.height for p in pictures], np.int32),
+        bytes=np.array([p.bytes for p in pictures], np.int64),
+        mtime_ns=np.array([p.mtime_ns for p in pictures], np.int64),
+        content=np.array([p.content for p in pictures], np.uint64),
+        retry=np.array([p.retry for p in pictures], np.uint8),
+    )

@@ -1,232 +1,242 @@
-"""A process for each device; shards go to whichever is free. Dead workers, lost devices and Ctrl-C end up
-here."""
+"""The engine of this machine: a process for each device; shards go to whichever is free.
+
+Processes that die, lost devices and Ctrl-C end up here.
+"""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import signal
-from collections import Counter, deque
+import threading
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
-from types import FrameType
+from pathlib import Path
 from typing import Any
 
 from face_organizer import table
-from face_organizer.embed.pictures import CHUNK_FILES
-from face_organizer.embed.pieces import Piece, how, unreadable
-from face_organizer.embed.shards import Shard
-from face_organizer.embed.worker import SIGNALS, Failed, Finished, Progress, Ready, Setup, Stop, Task, serve
-from face_organizer.errors import DeviceError, FaceOrganizerError
-from face_organizer.files import printable
+from face_organizer.embed.child import SIGNALS, Ready, Stop, serve
+from face_organizer.embed.events import Event, Progress, Report, Warned
+from face_organizer.embed.maker import Finished
+from face_organizer.embed.shards import CHUNK_FILES, Setup, Shard
+from face_organizer.embed.spans import Span, how, unreadable
+from face_organizer.errors import DeviceError, FaceOrganizerError, TableError
+from face_organizer.files import count, os_errors, printable
+from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 
 _EARLY_DEATHS = 3
+_LOCK = "lock"
 
 
-class Interrupted(KeyboardInterrupt):
-    """Ctrl-C or SIGTERM: what was in hand is finished and written."""
+class Processes:
+    """An `Engine`: one process for each of `devices`, with `threads` threads each."""
+
+    def __init__(self, devices: Sequence[Device], threads: int, cuda: CudaOptions = CUDA_DEFAULTS) -> None:
+        self.devices = devices
+        self.threads = threads
+        self.cuda = cuda
+
+    @contextmanager
+    def lock(self, folder: Path) -> Iterator[None]:
+        """Keep other runs of this machine out of `folder`, see `Engine.lock`."""
+        busy = FaceOrganizerError(f"{printable(folder.with_suffix(''))}: another run is writing this table")
+        with os_errors(folder, "cannot be written", TableError):
+            try:
+                file = open(folder / _LOCK, "w")  # noqa: SIM115 - held below, for as long as the block runs
+            except FileNotFoundError:
+                raise busy from None  # the run before removes the folder just now
+        with file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # The run before may have removed the folder since: then this lock keeps nobody away.
+                held = os.path.samestat(os.fstat(file.fileno()), os.stat(folder / _LOCK))
+            except (BlockingIOError, FileNotFoundError):
+                held = False
+            if not held:
+                raise busy
+            yield
+
+    def run(self, setup: Setup, shards: Sequence[Shard], on_event: Callable[[Event], None]) -> Report:
+        """Have every shard's table made, see `Engine.run`. The first Ctrl-C or SIGTERM lets the chunks in
+        hand be finished and saved, the second stops at once.
+
+        Raises `DeviceError` for a device that does not run, `FaceOrganizerError` where processes cannot be
+        started.
+        """
+        return _Run(self, setup, on_event).run(shards)
 
 
 @dataclass(slots=True)
-class Report:
-    """What a run took and met."""
-
-    seconds: Counter[str] = field(default_factory=Counter)
-    counts: Counter[str] = field(default_factory=Counter)
-    notes: list[str] = field(default_factory=list)
-
-    def add(self, finished: Finished) -> None:
-        """Take a shard's figures in; each note once."""
-        self.seconds.update(finished.seconds)
-        self.counts.update(finished.counts)
-        self.notes += [note for note in finished.notes if note not in self.notes]
-
-
-@dataclass(slots=True)
-class _Worker:
-    setup: Setup
+class _Child:
+    device: Device
+    threads: int
     process: BaseProcess
     pipe: Connection
     ready: bool = False
-    in_hand: deque[Piece] = field(default_factory=deque)
+    in_hand: deque[Span] = field(default_factory=deque)
     left: int = 0
     """Pictures that it was given and has said nothing of yet."""
-    told: bool = False
-    """To stop."""
 
     @property
     def wants(self) -> int:
-        """Pictures that keep its lanes busy: what `extract` holds at a time, and some for the way here."""
-        return (2 * self.setup.lanes + 4) * CHUNK_FILES
+        """Pictures that keep its threads busy: what `in_order` holds at a time, and some for the way here."""
+        return (2 * self.threads + 4) * CHUNK_FILES
 
 
-class Jobs:
-    """One run over some shards. `run` returns when all their tables are on disk."""
+class _Run:
+    """One run over some shards."""
 
-    def __init__(
-        self,
-        setups: Sequence[Setup],
-        on_progress: Callable[[Progress], None],
-        warn: Callable[[str], None],
-    ) -> None:
-        self._setups = setups
-        self._on_progress = on_progress
-        self._warn = warn
-        self._waiting: deque[Piece] = deque()
-        self._pieces: dict[int, list[Piece]] = {}
-        self._workers: list[_Worker] = []
+    def __init__(self, engine: Processes, setup: Setup, tell: Callable[[Event], None]) -> None:
+        self._engine = engine
+        self._setup = setup
+        self._tell = tell
+        self._context = get_context("spawn")
+        self._waiting: deque[Span] = deque()
+        self._made: dict[int, list[Span]] = defaultdict(list)
+        """Of shards that are made in spans: those of which a table is on disk."""
+        self._children: list[_Child] = []
         self._early_deaths = 0
-        self._stopping = 0
-        self.report = Report()
+        self._signals = 0
+        self._woken, self._wake = self._context.Pipe(duplex=False)
+        self._report = Report()
 
     def run(self, shards: Sequence[Shard]) -> Report:
-        """Have every shard's table made. Raises `DeviceError` for a device that does not run, `Interrupted`
-        after Ctrl-C with all that is finished on disk, `FaceOrganizerError` where workers cannot be
-        started."""
-        self._waiting.extend(map(Piece.of, shards))
-        with self._signals():
+        self._waiting.extend(Span(shard, 0, len(shard.paths)) for shard in shards)
+        with self._handling_signals():
             try:
-                for number, setup in enumerate(self._setups):
-                    if number < len(shards) or setup.device.kind == "cuda":
-                        self._workers.append(self._start(setup))
-                while self._workers and not self._done():
+                for number, device in enumerate(self._engine.devices):
+                    if number < len(shards) or device.kind == "cuda":
+                        self._start(device, self._engine.threads)
+                while self._children and not self._done():
                     self._turn()
             finally:
-                self._stop_all()
-        if self._stopping:
-            raise Interrupted
-        return self.report
+                self._end_all()
+        if self._signals:
+            raise KeyboardInterrupt
+        return self._report
 
     def _done(self) -> bool:
         # A card that was asked for says that it runs, even where others are through before.
-        busy = any(w.in_hand or not (w.ready or self._stopping) for w in self._workers)
-        return not busy and (bool(self._stopping) or not self._waiting)
+        busy = any(c.in_hand or not (c.ready or self._signals) for c in self._children)
+        return not busy and (bool(self._signals) or not self._waiting)
 
     def _turn(self) -> None:
-        """Hand out what waits, then take in what one or more workers say."""
-        for worker in self._workers:
-            while self._is_next(worker):
-                self._hand_out(worker)
-            if self._stopping and not worker.told:
-                worker.told = True
-                self._send(worker, Stop())
-        pipes = {w.pipe: w for w in self._workers}
-        for pipe in wait(list(pipes), timeout=0.5):
-            worker = pipes[pipe]  # type: ignore[index]
+        """Hand out what waits, then take in what one or more processes say."""
+        for child in self._children:
+            while self._is_next(child):
+                self._hand_out(child)
+        children = {child.pipe: child for child in self._children}
+        for pipe in wait([*children, self._woken]):
+            if pipe is self._woken:
+                self._stop()
+                continue
+            child = children[pipe]  # type: ignore[index]
             try:
-                message = worker.pipe.recv()
-            except (EOFError, ConnectionResetError):
-                self._died(worker)
+                message = child.pipe.recv()
+            except (EOFError, OSError):
+                self._died(child)
             else:
-                self._heard(worker, message)
+                self._heard(child, message)
 
-    def _is_next(self, worker: _Worker) -> bool:
-        """Whether `worker` gets the next piece: it has none, or so little left that lanes would wait for it.
+    def _is_next(self, child: _Child) -> bool:
+        """Whether `child` gets the next span: it has none, or so little left that threads would wait for it.
 
-        The last pieces go to whoever is free, so that a slow device keeps nobody waiting at the end.
+        The last ones go to whoever is free, so that a slow device keeps nobody waiting at the end.
         """
-        if not worker.ready or not self._waiting or self._stopping:
+        if not child.ready or not self._waiting or self._signals:
             return False
-        if not worker.in_hand:
+        if not child.in_hand:
             return True
-        alone = self._waiting[0].alone or any(piece.alone for piece in worker.in_hand)
-        return not alone and worker.left < worker.wants and len(self._waiting) >= len(self._workers)
+        alone = self._waiting[0].alone or child.in_hand[-1].alone
+        return not alone and child.left < child.wants and len(self._waiting) >= len(self._children)
 
-    def _hand_out(self, worker: _Worker) -> None:
-        piece = self._waiting.popleft()
-        worker.in_hand.append(piece)
-        worker.left += len(piece)
-        self._send(worker, piece.task)
+    def _hand_out(self, child: _Child) -> None:
+        span = self._waiting.popleft()
+        child.in_hand.append(span)
+        child.left += len(span)
+        _send(child, span.to_make())
 
-    def _send(self, worker: _Worker, message: Task | Stop) -> None:
-        # Where it just died, its pipe says so in the next turn.
-        with suppress(BrokenPipeError, ConnectionResetError):
-            worker.pipe.send(message)
-
-    def _heard(self, worker: _Worker, message: Any) -> None:
+    def _heard(self, child: _Child, message: Any) -> None:
         match message:
             case Ready():
-                worker.ready = True
+                child.ready = True
                 self._early_deaths = 0
             case Progress():
-                worker.left -= message.pictures
-                self._on_progress(message)
+                child.left -= message.pictures
+                self._tell(message)
             case Finished():
-                self.report.add(message)
-                self._complete(worker, message.pictures)
-            case Failed(text, device):
-                raise DeviceError(text) if device else FaceOrganizerError(text)
+                self._report.add(message.report)
+                span = child.in_hand.popleft()
+                if message.pictures == len(span):
+                    self._finish(span)
+            case FaceOrganizerError():
+                raise message
 
-    def _complete(self, worker: _Worker, pictures: int) -> None:
-        piece = worker.in_hand.popleft()
-        if pictures == len(piece):
-            self._made(piece)
-
-    def _made(self, piece: Piece) -> None:
-        """A piece's table is on disk; with the last one of a shard, write the shard's."""
-        if piece.whole:
+    def _finish(self, span: Span) -> None:
+        """The span's table is on disk; with the last one of a shard, write the shard's."""
+        shard = span.shard
+        if len(span) == len(shard.paths):
             return
-        shard = piece.shard
-        pieces = self._pieces.setdefault(shard.number, [])
-        pieces.append(piece)
-        if sum(map(len, pieces)) == len(shard.paths):
-            targets = [one.task.target for one in pieces]
-            table.write(table.merge([table.read(t) for t in targets], list(map(str, targets))), shard.target)
-            for target in targets:
-                target.unlink()
+        spans = self._made[shard.number]
+        spans.append(span)
+        if sum(map(len, spans)) == len(shard.paths):
+            places = [one.to_make().target for one in spans]
+            table.write(table.merge([table.read(p) for p in places], list(map(str, places))), shard.target)
+            for place in places:
+                place.unlink()
 
-    def _died(self, worker: _Worker) -> None:
-        """A worker is gone: try its shard again in halves, down to the file that kills it, twice; where it
-        had several in hand, each of them apart first."""
-        worker.process.join()
-        why = how(worker.process.exitcode)
-        self._workers.remove(worker)
-        if worker.told:
+    def _died(self, child: _Child) -> None:
+        """A process is gone: its pictures are looked at again, down to the one that ends it."""
+        child.process.join()
+        code = child.process.exitcode
+        why = how(code)
+        self._children.remove(child)
+        if self._signals:
             return
-        pieces = list(worker.in_hand)
-        count = sum(map(len, pieces))
-        self._on_progress(Progress(worker.left - count, 0, 0))  # what it told of is looked at again
-        if not pieces:
+        spans = list(child.in_hand)
+        pictures = sum(map(len, spans))
+        self._tell(Progress(child.left - pictures))  # what it told of is looked at again
+        if not spans:
             self._early_deaths += 1
             if self._early_deaths >= _EARLY_DEATHS:
-                device = worker.setup.device
-                fault = FaceOrganizerError if device.kind == "cpu" else DeviceError
-                raise fault(f"workers on device {device} end before they begin: {why}")
-        elif count > 1:
-            self._warn(f"a worker ended ({why}); its {count} pictures are tried again in parts")
-            if len(pieces) == 1:
-                pieces = pieces[0].halves()
-            for piece in reversed(pieces):
-                piece.alone = True
-                self._waiting.appendleft(piece)
+                fault = FaceOrganizerError if child.device.kind == "cpu" else DeviceError
+                raise fault(f"processes on device {child.device} end before they begin: {why}")
+        elif pictures == 1 and spans[0].again:
+            self._give_up(spans[0], why, passing=code == -signal.SIGKILL)
         else:
-            (piece,) = pieces
-            path, target = piece.task.paths[0], piece.task.target
-            if not piece.tried:
-                self._warn(f"a worker ended ({why}); {printable(path)} is tried once more")
-                piece.tried = True
-                self._waiting.appendleft(piece)
-            else:
-                lack = worker.process.exitcode == -signal.SIGKILL  # of memory, most likely, which may pass
-                table.write(unreadable(path, why, worker.setup.stamp, passing=lack), target)
-                self._on_progress(Progress(1, 0, 1))
-                self._made(piece)
-        setup = worker.setup
-        if worker.process.exitcode == -signal.SIGKILL and setup.lanes > 1:
-            setup = replace(setup, lanes=max(1, setup.lanes // 2))  # most likely memory ran out
-            self._warn(f"device {setup.device}: going on with {setup.lanes} workers, to use less memory")
-        self._workers.append(self._start(setup))
+            path = spans[0].to_make().paths[0]
+            again = (
+                f"{printable(path)} is tried once more"
+                if pictures == 1
+                else f"its {pictures:,} pictures are looked at again, few at a time"
+            )
+            self._tell(Warned(f"a process ended ({why}); {again}"))
+            self._waiting.extendleft(reversed([part for span in spans for part in span.smaller()]))
+        threads = child.threads
+        if code == -signal.SIGKILL and threads > 1:  # most likely memory ran out
+            threads //= 2
+            self._tell(
+                Warned(f"device {child.device}: going on with {count(threads, 'thread')}, to use less memory")
+            )
+        self._start(child.device, threads)
 
-    def _start(self, setup: Setup) -> _Worker:
-        context = get_context("spawn")
-        ours, theirs = context.Pipe()
-        process = context.Process(
-            target=serve, args=(theirs, setup), name=f"worker-{setup.device}", daemon=True
-        )
+    def _give_up(self, span: Span, why: str, *, passing: bool) -> None:
+        shard = span.to_make()
+        table.write(unreadable(shard.paths[0], why, self._setup.stamp, passing=passing), shard.target)
+        self._tell(Progress(1, unusable=1))
+        self._finish(span)
+
+    def _start(self, device: Device, threads: int) -> None:
+        ours, theirs = self._context.Pipe()
+        args = (theirs, self._setup, device, threads, self._engine.cuda)
+        process = self._context.Process(target=serve, args=args, name=f"embed-{device}", daemon=True)
         # Blocked signals stay so in the new process until `serve` ignores them: Ctrl-C while it starts is
-        # the parent's. multiprocessing starts it with the first process, and unblocks them then
+        # the parent's. multiprocessing starts its tracker with the first process, and unblocks them then.
         resource_tracker.ensure_running()
         before = signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         try:
@@ -234,31 +244,48 @@ class Jobs:
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
         theirs.close()
-        return _Worker(setup, process, ours)
+        self._children.append(_Child(device, threads, process, ours))
 
-    def _stop_all(self) -> None:
-        for worker in self._workers:
-            worker.pipe.close()
-        for worker in self._workers:
-            worker.process.join(timeout=0.0 if worker.in_hand else 5.0)
-            if worker.process.is_alive():
-                worker.process.kill()
-                worker.process.join()
-        self._workers.clear()
+    def _stop(self) -> None:
+        self._woken.recv()
+        for child in self._children:
+            _send(child, Stop())
+        self._tell(
+            Warned("stopping: the pictures in hand are finished and saved first; once more stops at once")
+        )
+
+    def _end_all(self) -> None:
+        for child in self._children:
+            child.pipe.close()
+        for child in self._children:
+            child.process.join(timeout=0.0 if child.in_hand else 5.0)
+            if child.process.is_alive():
+                child.process.kill()
+                child.process.join()
 
     @contextmanager
-    def _signals(self) -> Iterator[None]:
-        """First signal: finish the pictures in hand. Second: stop at once."""
+    def _handling_signals(self) -> Iterator[None]:
+        """First signal: finish the chunks in hand. Second: stop at once. Elsewhere than in the main thread,
+        which alone gets signals, nothing changes."""
 
-        def handler(number: int, frame: FrameType | None) -> None:
-            self._stopping += 1
-            if self._stopping > 1:
-                raise Interrupted
-            self._warn("stopping: the pictures in hand are finished and saved first; once more stops at once")
+        def handler(number: int, frame: Any) -> None:
+            self._signals += 1
+            if self._signals > 1:
+                raise KeyboardInterrupt
+            self._wake.send(number)
 
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
         before = {s: signal.signal(s, handler) for s in SIGNALS}
         try:
             yield
         finally:
             for number, old in before.items():
                 signal.signal(number, old)
+
+
+def _send(child: _Child, message: Shard | Stop) -> None:
+    # Where it just died, its pipe says so in the next turn.
+    with suppress(BrokenPipeError, ConnectionResetError):
+        child.pipe.send(message)

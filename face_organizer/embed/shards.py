@@ -1,20 +1,27 @@
-"""Dividing pictures: into the shards of a run, and between machines that share the work."""
+"""Shards: fixed parts of the pictures, each of which becomes a table that is written whole or not at all."""
 
 from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
+from face_organizer.embed.events import Event, Report
+from face_organizer.embed.options import EmbedOptions
+from face_organizer.errors import UsageError
 from face_organizer.media import video
+from face_organizer.types import Stamp
 
 SHARD_FILES = 512
-"""Pictures a shard. A kill costs those in hand, one or two a device. A video is a shard of its own."""
+"""Pictures per shard. A video is a shard of its own."""
 SHARD_BYTES = 256 << 20
-"""Size of a shard's files, in bytes: large photos make small shards."""
+"""Size of a shard's files, in bytes, at which it ends: large photos make small shards."""
+CHUNK_FILES = 16
+"""Pictures that a thread takes at a time; a kill costs those in hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,36 +33,72 @@ class Shard:
     target: Path
 
 
-def parts(paths: Sequence[str]) -> Iterator[list[str]]:
-    """Each video alone, since one may take an hour, and first, so that none is left for the end; then the
-    pictures."""
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """All that must be known to look at shards. `pack` is what `packs.find` takes; `samples` are pictures by
+    which each folder's FaceSwap headers are judged (see `trust.samples`)."""
+
+    pack: str
+    options: EmbedOptions
+    stamp: Stamp
+    samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+
+class Engine(Protocol):
+    """Something that runs shards: processes of this machine (`Processes`), or whatever else, wherever it is.
+
+    The slow step itself assumes nothing of where shards are made but that their targets can be read here.
+    """
+
+    def lock(self, folder: Path) -> AbstractContextManager[None]:
+        """Keep any other run out of the work folder `folder`, which is there, while the block runs. Raises
+        `FaceOrganizerError` where one is in it."""
+        ...
+
+    def run(self, setup: Setup, shards: Sequence[Shard], on_event: Callable[[Event], None]) -> Report:
+        """Have the table of every shard made, each by a `ShardMaker`, which writes it whole or not at all: a
+        shard may be made twice, the tables are equal. Tells of progress and warnings.
+
+        Raises `KeyboardInterrupt` where it was asked to stop; tables of finished shards then lie there.
+        """
+        ...
+
+
+def divide(paths: Sequence[str]) -> Iterator[list[str]]:
+    """The paths of each shard. Each video alone, since one may take an hour, and first, so that none is left
+    for the end; then the pictures."""
     yield from ([path] for path in paths if video.is_video(path))
-    part: list[str] = []
+    shard: list[str] = []
     size = 0
     for path in paths:
         if video.is_video(path):
             continue
-        part.append(path)
+        shard.append(path)
         with suppress(OSError):  # its outcome will say so
             size += os.stat(path).st_size
-        if len(part) >= SHARD_FILES or size >= SHARD_BYTES:
-            yield part
-            part, size = [], 0
-    if part:
-        yield part
+        if len(shard) >= SHARD_FILES or size >= SHARD_BYTES:
+            yield shard
+            shard, size = [], 0
+    if shard:
+        yield shard
 
 
-def split(paths: Sequence[str], part: int, parts: int, roots: Sequence[str]) -> list[str]:
-    """The pictures of part `part` (from 0) of `parts`: the same for the same names on every machine, whatever
-    else is there.
+def split(paths: Sequence[str], which: str, roots: Sequence[str | Path]) -> list[str]:
+    """The paths of shard `which` of a work that several machines share, such as `0/2`: the same for the same
+    names on every machine, whatever else is there.
 
-    By a hash of the path below its input, so that two machines that mount a share in different places agree.
+    By a hash of the path below its root, so that two machines that mount a share in different places agree.
+    Raises `UsageError` for what is no such word.
     """
+    number, _, total = which.partition("/")
+    if not (number.isdecimal() and total.isdecimal() and int(number) < int(total)):
+        raise UsageError(f"{which!r} is no shard: say 0/2 and 1/2 for two halves")
     tops = sorted((os.path.abspath(r) for r in roots), key=len, reverse=True)
 
-    def key(path: str) -> int:
+    def belongs(path: str) -> bool:
         top = next((t for t in tops if path.startswith(t + os.sep)), os.path.dirname(path))
         below = os.fsencode(os.path.relpath(path, top))
-        return int.from_bytes(hashlib.blake2b(below, digest_size=8).digest(), "big") % parts
+        digest = hashlib.blake2b(below, digest_size=8).digest()
+        return int.from_bytes(digest, "big") % int(total) == int(number)
 
-    return [path for path in paths if key(path) == part]
+    return [path for path in paths if belongs(path)]

@@ -1,27 +1,13 @@
 """Face crops that deepfakes/faceswap extracted: landmarks from the PNG's header instead of a detector.
 
     head = read_header(data)                         what the file says of itself, or None, or HeaderError
-    verdict = settle(sample)                         once a folder: does it say so truly, and of which crop?
+    verdict = settle(sample)                         once per folder: is that true, and which crop is it?
     points = crop_landmarks(landmarks, sizes, verdict.centering)     five points in crop pixels, no detection
 
-Pure functions; files are read and networks run by `extract`.
+`trust.Crops` does all of it for the pictures of a run.
 """
 
 from face_organizer.faceswap.header import Header, HeaderError, read_header
-from face_organizer.faceswap.landmarks import Centering, crop_landmarks, crop_points, five_points
-from face_organizer.faceswap.verify import SAMPLE, TOLERANCE, Verdict, settle
+from face_organizer.faceswap.landmarks import Centering, crop_landmarks, crop_points
 
-__all__ = [
-    "SAMPLE",
-    "TOLERANCE",
-    "Centering",
-    "Header",
-    "HeaderError",
-    "Verdict",
-    "crop_landmarks",
-    "crop_points",
-    "five_points",
-    "read_header",
-    "settle",
-    "trust",
-]
+__all__ = ["Centering", "Header", "HeaderError", "crop_landmarks", "crop_points", "read_header", "trust"]

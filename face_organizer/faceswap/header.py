@@ -14,7 +14,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 
@@ -36,18 +36,12 @@ _QUOTE = re.compile("['\"]")
 _ESCAPE = re.compile(r"\\x[0-9a-f]{2}|\\U[0-9a-f]{8}|\\.|\"", re.DOTALL)
 _PARENTHESES = str.maketrans("()", "[]")
 
-_T = TypeVar("_T")
-
 
 class HeaderError(Exception):
-    """A FaceSwap header is there but cannot be used; `reason` says why, in words for the table of files.
+    """A FaceSwap header is there but cannot be used: why, in words for the table of files.
 
-    Raised by `read_header` alone; the picture itself may be fine and goes the way of detection.
+    Never leaves this room; the picture itself may be fine, and its face is detected.
     """
-
-    def __init__(self, reason: str) -> None:
-        super().__init__(reason)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,18 +50,12 @@ class Header:
 
     landmarks: Float32
     """(68, 2) in pixels of the source frame, iBUG 300-W order; finite, below 1e6. Read-only."""
-    box: tuple[int, int, int, int]
-    """x, y, width, height of the face in pixels of the source frame; may reach beyond it."""
     source_filename: str
     """Name of the frame's file, as the header has it: never to be used as a path without a check."""
     face_index: int
     """Which face of its frame it is, from 0."""
-    original_filename: str
-    """Name that the crop was first saved under."""
     frame_dims: tuple[int, int] | None
-    """Height and width of the source frame; None where the header does not tell."""
-    is_video: bool
-    """Whether the frame is one of a video."""
+    """Height and width of the source frame; None where the header does not say."""
     alignments_version: float
     """Of FaceSwap's alignments format. Up to 2.0 the crop is an older one that was given its header later,
     and is centred as `legacy`; from 2.1 FaceSwap extracts with `head`."""
@@ -182,15 +170,14 @@ def _json_escape(match: re.Match[str]) -> str:
 def _header(tree: Any) -> Header:
     if not isinstance(tree, dict) or not {"alignments", "source"} <= tree.keys():
         raise HeaderError("header of another FaceSwap tool, without a face's landmarks")
-    alignments, source = _of(dict, tree, "alignments"), _of(dict, tree, "source")
+    alignments, source = tree["alignments"], tree["source"]
+    if not isinstance(alignments, dict) or not isinstance(source, dict):
+        raise _wrong("alignments" if isinstance(source, dict) else "source")
     return Header(
         landmarks=_landmarks(alignments.get("landmarks_xy")),
-        box=(_int(alignments, "x"), _int(alignments, "y"), _int(alignments, "w"), _int(alignments, "h")),
-        source_filename=_name(source, "source_filename"),
-        face_index=_int(source, "face_index", least=0),
-        original_filename=_name(source, "original_filename"),
+        source_filename=_name(source.get("source_filename")),
+        face_index=_int(source.get("face_index"), "face_index", least=0),
         frame_dims=_frame_dims(source.get("source_frame_dims")),
-        is_video=_of(bool, source, "source_is_video"),
         alignments_version=_version(source.get("alignments_version")),
     )
 
@@ -218,8 +205,8 @@ def _frame_dims(value: Any) -> tuple[int, int] | None:
         return None
     if not isinstance(value, list) or len(value) != 2:
         raise _wrong("source_frame_dims")
-    dims = dict(zip("hw", value, strict=True))
-    return _int(dims, "h", least=1), _int(dims, "w", least=1)
+    height, width = (_int(side, "source_frame_dims", least=1) for side in value)
+    return height, width
 
 
 def _version(value: Any) -> float:
@@ -228,24 +215,15 @@ def _version(value: Any) -> float:
     return float(value)
 
 
-def _int(values: dict[str, Any], key: str, least: int = -_MAX_INTEGER) -> int:
-    value = _of(int, values, key)
-    if isinstance(value, bool) or not least <= value <= _MAX_INTEGER:
+def _int(value: Any, key: str, least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MAX_INTEGER:
         raise _wrong(key)
     return value
 
 
-def _name(values: dict[str, Any], key: str) -> str:
-    value = _of(str, values, key)
-    if len(value) > _MAX_NAME:
-        raise _wrong(key)
-    return value
-
-
-def _of(kind: type[_T], values: dict[str, Any], key: str) -> _T:
-    value = values.get(key)
-    if not isinstance(value, kind):
-        raise _wrong(key)
+def _name(value: Any) -> str:
+    if not isinstance(value, str) or len(value) > _MAX_NAME:
+        raise _wrong("source_filename")
     return value
 
 

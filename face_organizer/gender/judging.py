@@ -1,26 +1,31 @@
-"""From the faces of a table to what a network says of them: one decode a picture, no detection, in lanes.
+"""From the faces of a table to what a network says of them: one decode per picture, no detection, in threads.
 
-A lane is a thread that reads pictures, cuts their faces and judges them in batches; several lanes share a
-model, each model has a device of its own.
+A thread reads a chunk of pictures, cuts their faces and has them judged together; threads share the models,
+of which each device has one.
 """
 
 from __future__ import annotations
 
+import hashlib
 import itertools
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
 from face_organizer.errors import ImageError
-from face_organizer.gender import GenderModel, Judged
-from face_organizer.gender.journal import Journal, key_of
+from face_organizer.gender.journal import Journal
+from face_organizer.gender.models import GenderModel, Judged
 from face_organizer.geometry import align
 from face_organizer.machine import in_order
 from face_organizer.media import images, video
 from face_organizer.types import Faces, FaceTable, Image, Int64, Outcome
 
-WHY_UNTOLD = "the table does not tell where the face is; embed the picture again"
+WHY_NO_PLACE = "the table does not say where the face is; embed the picture again"
+NOWHERE_ELSE: Mapping[str, str] = {}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,99 +38,107 @@ class Looked:
     known: int
 
 
-@dataclass(slots=True)
-class _Part:
-    """Some files with faces: row of `Files`, key, rows of `Faces`; and what came of them."""
-
-    files: list[tuple[int, str, Int64]]
-    answers: list[Judged | None] = field(default_factory=list)
-    reasons: list[str] = field(default_factory=list)
-
-
 def look(
     table: FaceTable,
     models: Sequence[GenderModel],
-    journal: Journal | None,
+    journal: Journal,
     *,
-    lanes: int,
+    threads: int,
+    homes: Mapping[str, str] = NOWHERE_ELSE,
     on_files: Callable[[int], object] = lambda count: None,
 ) -> Looked:
-    """Judge every face of `table` with `models` (the same one on several devices) in `lanes` threads.
+    """Judge every face of `table` with `models` (the same one on several devices) in so many threads.
 
-    The answer depends on the files and the model alone. `on_files` gets numbers of files done. Files that
-    `journal` knows are not opened.
+    The answer depends on the files and the model alone. `on_files` gets the number of files done so far.
+    Files that `journal` knows are not opened; others are opened where `homes` says that they lie now.
     """
-    starts = np.searchsorted(table.faces.file_index, np.arange(len(table.files) + 1))
-    found: list[tuple[Int64, Judged]] = []
+    files = np.flatnonzero(table.files.outcome == Outcome.FACES).tolist()
+    ends = np.searchsorted(table.faces.file_index, np.arange(len(table.files) + 1))
+    rows = {file: np.arange(ends[file], ends[file + 1], dtype=np.int64) for file in files}
+    keys = {file: key_of(table, file, rows[file]) for file in files}
+    todo = [file for file in files if not is_answer(journal.get(keys[file]), len(rows[file]))]
+    done = known = len(files) - len(todo)
+    on_files(done)
     failed: dict[int, str] = {}
-    todo: list[tuple[int, str, Int64]] = []
-    for file in np.flatnonzero(table.files.outcome == Outcome.FACES).tolist():
-        rows = np.arange(starts[file], starts[file + 1], dtype=np.int64)
-        key = key_of(table, file, rows)
-        known = journal.known(key, len(rows)) if journal else None
-        if known is not None:
-            found.append((rows, known))
-        else:
-            todo.append((file, key, rows))
-    counted = len(found)
-    on_files(counted)
-    at_once = models[0].at_once
-    parts = [_Part(todo[i : i + at_once]) for i in range(0, len(todo), at_once)]
-    work = zip(parts, itertools.cycle(models))
-    for part in in_order(work, lambda item: _judge(item[0], table, item[1]), lanes):
-        whole = []
-        for (file, key, rows), judged, reason in zip(part.files, part.answers, part.reasons, strict=True):
-            if judged is None:
-                failed[file] = reason
-            else:
-                found.append((rows, judged))
-                whole.append((key, judged))
-        if journal:
-            journal.add(whole)
-        on_files(len(part.files))
-    return Looked(_placed(found, len(table.faces)), failed, counted)
+
+    def judge(work: tuple[Sequence[int], GenderModel]) -> list[Judged | str]:
+        chunk, model = work
+        places = [homes.get(table.files.path[file], table.files.path[file]) for file in chunk]
+        return _judge(model, places, [table.faces.take(rows[file]) for file in chunk])
+
+    size = models[0].at_once
+    chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
+    work = zip(chunks, itertools.cycle(models))
+    for chunk, answers in zip(chunks, in_order(work, judge, threads), strict=True):
+        told = dict(zip(chunk, answers, strict=True))
+        failed |= {file: answer for file, answer in told.items() if isinstance(answer, str)}
+        journal.add({keys[file]: rows_of(a) for file, a in told.items() if isinstance(a, Judged)})
+        done += len(chunk)
+        on_files(done)
+    unknown = rows_of(Judged.empty(1))
+    found = [unknown * len(rows[file]) if file in failed else journal.get(keys[file]) for file in files]
+    return Looked(judged_of([row for answer in found for row in answer]), failed, known)
 
 
-def _judge(part: _Part, table: FaceTable, model: GenderModel) -> _Part:
-    """Read the files of `part`, cut their faces and judge them together."""
-    crops = []
-    for file, _, rows in part.files:
-        reason, cut = "", None
+def _judge(model: GenderModel, paths: Sequence[str], faces: Sequence[Faces]) -> list[Judged | str]:
+    """What `model` says of the `faces` of each file, judged together; or why a file cannot be used."""
+    crops: list[Image | str] = []
+    for path, some in zip(paths, faces, strict=True):
         try:
-            faces = table.faces.take(rows)
-            if not (np.isfinite(faces.box).all() and align.usable(faces.landmarks).all()):
-                raise ImageError(Outcome.UNREADABLE, WHY_UNTOLD)
-            cut = _crops(model, table.files.path[file], faces)
+            if not (np.isfinite(some.box).all() and align.usable(some.landmarks).all()):
+                raise ImageError(Outcome.UNREADABLE, WHY_NO_PLACE)
+            crops.append(_crops(model, path, some))
         except ImageError as error:
-            reason = error.reason
-        crops.append(cut)
-        part.reasons.append(reason)
-    good = [cut for cut in crops if cut is not None]
+            crops.append(error.reason)
+    good = [cut for cut in crops if not isinstance(cut, str)]
     judged = model.judge(np.concatenate(good)) if good else Judged.empty()
-    start = 0
-    for cut in crops:
-        count = 0 if cut is None else len(cut)
-        part.answers.append(None if cut is None else judged.take(np.arange(start, start + count)))
-        start += count
-    return part
+    parts = iter(np.split(np.arange(len(judged)), np.cumsum([len(cut) for cut in good])))
+    return [cut if isinstance(cut, str) else judged.take(next(parts)) for cut in crops]
 
 
 def _crops(model: GenderModel, path: str, faces: Faces) -> Image:
     """The crops of one file's faces; those of a video are on frames of their own."""
     if not video.is_video(path):
         return model.crop(images.open_source(path), faces)
-    return np.concatenate(
-        [
-            model.crop(video.picture(path, float(time)), faces.take(np.array([row])))
-            for row, time in enumerate(faces.time)
-        ]
+    frames = (video.picture(path, float(time)) for time in faces.time)
+    return np.concatenate([model.crop(f, faces.take(np.array([row]))) for row, f in enumerate(frames)])
+
+
+def key_of(table: FaceTable, file: int, rows: Int64) -> str:
+    """What a file's faces are known by: its name, size, time and contents, and where the faces are."""
+    files, faces = table.files, table.faces
+    digest = hashlib.blake2b(os.fsencode(files.path[file]), digest_size=12)
+    for value in (files.bytes[file], files.mtime_ns[file], files.content[file]):
+        digest.update(int(value).to_bytes(9, "little", signed=True))
+    for column in (faces.box, faces.landmarks, faces.turn):
+        digest.update(np.ascontiguousarray(column[rows]).tobytes())
+    return digest.hexdigest()
+
+
+def rows_of(judged: Judged) -> list[list[Any]]:
+    """For the journal, one row per face: woman, age (None where unknown), emotion, race. Exact: float32
+    survives as a double."""
+    ages = [None if math.isnan(age) else age for age in judged.age.tolist()]
+    columns = (judged.woman.tolist(), ages, judged.emotion, judged.race)
+    return [list(row) for row in zip(*columns, strict=True)]
+
+
+def judged_of(rows: Sequence[Sequence[Any]]) -> Judged:
+    """The reverse of `rows_of`."""
+    return Judged(
+        woman=np.array([row[0] for row in rows], np.float32),
+        age=np.array([math.nan if row[1] is None else row[1] for row in rows], np.float32),
+        emotion=[row[2] for row in rows],
+        race=[row[3] for row in rows],
     )
 
 
-def _placed(found: Sequence[tuple[Int64, Judged]], faces: int) -> Judged:
-    """One row a face, in the table's order; those that were not judged are 'not known'."""
-    rows = np.concatenate([rows for rows, _ in found]) if found else np.empty(0, np.int64)
-    everything = Judged.concatenate([judged for _, judged in found])
-    back = np.full(faces, len(everything), np.int64)
-    back[rows] = np.arange(len(rows))
-    return Judged.concatenate([everything, Judged.empty(1)]).take(back)
+def is_answer(rows: Any, count: int) -> bool:
+    """Whether this is what `rows_of` returns for `count` faces."""
+
+    def is_row(row: Any) -> bool:
+        types = [type(value) for value in row] if isinstance(row, list) else []
+        fit = types[2:] == [str, str] and types[0] in (float, int) and types[1] in (float, int, type(None))
+        return fit and 0 <= row[0] <= 1
+
+    return isinstance(rows, list) and len(rows) == count and all(map(is_row, rows))

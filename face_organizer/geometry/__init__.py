@@ -1,3 +1,3 @@
 """Five points, boxes and canvases: where a face is, and what its picture tells of it."""
 
-__all__ = ["align", "boxes", "canvas", "main_face", "quality"]
+__all__ = ["align", "boxes", "canvas", "quality"]

@@ -1,4 +1,4 @@
-"""Five landmarks → an upright 112×112 face, where recognition networks expect eyes, nose and mouth."""
+"""Five landmarks → an aligned face: upright, eyes, nose and mouth where recognition networks expect them."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ if TYPE_CHECKING:
     from face_organizer.media.images import Shrinkable
 
 SIZE = 112
-"""Side of a chip in pixels."""
+"""Side of an aligned face in pixels."""
 
 TEMPLATE: Float32 = np.array(
     [[38.2946, 51.6963], [73.5318, 51.5014], [56.0252, 71.7366], [41.5493, 92.3655], [70.7299, 92.2041]],
     dtype=np.float32,
 )
-"""(5, 2) pixels of a 112×112 chip, in the landmark order of `types`. Source: InsightFace,
+"""(5, 2) pixels of an aligned face of `SIZE`, in the landmark order of `types`. Source: InsightFace,
 `insightface/utils/face_align.py`, `arcface_dst`; OpenCV's FaceRecognizerSF uses the same points."""
 TEMPLATE.setflags(write=False)
 
@@ -44,16 +44,13 @@ def usable(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
     return good
 
 
-def estimate(
-    landmarks: NDArray[np.floating], size: int = SIZE, *, template: Float32 | None = None
-) -> Float32:
+def estimate(landmarks: NDArray[np.floating], *, template: Float32 = TEMPLATE) -> Float32:
     """Similarity transforms (turn, scale, shift; no mirror) that bring landmarks nearest to the template.
 
-    `landmarks` is (n, 5, 2) in source pixels; the result (n, 2, 3) float32 maps source pixels to pixels of a
-    `size`×`size` chip, or of the chip that another (5, 2) `template` is for. The least-squares optimum in
-    closed form: S. Umeyama, "Least-squares estimation of transformation parameters between two point
-    patterns", PAMI 1991, which in the plane, without mirrors, is a regression in one complex number. Equals
-    insightface's `estimate_norm`.
+    `landmarks` is (n, 5, 2) in source pixels; the result (n, 2, 3) float32 maps source pixels to pixels of
+    the aligned face that the (5, 2) `template` is for. The least-squares optimum in closed form: S. Umeyama,
+    "Least-squares estimation of transformation parameters between two point patterns", PAMI 1991, which in
+    the plane, without mirrors, is a regression in one complex number. Equals insightface's `estimate_norm`.
 
     ValueError where rows are not `usable` (it names them): filter first where landmarks come from outside.
     """
@@ -64,19 +61,22 @@ def estimate(
         raise ValueError(
             f"landmarks of faces {bad[:5].tolist()} cannot be aligned: not finite, or all in one place"
         )
-    turn, shift, _ = _fit(landmarks, TEMPLATE * np.float32(size / SIZE) if template is None else template)
+    turn, shift, _ = _fit(landmarks, template)
     matrix = np.empty((len(landmarks), 2, 3), np.float32)
     matrix[:, 0] = np.stack([turn.real, -turn.imag, shift.real], axis=1)
     matrix[:, 1] = np.stack([turn.imag, turn.real, shift.imag], axis=1)
     return matrix
 
 
+def _complex(points: NDArray[np.floating]) -> NDArray[np.complex128]:
+    return points[..., 0].astype(np.float64) + 1j * points[..., 1].astype(np.float64)
+
+
 def _fit(
     landmarks: NDArray[np.floating], template: Float32
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128], NDArray[np.float64]]:
     """turn·z + shift for points z = x + iy, each (n,), and the spread of the points in pixels."""
-    points = landmarks[..., 0].astype(np.float64) + 1j * landmarks[..., 1].astype(np.float64)
-    goal = template[:, 0].astype(np.float64) + 1j * template[:, 1].astype(np.float64)
+    points, goal = _complex(landmarks), _complex(template)
     middle, goal_middle = points.mean(axis=1), goal.mean()
     centred = points - middle[:, None]
     power = (centred.real**2 + centred.imag**2).sum(axis=1)
@@ -87,8 +87,7 @@ def _fit(
 def about_eyes(eyes: NDArray[np.floating]) -> NDArray[np.float64]:
     """(5, 2) landmarks about two eyes (2, 2), the viewer's left first: nose and mouth where the template has
     them."""
-    points = TEMPLATE.astype(np.float64) @ np.array([1, 1j])
-    goal = eyes.astype(np.float64) @ np.array([1, 1j])
+    points, goal = _complex(TEMPLATE), _complex(eyes)
     placed = goal[0] + (points - points[0]) * (goal[1] - goal[0]) / (points[1] - points[0])
     return np.stack([placed.real, placed.imag], axis=1)
 
@@ -124,10 +123,8 @@ def misfit(landmarks: NDArray[np.floating]) -> Float32:
     as it lies there: 0 for the template, about 0.1 for frontal faces, up to 0.3 for profiles, 1 and more for
     points that make no face. Infinite where the points lie all in one place.
     """
-    points = landmarks[..., 0].astype(np.float64) + 1j * landmarks[..., 1].astype(np.float64)
-    points = points - points.mean(axis=1, keepdims=True)
-    goal = TEMPLATE[:, 0].astype(np.float64) + 1j * TEMPLATE[:, 1].astype(np.float64)
-    goal = goal - goal.mean()
+    points, goal = _complex(landmarks), _complex(TEMPLATE)
+    points, goal = points - points.mean(axis=1, keepdims=True), goal - goal.mean()
     laid = (points * goal.conj()).sum(axis=1) / (np.abs(goal) ** 2).sum()
     off = np.sqrt((np.abs(points - laid[:, None] * goal) ** 2).mean(axis=1))
     with np.errstate(all="ignore"):
@@ -136,7 +133,7 @@ def misfit(landmarks: NDArray[np.floating]) -> Float32:
 
 
 def warp(image: Image, matrix: Float32, size: int = SIZE) -> Image:
-    """The (size, size, 3) uint8 chip of `image` (h, w, 3) uint8 under one (2, 3) `matrix` of `estimate`.
+    """The (size, size, 3) aligned face from `image` (h, w, 3) uint8 under one (2, 3) `matrix` of `estimate`.
 
     Bilinear; what lies outside the picture is black, as insightface and OpenCV do it.
     """
@@ -144,20 +141,19 @@ def warp(image: Image, matrix: Float32, size: int = SIZE) -> Image:
 
     if max(image.shape[:2]) > _REMAP_LIMIT:
         image, matrix = _part(image, matrix, size)
-    chip: Image = cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR)  # type: ignore[assignment]
-    return chip
+    return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def cut(source: Shrinkable, matrix: Float32, size: int = SIZE) -> Image:
-    """The chip of `source` under one `matrix`, from pixels shrunk no further than the chip itself shrinks
-    them: a small face comes from the whole picture. Raises `ImageError`."""
+    """The aligned face from `source` under one `matrix`, from pixels shrunk no further than `matrix` itself
+    shrinks them: a small face comes from the whole picture. Raises `ImageError`."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     pixels, reduction = source.pixels(max(source.width, source.height) * scale)
     return warp(pixels, for_reduced(matrix, reduction), size)
 
 
 def _part(image: Image, matrix: Float32, size: int) -> tuple[Image, Float32]:
-    """The part of a very large picture that the chip shows, at most `_REMAP_LIMIT` a side, and its matrix."""
+    """The part of a very large picture that `matrix` shows, at most `_REMAP_LIMIT` a side, and its matrix."""
     linear, shift = matrix[:, :2].astype(np.float64), matrix[:, 2].astype(np.float64)
     corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
     source = np.linalg.solve(linear, (corners - shift).T).T

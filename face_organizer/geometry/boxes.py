@@ -1,15 +1,60 @@
-"""Non-maximum suppression: of boxes that overlap, the best stays."""
+"""Boxes of faces: how much they overlap, which of several is the best, which is the main face's.
+
+A box is x1, y1, x2, y2 in pixels; boxes are (n, 4).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from face_organizer.types import Detections, Float32, Int64
+
+
+def area(boxes: NDArray[Any], extra: float = 0.0) -> NDArray[Any]:
+    """(n,) the area of each box, 0 where it is inside out; `extra` is added to widths and heights."""
+    sides = np.maximum(boxes[..., 2:] - boxes[..., :2] + extra, 0)
+    return np.asarray(sides[..., 0] * sides[..., 1])
+
+
+def shared(boxes: NDArray[Any], others: NDArray[Any], extra: float = 0.0) -> NDArray[Any]:
+    """(n, m) the area that each of `boxes` has in common with each of (m, 4) `others`; see `area`."""
+    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
+    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
+    return area(np.concatenate([low, high], axis=2), extra)
+
+
+def overlap(boxes: Float32, others: Float32) -> Float32:
+    """(n, m) intersection over union of each of `boxes` with each of (m, 4) `others`; 0 where both are
+    without area."""
+    common = shared(boxes, others)
+    union = area(boxes)[:, None] + area(others) - common
+    return np.asarray(common / np.where(union > 0, union, 1), np.float32)
+
+
+def nms(boxes: NDArray[np.floating], scores: Float32, iou: float, extra: float = 0.0) -> Int64:
+    """Non-maximum suppression: rows of `boxes` that stay, best score first; equal scores in the order given.
+
+    `scores` is (n,). A box goes when its intersection over union with a better one that stays is larger than
+    `iou`. `extra` is 1 for the convention that x2 is the last pixel inside (insightface), 0 for x2 being the
+    edge (OpenCV). Boxes without area stay.
+    """
+    order = np.argsort(-scores, kind="stable")
+    ordered = boxes[order].astype(np.float64)
+    areas = area(ordered, extra)
+    alive = np.ones(len(order), dtype=np.bool_)
+    for i in range(len(order)):
+        if alive[i]:
+            rest = slice(i + 1, None)
+            common = shared(ordered[i : i + 1], ordered[rest], extra)[0]
+            alive[rest] &= common <= iou * (areas[i] + areas[rest] - common)
+    kept: Int64 = order[alive].astype(np.int64)
+    return kept
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,53 +77,35 @@ def best_of_each(
     """The faces on each of `count` canvases, doubles suppressed, best score first; see `nms`."""
     canvas = np.concatenate([level.canvas for level in levels])
     order = np.argsort(canvas, kind="stable")
-    boxes, scores, landmarks, compared = (
-        np.concatenate(parts)[order]
-        for parts in zip(
-            *(
-                (v.boxes, v.scores, v.landmarks, v.boxes if v.compared is None else v.compared)
-                for v in levels
-            ),
-            strict=True,
-        )
+    boxes, scores, landmarks = (
+        np.concatenate([getattr(level, name) for level in levels])[order]
+        for name in ("boxes", "scores", "landmarks")
     )
-    ends = np.searchsorted(canvas[order], np.arange(count + 1)).tolist()
+    compared = [level.boxes if level.compared is None else level.compared for level in levels]
+    compare = np.concatenate(compared)[order]
     found = []
-    for start, stop in pairwise(ends):
-        keep = start + nms(compared[start:stop], scores[start:stop], iou, extra)
+    for start, stop in pairwise(np.searchsorted(canvas[order], np.arange(count + 1)).tolist()):
+        keep = start + nms(compare[start:stop], scores[start:stop], iou, extra)
         found.append(Detections(boxes[keep], scores[keep], landmarks[keep]))
     return found
 
 
-def overlap(boxes: Float32, others: Float32) -> Float32:
-    """(n, m) intersection over union of each of (n, 4) `boxes` with each of (m, 4) `others`; 0 where both are
-    without area."""
-    low = np.maximum(boxes[:, None, :2], others[None, :, :2])
-    high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    shared = np.clip(high - low, 0, None).prod(axis=2)
-    areas = [np.clip(b[:, 2:] - b[:, :2], 0, None).prod(axis=1) for b in (boxes, others)]
-    union = areas[0][:, None] + areas[1] - shared
-    return np.asarray(shared / np.where(union > 0, union, 1), np.float32)
+def prominence(
+    boxes: Float32, width: int | NDArray[np.integer], height: int | NDArray[np.integer]
+) -> Float32:
+    """How much each of `boxes` is the main face of its picture, (n,) in square pixels; larger is more.
 
-
-def nms(boxes: NDArray[np.floating], scores: Float32, iou: float, extra: float = 0.0) -> Int64:
-    """Rows of `boxes` that stay, best score first; equal scores in the order given.
-
-    `boxes` is (n, 4) x1, y1, x2, y2; `scores` (n,). A box goes when its intersection over union with a better
-    one that stays is larger than `iou`. `extra` is added to widths and heights: 1 for the convention that x2
-    is the last pixel inside (insightface), 0 for x2 being the edge (OpenCV). Boxes without area stay.
+    `width` and `height` are the picture's, or (n,) those of each one's. A face's area inside the picture less
+    twice the squared distance of its center from the picture's: a bystander cut off by the edge is often
+    larger than the person the photo is of. FaceNet's `align_dataset_mtcnn.py` (Sandberg 2016) prepared LFW by
+    this rule.
     """
-    order = np.argsort(-scores, kind="stable")
-    x1, y1, x2, y2 = (boxes[order, i].astype(np.float64) for i in range(4))
-    area = np.maximum(x2 - x1 + extra, 0) * np.maximum(y2 - y1 + extra, 0)
-    alive = np.ones(len(order), dtype=np.bool_)
-    for i in range(len(order)):
-        if not alive[i]:
-            continue
-        rest = slice(i + 1, None)
-        wide = np.minimum(x2[i], x2[rest]) - np.maximum(x1[i], x1[rest]) + extra
-        high = np.minimum(y2[i], y2[rest]) - np.maximum(y1[i], y1[rest]) + extra
-        shared = np.maximum(wide, 0) * np.maximum(high, 0)
-        alive[rest] &= shared <= iou * (area[i] + area[rest] - shared)
-    kept: Int64 = order[alive].astype(np.int64)
-    return kept
+    limits = np.stack([width, height], axis=-1).astype(np.float32)
+    inside = np.clip(boxes, 0, np.concatenate([limits, limits], axis=-1))
+    off = (boxes[:, :2] + boxes[:, 2:]) / 2 - limits / 2
+    return np.asarray(area(inside) - 2 * (off**2).sum(axis=1), np.float32)
+
+
+def main_face(boxes: Float32, width: int, height: int) -> int:
+    """The row of `boxes`, n > 0, that is the main face of the picture."""
+    return 0 if len(boxes) == 1 else int(np.argmax(prominence(boxes, width, height)))

@@ -22,8 +22,8 @@ STRIDE = 32
 class Placement:
     """Where a picture lies on a canvas of `height` x `width` pixels.
 
-    `scale` canvas pixels to a picture pixel; the picture is turned by `turn` degrees counter-clockwise about
-    (`x`, `y`), in picture pixels, and that point lies in the middle of the canvas.
+    `scale` is canvas pixels per picture pixel. The picture is turned by `turn` degrees counter-clockwise
+    about (`x`, `y`), in picture pixels, and that point lies in the middle of the canvas.
     """
 
     height: int
@@ -38,35 +38,31 @@ class Placement:
 
         Whole numbers are the centers of pixels, so a shrunk picture's pixel p lies at r·p + (r − 1)/2.
         """
-        along, across = self._linear
-        # Both the middle of the canvas and (x, y) are centers of pixels.
-        right = (self.width - 1) / 2 - along * (self.x - (reduction - 1) / 2)
-        right -= across * (self.y - (reduction - 1) / 2)
-        down = (self.height - 1) / 2 + across * (self.x - (reduction - 1) / 2)
-        down -= along * (self.y - (reduction - 1) / 2)
-        return np.array(
-            [
-                [along * reduction, across * reduction, right],
-                [-across * reduction, along * reduction, down],
-            ]
-        )
+        at = np.array([self.x, self.y]) - (reduction - 1) / 2
+        return np.column_stack([self._linear * reduction, _shift(self._linear, at, self._middle)])
 
     def inverse(self) -> NDArray[np.float64]:
         """(2, 3) from pixels of the canvas to those of the picture."""
-        along, across = (part / self.scale**2 for part in self._linear)
-        right, down = (self.width - 1) / 2, (self.height - 1) / 2
-        return np.array(
-            [
-                [along, -across, self.x - along * right + across * down],
-                [across, along, self.y - across * right - along * down],
-            ]
-        )
+        linear = self._linear.T / self.scale**2
+        return np.column_stack([linear, _shift(linear, self._middle, np.array([self.x, self.y]))])
 
     @property
-    def _linear(self) -> tuple[float, float]:
-        """Canvas pixels right for a picture pixel right, and for one down; the turn makes of it the rest."""
+    def _linear(self) -> NDArray[np.float64]:
+        """(2, 2) turn and scale."""
         angle = math.radians(self.turn)
-        return self.scale * math.cos(angle), self.scale * math.sin(angle)
+        along, across = self.scale * math.cos(angle), self.scale * math.sin(angle)
+        return np.array([[along, across], [-across, along]])
+
+    @property
+    def _middle(self) -> NDArray[np.float64]:
+        return np.array([self.width - 1, self.height - 1]) / 2
+
+
+def _shift(
+    linear: NDArray[np.float64], point: NDArray[np.float64], goal: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """What `linear` must be followed by for `point` to come to `goal`."""
+    return np.asarray(goal - linear[:, 0] * point[0] - linear[:, 1] * point[1])
 
 
 def whole(width: int, height: int, longer_side: int, border: float = 0.0, turn: int = 0) -> Placement:
@@ -100,7 +96,8 @@ def draw(image: Image, reduction: float, placement: Placement, canvas: Image | N
     """The canvas, (height, width, 3) uint8, with `image`, the picture shrunk by `reduction`, on it; black
     around. Drawn over `canvas`, where that is given.
 
-    Bilinear: shrinking to less than half belongs to who gives `image` (see `images.Source.pixels`).
+    Bilinear: whoever gives `image` shrinks it first where it is more than twice as large as wanted (see
+    `images.Source.pixels`).
     """
     import cv2
 

@@ -1,6 +1,6 @@
-"""What can be told of a face's picture from what is at hand anyway: the aligned chip, the box, the landmarks.
+"""What a face's picture tells of it, from what is at hand anyway: the aligned face, the box, the landmarks.
 
-All functions take n faces at once; together they cost some tens of microseconds a face.
+All functions take n faces at once; together they cost some tens of microseconds per face.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from face_organizer.geometry.align import TEMPLATE, roll
+from face_organizer.geometry.boxes import area
 from face_organizer.types import Float32, Image
 
 _DEPTH = np.array([0.0, 0.0, 14.0, 2.0, 2.0])
@@ -19,30 +20,23 @@ template, whose 35 pixels between the eyes are some 63 mm: the nose tip about 25
 corners of the mouth 4."""
 
 
-def _solid() -> NDArray[np.float64]:
-    """(5, 3) the template as a solid face: x to the right, y down, z towards the viewer, its middle at 0."""
-    points: NDArray[np.float64] = np.column_stack([TEMPLATE.astype(np.float64), _DEPTH])
-    return np.asarray(points - points.mean(axis=0), np.float64)
-
-
-_INVERSE = np.linalg.pinv(_solid())
+_SOLID: NDArray[np.float64] = np.column_stack([TEMPLATE.astype(np.float64), _DEPTH])
+_SOLID -= _SOLID.mean(axis=0)
+"""(5, 3) the template as a solid face: x to the right, y down, z towards the viewer, its middle at 0."""
+_INVERSE = np.linalg.pinv(_SOLID)
 """(3, 5)"""
 
 
 def size(boxes: Float32) -> Float32:
     """(n,) square root of the area of (n, 4) boxes, in pixels."""
-    return np.asarray(np.sqrt(np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)), np.float32)
+    return np.asarray(np.sqrt(area(boxes)), np.float32)
 
 
 def outside(boxes: Float32, widths: NDArray[np.integer], heights: NDArray[np.integer]) -> Float32:
     """(n,) share of each box's area outside its picture, 0 to 1; 1 for a box without area."""
     boxes = boxes.astype(np.float64)  # as the limits: a box inside is outside by 0, not by rounding
-    area = np.clip(boxes[:, 2:] - boxes[:, :2], 0, None).prod(axis=1)
-    limits = np.stack([widths, heights, widths, heights], axis=1)
-    inside = np.clip(boxes, 0, limits)
-    share = 1 - np.clip(inside[:, 2:] - inside[:, :2], 0, None).prod(axis=1) / np.where(
-        area > 0, area, np.inf
-    )
+    whole, limits = area(boxes), np.stack([widths, heights, widths, heights], axis=1)
+    share = 1 - area(np.clip(boxes, 0, limits)) / np.where(whole > 0, whole, np.inf)
     return np.asarray(np.clip(share, 0, 1), np.float32)
 
 
@@ -64,19 +58,19 @@ def angles(landmarks: Float32) -> tuple[Float32, Float32, Float32]:
     return yaw.astype(np.float32), pitch.astype(np.float32), rolled
 
 
-def light(chips: Sequence[Image]) -> tuple[Float32, Float32]:
-    """Sharpness and brightness, each (n,), of n RGB chips of 112 x 112 pixels.
+def light(faces: Sequence[Image]) -> tuple[Float32, Float32]:
+    """Sharpness and brightness, each (n,), of n aligned RGB faces (see `align.warp`).
 
     Sharpness is the variance of the Laplacian of the luma (Pech-Pacheco et al., "Diatom autofocusing in
-    brightfield microscopy", 2000), its mean taken for 0: 0 for a flat chip; photos that are blurred, or were
-    enlarged to the chip's size, stay below some 50, sharp ones reach several hundreds. Brightness is the mean
-    luma, 0 to 255.
+    brightfield microscopy", 2000), its mean taken for 0: 0 for an even area; photos that are blurred, or were
+    enlarged to the size of an aligned face, stay below some 50, sharp ones reach several hundreds. Brightness
+    is the mean luma, 0 to 255.
     """
     import cv2
 
-    measured = np.empty((2, len(chips)), np.float32)
-    for i, chip in enumerate(chips):
-        luma = cv2.cvtColor(chip, cv2.COLOR_RGB2GRAY)
+    measured = np.empty((2, len(faces)), np.float32)
+    for i, face in enumerate(faces):
+        luma = cv2.cvtColor(face, cv2.COLOR_RGB2GRAY)
         edges = cv2.Laplacian(luma, cv2.CV_16S)
         measured[:, i] = cv2.norm(edges, cv2.NORM_L2SQR) / edges.size, cv2.mean(luma)[0]
     return measured[0], measured[1]

@@ -2,6 +2,7 @@
 
 `Source` is one file, decoded to RGB uint8 with its EXIF orientation applied and only as large as someone
 needs it; what cannot be used raises `ImageError` with the outcome and the reason that go into the table.
+`decoders` says by which decoder each kind of picture is read.
 """
 
 from __future__ import annotations
@@ -14,12 +15,11 @@ import os
 import stat
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from typing import Any
 
 import numpy as np
 
 from face_organizer.errors import ImageError
-from face_organizer.media import jpeg, pillow_picture, png
+from face_organizer.media import decoders
 from face_organizer.types import Image, Outcome
 
 READABLE_ENDINGS = frozenset(
@@ -30,7 +30,7 @@ READABLE_ENDINGS = frozenset(
 UNSUPPORTED_ENDINGS = frozenset(
     {".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
 )
-"""Endings of pictures that cannot be decoded here: listed all the same, so that none goes unsaid."""
+"""Endings of pictures that cannot be decoded here: listed all the same, so that each is accounted for."""
 
 DEFAULT_MAX_PIXELS = 256_000_000
 """Largest picture that is decoded, in pixels (a 200-megapixel phone photo passes): 768 MB as RGB."""
@@ -52,6 +52,13 @@ def content_of(data: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(data, digest_size=8).digest(), "big")
 
 
+def content_of_file(path: str) -> int:
+    """What `content_of` gives for the bytes of a file of any size. Raises `ImageError`."""
+    with opened(path) as file:
+        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
+    return int.from_bytes(digest.digest(), "big")
+
+
 @contextlib.contextmanager
 def opened(path: str) -> Iterator[io.BufferedReader]:
     """A regular file that is not empty, open for reading. Raises `ImageError` for what cannot be read, with
@@ -66,22 +73,6 @@ def opened(path: str) -> Iterator[io.BufferedReader]:
             yield file
     except OSError as error:
         raise ImageError(Outcome.UNREADABLE, (error.strerror or str(error)).lower(), passing=True) from error
-
-
-def load(path: str) -> bytes:
-    """The bytes of a file. Raises `ImageError`, for one of 2 GB or more too."""
-    with opened(path) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > _MAX_BYTES:
-            raise ImageError(Outcome.UNSUPPORTED, f"a file of {size / 1e9:.1f} GB, the limit is 2")
-        return file.read()
-
-
-def content_of_file(path: str) -> int:
-    """What `content_of` gives for the bytes of a file of any size. Raises `ImageError`."""
-    with opened(path) as file:
-        digest = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=8))
-    return int.from_bytes(digest.digest(), "big")
 
 
 class Shrinkable(ABC):
@@ -108,14 +99,15 @@ class Shrinkable(ABC):
             # Always from the same pixels, in whatever order the sizes are asked for.
             decoded = min(reduction, self._reduction(WORTH_DECODING))
             if decoded not in self._shrunk:
-                with _told(self.width, self.height):
+                with decoders.damage(self.width, self.height):
                     pixels = self._decode(decoded)
                     self._shrunk[decoded] = _evenly_lit(pixels) if self._enhance else pixels
-            self._shrunk[reduction] = shrunk(self._shrunk[decoded], reduction // decoded)
+            self._shrunk[reduction] = decoders.shrunk(self._shrunk[decoded], reduction // decoded)
         return self._shrunk[reduction], float(reduction)
 
     def _reduction(self, longer_side: float) -> int:
-        return _reduction(max(self.width, self.height), min(longer_side, self._largest))
+        longer, wanted = max(self.width, self.height), min(longer_side, self._largest)
+        return next((r for r in (8, 4, 2) if longer / r >= wanted), 1)
 
     @abstractmethod
     def _decode(self, reduction: int) -> Image:
@@ -144,40 +136,13 @@ class Source(Shrinkable):
     ) -> None:
         self.data = data
         self.content = content_of(data)
-        self._png = png.plain(data)
-        self._picture: Any = None
-        plain = (self._png.width, self._png.height) if self._png else jpeg.plain_size(data)
-        if plain:
-            (width, height), kind = plain, ""
-        else:
-            self._picture = pillow_picture.open_picture(data)
-            (width, height), kind = self._picture.size, self._picture.format
-        if width * height > max_pixels:
-            limit = f"the limit is {max_pixels / 1e6:.0f} (--max-megapixels)"
-            megapixels = f"{width * height / 1e6:.0f} megapixels, {limit}"
-            raise ImageError(Outcome.UNSUPPORTED, f"{width} x {height}: {megapixels}")
-        if kind == "PNG":
-            # EXIF may stand behind the pixels: reading it loads them, and hides damage
-            with _told(width, height):
-                self._picture.load()
-        # Pillow gives a TIFF's size as it will be turned, every other picture's as it lies.
-        turned = kind not in ("", "TIFF") and pillow_picture.orientation(self._picture) >= 5
-        size = (height, width) if turned else (width, height)
-        super().__init__(*size, max_side=max_side, enhance=enhance)
-        if plain:
-            self._jpeg = not self._png
-        else:
-            self._jpeg = kind in ("JPEG", "MPO") and self._picture.mode in ("L", "RGB")
+        self._encoded = decoders.open_picture(data, max_pixels)
+        super().__init__(self._encoded.width, self._encoded.height, max_side=max_side, enhance=enhance)
 
     def _decode(self, reduction: int) -> Image:
-        pixels = jpeg.decode(self.data, reduction) if self._jpeg else None
-        if pixels is None:
-            whole = self._png.pixels() if self._png else None
-            if whole is None:
-                whole = pillow_picture.decode(self._picture or pillow_picture.open_picture(self.data))
-            pixels = shrunk(whole, reduction)
+        pixels = self._encoded.decode(reduction)
         if pixels.shape[:2] != (-(-self.height // reduction), -(-self.width // reduction)):
-            raise ImageError(Outcome.UNREADABLE, "damaged: its size is not what its header tells")
+            raise ImageError(Outcome.UNREADABLE, "damaged: its size is not what its header says")
         return pixels
 
 
@@ -189,26 +154,7 @@ class Decoded(Shrinkable):
         self._image = image
 
     def _decode(self, reduction: int) -> Image:
-        return shrunk(self._image, reduction)
-
-
-@contextlib.contextmanager
-def _told(width: int, height: int) -> Iterator[None]:
-    """Turn whatever decoding raises into an `ImageError`."""
-    try:
-        yield
-    except ImageError:
-        raise
-    except MemoryError as error:
-        reason = f"not enough memory for {width} x {height}"
-        raise ImageError(Outcome.UNREADABLE, reason, passing=True) from error
-    except Exception as error:  # as in _open: whatever the plugin calls it, the file is damaged
-        reason = f"damaged: {str(error) or type(error).__name__}"[:200]
-        raise ImageError(Outcome.UNREADABLE, reason) from error
-
-
-def _reduction(longer: int, wanted: float) -> int:
-    return next((r for r in (8, 4, 2) if longer / r >= wanted), 1)
+        return decoders.shrunk(self._image, reduction)
 
 
 def _evenly_lit(pixels: Image) -> Image:
@@ -220,27 +166,18 @@ def _evenly_lit(pixels: Image) -> Image:
     return np.asarray(cv2.cvtColor(lab, cv2.COLOR_LAB2RGB), np.uint8)
 
 
-def shrunk(pixels: Image, reduction: int) -> Image:
-    """(h, w, 3) `pixels` averaged over squares of `reduction` x `reduction`, the last over what is there."""
-    if reduction == 1:
-        return pixels
-    import cv2
-
-    height, width = pixels.shape[:2]
-    below, right = -height % reduction, -width % reduction
-    if below or right:
-        pixels = np.asarray(cv2.copyMakeBorder(pixels, 0, below, 0, right, cv2.BORDER_REPLICATE), np.uint8)
-    size = pixels.shape[1] // reduction, pixels.shape[0] // reduction
-    return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
-
-
 def open_source(
     path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_side: int | None = None, enhance: bool = False
 ) -> Source:
-    """The picture file at `path`. Raises `ImageError`."""
+    """The picture file at `path`. Raises `ImageError`, for a file of 2 GB or more too."""
     if ending(path) in UNSUPPORTED_ENDINGS:
         raise ImageError(Outcome.UNSUPPORTED, f"{ending(path)} cannot be decoded here; convert it to JPEG")
-    return Source(load(path), max_pixels=max_pixels, max_side=max_side, enhance=enhance)
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > _MAX_BYTES:
+            raise ImageError(Outcome.UNSUPPORTED, f"a file of {size / 1e9:.1f} GB, the limit is 2")
+        data = file.read()
+    return Source(data, max_pixels=max_pixels, max_side=max_side, enhance=enhance)
 
 
 def read(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:

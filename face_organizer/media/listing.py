@@ -5,7 +5,7 @@ from __future__ import annotations
 import fnmatch
 import os
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -15,7 +15,7 @@ from face_organizer.media.images import READABLE_ENDINGS, UNSUPPORTED_ENDINGS, e
 from face_organizer.media.video import ENDINGS as VIDEO_ENDINGS
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Listing:
     """The pictures and videos under some folders.
 
@@ -24,34 +24,28 @@ class Listing:
     listed, with the reason.
     """
 
-    paths: Sequence[str]
-    other: int = 0
-    skipped: Sequence[str] = ()
-    problems: Sequence[str] = ()
-
-
-@dataclass(slots=True)
-class _Walk:
-    """State of one walk: what was found, and the folders seen, by device and inode, so that loops end."""
-
-    recursive: bool
-    exclude: Sequence[str]
-    paths: set[str] = field(default_factory=set)
+    paths: list[str] = field(default_factory=list)
     other: int = 0
     skipped: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    seen: set[tuple[int, int]] = field(default_factory=set)
 
-    def folders(self, roots: Sequence[str]) -> None:
-        """Walk `roots`; folders behind symbolic links come last, so that a folder goes by its own path."""
-        pending = deque((root, root) for root in roots)
+    def _add(self, path: str) -> None:
+        if ending(path) in READABLE_ENDINGS | UNSUPPORTED_ENDINGS | VIDEO_ENDINGS:
+            self.paths.append(path)
+        else:
+            self.other += 1
+
+    def _walk(self, roots: Sequence[str], recursive: bool, excluded: Callable[..., bool]) -> None:
+        """Add what is in `roots`; folders behind symbolic links come last, so that a folder goes by its own
+        path. A folder is known by device and inode, so that loops end."""
+        pending, seen = deque((root, root) for root in roots), set()
         while pending:
             root, folder = pending.popleft()
             try:
                 status = os.stat(folder)
-                if (status.st_dev, status.st_ino) in self.seen:
+                if (status.st_dev, status.st_ino) in seen:
                     continue
-                self.seen.add((status.st_dev, status.st_ino))
+                seen.add((status.st_dev, status.st_ino))
                 with os.scandir(folder) as scan:
                     entries = sorted(scan, key=lambda e: os.fsencode(e.name))
             except OSError as error:
@@ -61,27 +55,13 @@ class _Walk:
                 self.skipped.append(folder)
                 continue
             for entry in entries:
-                if self._excluded(entry.name, entry.path[len(root) :].lstrip("/")):
+                if excluded(entry.name, entry.path[len(root) :].lstrip("/")):
                     continue
                 if not os.path.isdir(entry.path):
-                    self.file(entry.path)
-                elif self.recursive:
+                    self._add(entry.path)
+                elif recursive:
                     add = pending.append if entry.is_symlink() else pending.appendleft
                     add((root, entry.path))
-
-    def _excluded(self, *names: str) -> bool:
-        return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in self.exclude)
-
-    def single(self, path: str) -> None:
-        """A file that was named itself."""
-        if not self._excluded(os.path.basename(path)):
-            self.file(path)
-
-    def file(self, path: str) -> None:
-        if ending(path) in READABLE_ENDINGS | UNSUPPORTED_ENDINGS | VIDEO_ENDINGS:
-            self.paths.add(path)
-        else:
-            self.other += 1
 
 
 def listing(inputs: Sequence[str | Path], *, recursive: bool = True, exclude: Sequence[str] = ()) -> Listing:
@@ -99,9 +79,14 @@ def listing(inputs: Sequence[str | Path], *, recursive: bool = True, exclude: Se
     for path in paths:
         if not os.path.lexists(path):
             raise UsageError(f"{printable(path)}: no such folder or picture")
-    walk = _Walk(recursive, exclude)
-    walk.folders([path for path in paths if os.path.isdir(path)])
+
+    def excluded(*names: str) -> bool:
+        return any(fnmatch.fnmatchcase(name, pattern) for name in names for pattern in exclude)
+
+    found = Listing()
+    found._walk([path for path in paths if os.path.isdir(path)], recursive, excluded)
     for path in paths:
-        if not os.path.isdir(path):
-            walk.single(path)
-    return Listing(sorted(walk.paths, key=os.fsencode), walk.other, walk.skipped, walk.problems)
+        if not os.path.isdir(path) and not excluded(os.path.basename(path)):
+            found._add(path)
+    found.paths = sorted(set(found.paths), key=os.fsencode)
+    return found

@@ -1,8 +1,8 @@
 """Reading videos: nothing else in the package opens one.
 
 A `Video` gives frames as RGB uint8, upright and in the shape they are shown in, each with the time at which
-it is shown; what cannot be read is told in words. Times are seconds from the start of the file, as players
-show them, taken from the file's time stamps, never from counting frames: phones record at a rate that varies.
+it is shown. Times are seconds from the start of the file, as players show them, taken from the file's time
+stamps, never from counting frames: phones record at a rate that varies.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _FORMATS = "mov,matroska,avi,mpegts,mpeg,asf,flv"
 """FFmpeg's names of the containers that are opened. None of them is a list of other files."""
 _THREADS = 4  # whatever the machine: the frames of a damaged file may depend on it
 _SPARSE = 4.0
-"""Where so many frames or more are shown for each that is wanted, those that no other frame needs are not
+"""Where at least this many frames are shown for each that is wanted, those that no other frame needs are not
 decoded: a wanted frame may then come a few frames late, and films take a quarter less time."""
 _MOST_BLIND = 10.0  # seconds; videos that refresh bit by bit never show a key frame
 _LEAST_CUT, _LEAST_CUT_SHARE = 1.0, 0.03  # seconds; share of what the file says it lasts
@@ -46,7 +46,7 @@ class Video:
 
     Raises `ImageError` when entered: `unreadable` for what is no video, `unsupported` for one without
     pictures, in a codec that there is no decoder for, or with frames over `max_pixels`, none of which is
-    decoded. `damage` tells, when all frames were taken, in words what could not be read; empty for a sound
+    decoded. Once all frames are taken, `damage` says in words what could not be read; it is empty for a sound
     file.
     """
 
@@ -113,7 +113,7 @@ class Video:
 
         stream = self._stream
         step = 1 / float(stream.average_rate or 25)
-        # Sound and subtitles too: they may end later than the pictures, and tell whether the file is cut off.
+        # Sound and subtitles too: they may end later than the pictures, and show whether the file is cut off.
         others = self._container.streams
         packets = self._container.demux(stream, *others.audio, *others.subtitles)
         shown, reached, blind = -math.inf, 0.0, -math.inf
@@ -162,7 +162,7 @@ class Video:
         return float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._start
 
     def _note(self, time: float, error: Exception | None) -> None:
-        """The first damage is told."""
+        """The first damage is what is reported."""
         what = f": {str(error.strerror).lower()}" if isinstance(error, OSError) and error.strerror else ""
         self.damage = self.damage or f"damaged at {time:.1f} s{what}"
 

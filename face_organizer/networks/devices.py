@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from face_organizer.errors import DeviceError, UsageError
+from face_organizer.networks import nvidia
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
-TENSORRT_PROVIDER = "TensorrtExecutionProvider"
 
 DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"
 """Environment variable: what device numbers stand for, such as `cpu,cpu` to try a two-GPU flow without
@@ -42,113 +41,49 @@ class Device:
 
 CPU = Device("cpu")
 
-ConvSearch = Literal["heuristic", "exhaustive", "default"]
-
 
 @dataclass(frozen=True, slots=True)
 class CudaOptions:
-    """How networks run on CUDA cards; a CPU knows nothing of it.
-
-    `memory_limit` is the most that one network may take, in bytes; `conv_search` how cuDNN chooses among its
-    algorithms; `half` computes in float16; `tensorrt` runs through TensorRT instead of cuDNN.
-    """
+    """How networks run on CUDA cards; a CPU knows nothing of it. `memory_limit` is the most that one network
+    may take, in bytes (None: what it needs)."""
 
     memory_limit: int | None = None
-    # Batches differ in size: the exhaustive search times every algorithm anew for each shape that it meets.
-    conv_search: ConvSearch = "heuristic"
-    half: bool = False
-    tensorrt: bool = False
 
-    def halves(self, device: Device) -> bool:
-        """Whether a network runs on `device` as a float16 graph; TensorRT rounds a float32 graph itself."""
-        return self.half and not self.tensorrt and device.kind == "cuda"
-
-    def providers(self, device: Device, engines: Path) -> list[Any]:
-        """What ONNX Runtime is asked for on `device`, first choice first; TensorRT keeps what it builds in
-        `engines`."""
+    def providers(self, device: Device) -> list[Any]:
+        """What ONNX Runtime is asked for on `device`, first choice first."""
         if device.kind == "cpu":
             return [CPU_PROVIDER]
         cuda = {
             "device_id": str(device.index),
-            "cudnn_conv_algo_search": self.conv_search.upper(),
+            # Batches differ in size: an exhaustive search times every algorithm anew for each shape.
+            "cudnn_conv_algo_search": "HEURISTIC",
             # Grow by what is needed: two processes may share a card.
             "arena_extend_strategy": "kSameAsRequested",
             # TF32 rounds to 10 bits: an Ampere would give a face another embedding than a Pascal or a CPU.
             "use_tf32": "0",
         }
-        tensorrt = {
-            "device_id": str(device.index),
-            "trt_fp16_enable": str(self.half),
-            # An engine takes minutes to build, and anew for each shape outside those it was built for.
-            "trt_engine_cache_enable": "True",
-            "trt_engine_cache_path": str(engines),
-            "trt_timing_cache_enable": "True",
-            "trt_timing_cache_path": str(engines),
-        }
         if self.memory_limit is not None:
-            cuda["gpu_mem_limit"] = tensorrt["trt_max_workspace_size"] = str(self.memory_limit)
-        first = [(TENSORRT_PROVIDER, tensorrt)] if self.tensorrt else []
-        return [*first, (CUDA_PROVIDER, cuda), CPU_PROVIDER]
+            cuda["gpu_mem_limit"] = str(self.memory_limit)
+        return [(CUDA_PROVIDER, cuda), CPU_PROVIDER]
 
 
 CUDA_DEFAULTS = CudaOptions()
 
 
 def cuda_devices(environ: Mapping[str, str] | None = None) -> int:
-    """CUDA cards that the driver shows, 0 without one. Makes no CUDA context, so it is safe before a fork.
-
-    Counts with NVML, else by device files; `CUDA_VISIBLE_DEVICES` in `environ` lowers the number.
-    """
-    count = _nvml_count()
-    if count is None:
-        count = len(list(Path("/dev").glob("nvidia[0-9]*")))
-    visible = (os.environ if environ is None else environ).get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        names = visible.split(",")
-        # CUDA reads the list up to the first entry that is no device.
-        stop = next((i for i, name in enumerate(names) if name.strip() in ("", "-1")), len(names))
-        count = min(count, stop)
-    return count
+    """CUDA cards that may run, 0 without a driver. Makes no CUDA context, so it is safe before a fork."""
+    return nvidia.look(environ).count
 
 
-def _nvml_count() -> int | None:
-    import ctypes
-
-    try:
-        nvml = ctypes.CDLL("libnvidia-ml.so.1")
-        if nvml.nvmlInit_v2() != 0:
-            return None
-        number = ctypes.c_uint(0)
-        found = nvml.nvmlDeviceGetCount_v2(ctypes.byref(number))
-        nvml.nvmlShutdown()
-    except (OSError, AttributeError):
-        return None
-    return int(number.value) if found == 0 else None
-
-
-def visible_name(index: int) -> str:
-    """What `CUDA_VISIBLE_DEVICES` must say for a process to see card `index` of this one's alone."""
-    names = [name.strip() for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip()]
-    return names[index] if index < len(names) else str(index)
-
-
-def auto_devices(
-    providers: Sequence[str] | None = None, cards: int | None = None
-) -> tuple[list[Device], str]:
-    """The devices of `--device auto` and why: every CUDA card where there is one, else the CPU.
-
-    `providers` (as ONNX Runtime lists them) and `cards` (number of CUDA cards) are looked up when not given.
-    """
-    if cards is None:
-        cards = cuda_devices()
+def auto_devices() -> tuple[list[Device], str]:
+    """The devices of `auto` and why: every CUDA card where this ONNX Runtime can use them, else the CPU."""
+    cards = cuda_devices()
     if not cards:
         return [CPU], "no CUDA device found"
-    if providers is None:
-        import onnxruntime as ort
+    import onnxruntime as ort
 
-        providers = ort.get_available_providers()
     found = f"{cards} CUDA device{'s' if cards > 1 else ''} found"
-    if CUDA_PROVIDER in providers:
+    if CUDA_PROVIDER in ort.get_available_providers():
         return [Device("cuda", index) for index in range(cards)], found
     return [CPU], f"{found}, but this onnxruntime has no CUDA in it"
 
@@ -171,9 +106,8 @@ def asked(option: str | None, environ: Mapping[str, str] | None = None) -> tuple
     for word in (word.strip() for word in words.split(",")):
         if names and word.isdecimal():
             if int(word) >= len(names):
-                raise UsageError(
-                    f"device {word}: {DEVICES_VARIABLE} names only {len(names)} devices, numbered from 0"
-                )
+                why = f"device {word}: {DEVICES_VARIABLE}={','.join(names)} has no entry {word}"
+                raise UsageError(why, "its entries count from 0")
             found.append(Device.parse(names[int(word)]))
             why += f", {word} being {found[-1]} by {DEVICES_VARIABLE}"
         else:
@@ -208,7 +142,7 @@ def require(device: Device) -> Device:
     """`device` itself. Raises `DeviceError` for a card that the driver does not show."""
     if device.kind == "cuda" and device.index >= cuda_devices():
         raise DeviceError(
-            f"device {device} was asked for, but there are {cuda_devices()} CUDA cards",
+            f"device {device} was asked for; CUDA cards here: {cuda_devices()}",
             "see `face-organizer doctor`, or say --device cpu",
         )
     return device

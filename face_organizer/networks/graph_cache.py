@@ -28,7 +28,7 @@ def prepared(path: Path, recipe: str, cache: Path | None = None) -> Path:
     try:
         target = folder / f"{sha256_file(path)}-{recipe}-{VERSION}.onnx"
     except OSError as error:
-        raise PackError(f"{path} cannot be read: {error.strerror}; fetch the pack again") from error
+        raise PackError(f"{path} cannot be read: {error.strerror}", "fetch the pack again") from error
     note = target.with_suffix(".sha256")
     try:
         written = note.read_text("utf-8", errors="replace")
@@ -47,21 +47,19 @@ def prepared(path: Path, recipe: str, cache: Path | None = None) -> Path:
             file.write((_UNCHANGED if content is None else hashlib.sha256(content).hexdigest()).encode())
     except OSError as error:
         raise PackError(
-            f"{folder} cannot be written: {error.strerror}; set FACE_ORGANIZER_CACHE to a folder that can"
+            f"{folder} cannot be written: {error.strerror}",
+            "set FACE_ORGANIZER_CACHE to a folder that can be written",
         ) from error
     return path if content is None else target
 
 
-def runnable(path: Path, place: str, *, half: bool = False) -> tuple[Path, str]:
+def runnable(path: Path, place: str) -> tuple[Path, str]:
     """The file to open for a network at its `place` (embed or detect), and why it takes no batches, if so.
-
-    `half` asks for float16. PackError as `prepared`, and where the network has no form in float16.
-    """
-    suffix = "-half" if half else ""
+    PackError as `prepared`."""
     try:
-        return prepared(path, place + suffix), ""
+        return prepared(path, place), ""
     except GraphError as error:
-        return prepared(path, "fold" + suffix), f"{path}: {error}"
+        return prepared(path, "fold"), f"{path}: {error}"
 
 
 def _rewritten(path: Path, recipe: str) -> bytes | None:

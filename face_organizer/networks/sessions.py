@@ -1,47 +1,41 @@
 """ONNX Runtime sessions: the device that was asked for is the device that runs, or `DeviceError`.
 
-ONNX Runtime lists CUDA on machines that have no driver and then falls back to the CPU with a warning
-only, so the single source of truth here is what a session says *after* it was made.
+ONNX Runtime lists CUDA on machines that have no driver and then falls back to the CPU with no more than a
+warning, so what counts is what a session says *after* it was made.
 """
 
 from __future__ import annotations
 
-import hashlib
-import importlib
-import os
 import warnings
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError
-from face_organizer.files import cache_dir, sha256_file
-from face_organizer.networks.devices import CUDA_DEFAULTS, CUDA_PROVIDER, CudaOptions, Device
+from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Float32, Image
 
-_MODEL_FAULTS = (
+_MODEL_FAULTS = {
     "InvalidProtobuf",
     "InvalidGraph",
     "NoSuchFile",
     "NoModel",
     "NotImplemented",
     "InvalidArgument",
-)
-
-SessionFactory = Callable[[str | bytes, Any, list[Any]], Any]
-"""Makes what `onnxruntime.InferenceSession` makes, of: path or bytes, SessionOptions, providers."""
+}
+"""Exceptions of ONNX Runtime that are the file's fault, not the card's."""
 
 _MEMORY_WORDS = (
     "failed to allocate",
     "available memory of",  # the arena, at `memory_limit`
     "alloc_failed",  # cuDNN and cuBLAS
     "out of memory",
+    "out_of_memory",
+    "memory allocation",
     "bad_alloc",
     "bad allocation",
-    "cuda_error_out_of_memory",
 )
 
 
@@ -55,7 +49,7 @@ class Session:
         self.inputs: list[str] = [i.name for i in raw.get_inputs()]
         self.outputs: list[str] = [o.name for o in raw.get_outputs()]
         self.input_shape: tuple[int | str | None, ...] = tuple(raw.get_inputs()[0].shape)
-        """Of the first input; a word or None stands for a free axis."""
+        """Of the first input, `output_shape` of the first output; a word or None: a free axis."""
         self.output_shape: tuple[int | str | None, ...] = tuple(raw.get_outputs()[0].shape)
         self.notes: list[str] = []
         """What a user should know of how it ran."""
@@ -68,7 +62,7 @@ class Session:
             results: list[np.ndarray[Any, Any]] = self._raw.run(None, dict(feeds))
         except Exception as error:
             why = f"{self._label} failed on device {self.device}: {_line(error)}"
-            if _is_memory(error):
+            if is_memory(str(error)):
                 raise OutOfMemoryError(why, _memory_mend(self.device)) from error
             if self.device.kind == "cuda":
                 raise DeviceError(why, _MEND) from error
@@ -78,12 +72,12 @@ class Session:
     def run_batches(
         self, pictures: Image, at_once: int, prepare: Callable[[Image], Float32]
     ) -> list[list[np.ndarray[Any, Any]]]:
-        """The outputs for each batch of `pictures` (N, …), at most `at_once` a batch (0: all).
+        """The outputs for each batch of `pictures` (N, …), at most `at_once` in a batch (0: all).
 
-        `prepare` makes of a batch what the network reads, just before it runs: still in the cache then.
+        `prepare` makes of a batch what the network reads, just before it runs: it is still in the cache.
 
-        Where the device's memory does not do for a batch, it is halved, from then on, and said once in
-        `notes`. OutOfMemoryError where it does not do for one row.
+        Where the device has too little memory for a batch, they are half as large from then on, and `notes`
+        says so. OutOfMemoryError where there is too little for one row.
         """
         results: list[list[np.ndarray[Any, Any]]] = []
         start = 0
@@ -109,39 +103,35 @@ def open_session(
     threads: int = 1,
     label: str = "",
     cuda: CudaOptions = CUDA_DEFAULTS,
-    session_factory: SessionFactory | None = None,
 ) -> Session:
     """A session for `model` (a file, or its bytes) that runs on `device`.
 
     `threads` is the number of CPU threads inside one operator; `label` names the model in errors.
-    `session_factory` stands in for ONNX Runtime in tests.
 
     Errors: DeviceError where another provider than the one asked for would run; PackError where the
     model itself cannot be loaded.
     """
     label = label or (model.name if isinstance(model, Path) else "the model")
-    tensorrt = device.kind == "cuda" and cuda.tensorrt
-    if device.kind == "cuda" and session_factory is None:
-        _load_libraries(tensorrt)
-    providers = cuda.providers(device, _engines(model) if tensorrt else Path())
+    if device.kind == "cuda":
+        _load_libraries()
+    providers = cuda.providers(device)
     wanted = providers[0] if device.kind == "cpu" else providers[0][0]
     source = str(model) if isinstance(model, Path) else model
     try:
-        raw = (session_factory or _onnxruntime_session)(source, _session_options(threads), providers)
+        raw = _onnxruntime_session(source, _session_options(threads), providers)
     except Exception as error:
         if device.kind == "cpu" or type(error).__name__ in _MODEL_FAULTS:
-            raise PackError(f"{label} cannot be loaded: {_line(error)}; fetch the pack again") from error
+            raise PackError(f"{label} cannot be loaded: {_line(error)}", "fetch the pack again") from error
         why = f"{label} cannot run on CUDA device {device.index}: {_line(error)}"
-        if _is_memory(error):
+        if is_memory(str(error)):
             raise OutOfMemoryError(why, _memory_mend(device)) from error
-        raise DeviceError(why, _TENSORRT_MEND if tensorrt else _MEND) from error
+        raise DeviceError(why, _MEND) from error
     running = [*raw.get_providers(), "nothing"][0]
     if running != wanted:
-        asked = f"device {device}" + (" with TensorRT" if tensorrt else "")
-        mend = "reinstall onnxruntime" if device.kind == "cpu" else _MEND
-        if tensorrt and running == CUDA_PROVIDER:
-            mend = _TENSORRT_MEND
-        raise DeviceError(f"{asked} was asked for, but ONNX Runtime runs {label} on {running}", mend)
+        raise DeviceError(
+            f"device {device} was asked for, but ONNX Runtime runs {label} on {running}",
+            "reinstall onnxruntime" if device.kind == "cpu" else _MEND,
+        )
     return Session(raw, device, label)
 
 
@@ -149,14 +139,11 @@ _MEND = (
     "check that nvidia-smi lists the card, that onnxruntime-gpu with its CUDA and cuDNN wheels is installed "
     "(plain onnxruntime beside it hides CUDA), or use --device cpu"
 )
-_TENSORRT_MEND = (
-    "install TensorRT 10 for CUDA 12 (pip install --no-deps tensorrt-cu12-libs, below 11), or leave out "
-    "--tensorrt"
-)
 
 
-def _is_memory(error: Exception) -> bool:
-    return any(word in str(error).lower() for word in _MEMORY_WORDS)
+def is_memory(why: str) -> bool:
+    """Whether these are words of a framework for want of a device's memory."""
+    return any(word in why.lower() for word in _MEMORY_WORDS)
 
 
 def _memory_mend(device: Device) -> str:
@@ -164,34 +151,16 @@ def _memory_mend(device: Device) -> str:
     return f"free its memory{limit} or use fewer --workers"
 
 
-def _engines(model: Path | bytes) -> Path:
-    """The folder for what TensorRT builds of `model`: by its contents, for TensorRT itself goes by names."""
-    digest = sha256_file(model) if isinstance(model, Path) else hashlib.sha256(model).hexdigest()
-    folder = cache_dir() / "tensorrt" / digest
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise PackError(
-            f"{folder} cannot be written: {error.strerror}; set FACE_ORGANIZER_CACHE to a folder that can"
-        ) from error
-    return folder
-
-
 def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _load_libraries(tensorrt: bool) -> None:
-    """Load those of pip's wheels, which lie where the system's loader does not look."""
+def _load_libraries() -> None:
+    """Load CUDA and cuDNN from pip's wheels, which lie where the system's loader does not look."""
     import onnxruntime as ort
 
-    if tensorrt:
-        os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # TensorRT's word for `use_tf32`
     if hasattr(ort, "preload_dlls"):
         ort.preload_dlls()
-    if tensorrt:
-        with suppress(ImportError, OSError):
-            importlib.import_module("tensorrt_libs")
 
 
 def _onnxruntime_session(model: str | bytes, options: Any, providers: list[Any]) -> Any:
@@ -208,16 +177,15 @@ def _session_options(threads: int) -> Any:
     import onnxruntime as ort
 
     options = ort.SessionOptions()
-    # Each lane of `extract` runs its own batch on its own thread, so cores never wait for one another at the
-    # end of an operator; an idle thread sleeps instead of spinning on a core that another lane needs.
+    # Each thread of `embed` runs its own batch, so that no core waits at the end of an operator;
+    # an idle one sleeps instead of spinning on a core that another needs.
     options.intra_op_num_threads = threads
     options.inter_op_num_threads = 1
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    # Numbers below 1e-38 cost Intel processors a hundred cycles each, and trained weights hold thousands of
-    # them: MobileFaceNet takes 5 ms a face with them taken for 0, 56 without, and gives the same bits. The
-    # first session of a process decides for its thread and those that start from it.
+    # Numbers below 1e-38 cost Intel processors a hundred cycles each, and trained weights make thousands of
+    # them: MobileFaceNet takes 5 ms a face with them taken for 0, 56 without, and gives the same bits.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.log_severity_level = 3  # errors; warnings about fall-backs become DeviceError above
+    options.log_severity_level = 3  # errors only: a fall-back to the CPU becomes a DeviceError above
     return options
 
 

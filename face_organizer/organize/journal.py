@@ -91,9 +91,12 @@ def renamed(output: Path) -> dict[str, str]:
     return _renamed(_load(output).moves, output)
 
 
-def moved(output: Path) -> list[str]:
-    """Where the pictures lay that the plan in `output` has moved away, sorted."""
-    return sorted((s for s in read(output).homes if not os.path.lexists(s)), key=os.fsencode)
+def moved(output: Path) -> dict[str, str]:
+    """Where the pictures lay that the plan in `output` has moved away, and where they lie now."""
+    homes = {
+        source: os.path.join(os.path.abspath(output), target) for source, target in read(output).homes.items()
+    }
+    return {s: t for s, t in homes.items() if not os.path.lexists(s) and os.path.lexists(t)}
 
 
 def _load(output: Path) -> Journal:

@@ -18,29 +18,26 @@ __all__ = ["Embedder", "open_embedder"]
 class Embedder(Protocol):
     """What every embedder offers. `embed` may be called from several threads at once."""
 
-    name: str
-    """For stamps and messages, such as `arcface`."""
     dim: int
     """Length of a vector."""
-    preprocessing: str
-    """How a face becomes the network's input, in fixed words: part of a table's stamp."""
 
     @property
     def notes(self) -> list[str]:
         """What a user should know of how it ran, such as smaller batches for want of memory."""
         ...
 
-    def embed(self, chips: Image) -> Float32:
-        """(N, dim) float32, not of unit length, for (N, 112, 112, 3) uint8 RGB `chips`.
+    def embed(self, faces: Image) -> Float32:
+        """(N, dim) float32, not of unit length, for (N, 112, 112, 3) uint8 RGB faces, aligned by
+        `geometry.align`.
 
-        The vector of a chip does not depend on the others. ValueError for chips of a wrong shape or dtype.
+        The vector of a face does not depend on the others. ValueError for faces of a wrong shape or dtype.
         """
         ...
 
 
 EMBEDDERS: dict[str, str] = {
     "arcface": "face_organizer.recognize.arcface:ArcFace",
-    "sface": "face_organizer.recognize.sface:SFace",
+    "sface": "face_organizer.recognize.arcface:ArcFace",
 }
 """Kind of a pack's embedder → where its class is; imported when opened."""
 
@@ -49,11 +46,10 @@ def open_embedder(
     pack: Pack, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
 ) -> Embedder:
     """The embedder of `pack` on `device`. Errors: PackError (files), DeviceError (device)."""
-    place = EMBEDDERS.get(pack.embedder.kind)
-    if place is None:
+    if pack.embedder.kind not in EMBEDDERS:
         raise PackError(
             f"pack {pack.name}: unknown embedder {pack.embedder.kind!r}; known: {', '.join(EMBEDDERS)}"
         )
-    module, _, name = place.partition(":")
+    module, _, name = EMBEDDERS[pack.embedder.kind].partition(":")
     opened = getattr(importlib.import_module(module), name)(pack.embedder, device, threads, cuda)
     return cast(Embedder, opened)

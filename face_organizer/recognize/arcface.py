@@ -1,5 +1,10 @@
-"""ArcFace-like networks, as InsightFace's packs hold them (J. Deng et al., "ArcFace: Additive Angular Margin
-Loss for Deep Face Recognition", 2019): 112×112 RGB, (x − mean) / std, one vector."""
+"""Networks that take an aligned face of 112×112 RGB as (x − mean) / std and give one vector.
+
+ArcFace, as InsightFace's packs hold it (J. Deng et al., "ArcFace: Additive Angular Margin Loss for Deep Face
+Recognition", 2019), and SFace of OpenCV's model zoo (Y. Zhong et al., "SFace: Sigmoid-Constrained Hypersphere
+Loss for Robust Face Recognition", 2021), whose graph itself subtracts 127.5 and divides by 128: its role has
+mean 0 and std 1.
+"""
 
 from __future__ import annotations
 
@@ -9,65 +14,45 @@ import numpy as np
 
 from face_organizer.errors import PackError
 from face_organizer.geometry.align import SIZE
-from face_organizer.networks.devices import CPU, CUDA_DEFAULTS, CudaOptions, Device
+from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.networks.graph_cache import runnable
 from face_organizer.networks.roles import Role
 from face_organizer.networks.sessions import open_session, planes
 from face_organizer.types import Float32, Image
 
 CPU_BATCH = 4
-"""Faces in one run on a CPU. Measured: SFace takes 9 ms a face in batches of 1 to 4, 13 ms in batches of 32,
-which leave the cache; MobileFaceNet 4.4 and 8 ms. A GPU gets the whole batch."""
-HALF_COSINE = 0.999
-"""Least cosine between the embeddings of a chip in half and in full precision. Measured: 0.99999 on faces,
-0.9999 on noise, for SFace and MobileFaceNet, each node rounded."""
+"""Faces in one run on a CPU. Measured: SFace takes 9 ms per face in batches of 1 to 4, 13 ms in batches of
+32, which leave the cache; MobileFaceNet 4.4 and 8 ms. A GPU gets the whole batch."""
 
 
 class ArcFace:
     """An `Embedder` with the mean and std of its role."""
 
-    name = "arcface"
-
     def __init__(
         self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
     ) -> None:
         self._role = role
-        graph, single = runnable(role.path, "embed", half=cuda.halves(device))
+        graph, single = runnable(role.path, "embed")
         self._at_once = 1 if single else 0 if device.kind == "cuda" else CPU_BATCH
         self._session = open_session(graph, device, threads=threads, label=str(role.path), cuda=cuda)
         self._session.notes += [single] if single else []
         self.dim = role.dim
-        self.preprocessing = role.preprocessing
-        if cuda.half and device.kind == "cuda":
-            self._check_half()
-
-    def _check_half(self) -> None:
-        """PackError where half precision, in which numbers end at 65,504, gives other embeddings."""
-        noise = np.random.default_rng(0).integers(0, 256, (4, SIZE, SIZE, 3), dtype=np.uint8)
-        half, full = self.embed(noise), type(self)(self._role, CPU).embed(noise)
-        with np.errstate(all="ignore"):
-            cosine = (half * full).sum(1) / np.linalg.norm(half, axis=1) / np.linalg.norm(full, axis=1)
-        if not cosine.min() >= HALF_COSINE:  # a NaN is none either
-            raise PackError(
-                f"{self._role.path} gives other embeddings in half precision (cosine {cosine.min():.3f}, "
-                f"not {HALF_COSINE} and more); leave out --half"
-            )
 
     @property
     def notes(self) -> list[str]:
         """See `Embedder.notes`."""
         return self._session.notes
 
-    def embed(self, chips: Image) -> Float32:
+    def embed(self, faces: Image) -> Float32:
         """See `Embedder.embed`."""
-        if chips.ndim != 4 or chips.shape[1:] != (SIZE, SIZE, 3) or chips.dtype != np.uint8:
-            raise ValueError(f"chips must be (N, {SIZE}, {SIZE}, 3) uint8, not {chips.shape} {chips.dtype}")
-        if not len(chips):
+        if faces.ndim != 4 or faces.shape[1:] != (SIZE, SIZE, 3) or faces.dtype != np.uint8:
+            raise ValueError(f"faces must be (N, {SIZE}, {SIZE}, 3) uint8, not {faces.shape} {faces.dtype}")
+        if not len(faces):
             return np.empty((0, self.dim), np.float32)
         prepare = partial(planes, mean=self._role.mean, std=self._role.std)
-        vectors = np.concatenate([run[0] for run in self._session.run_batches(chips, self._at_once, prepare)])
-        if vectors.shape != (len(chips), self.dim):
+        vectors = np.concatenate([run[0] for run in self._session.run_batches(faces, self._at_once, prepare)])
+        if vectors.shape != (len(faces), self.dim):
             raise PackError(
-                f"{self._role.path} gave {vectors.shape} for {len(chips)} faces of {self.dim} dimensions"
+                f"{self._role.path} gave {vectors.shape} for {len(faces)} faces of {self.dim} dimensions"
             )
         return vectors.astype(np.float32, copy=False)

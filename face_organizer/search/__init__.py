@@ -1,7 +1,9 @@
 """Find persons in a face table: a profile from a few references, every match, thresholds from the table.
 
-`profiles` makes and keeps profiles, `crowd` learns how near other people come, `finding` scans and decides,
-`references` embeds reference photos, `report` and `workbook` write down what was found.
+Others use `find.search` and `leftovers.leftovers`, and FALSE_MATCHES; this module loads nothing else.
 """
 
-__all__ = ["appearances", "match", "profiles", "references", "report", "threshold", "workbook"]
+__all__ = ["FALSE_MATCHES", "find", "leftovers"]
+
+FALSE_MATCHES = 2e-6
+"""The share of other people's faces that may pass for a match, unless another one is asked for."""

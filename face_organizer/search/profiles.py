@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import base64
-import dataclasses
 import json
+import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from face_organizer.errors import FaceOrganizerError
-from face_organizer.files import atomic_write, printable
+from face_organizer.files import os_errors, printable, write_json
 from face_organizer.search.threshold import crowd_of
 from face_organizer.types import Float32, Stamp
 
@@ -26,17 +26,26 @@ _UNLIKE = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class Reference:
-    """One reference and what became of it: `reason` is empty where it is used."""
+    """One reference and what became of it: `reason` is empty where it is used, else says why it is not."""
 
     source: str
     reason: str = ""
 
 
+class Given(NamedTuple):
+    """What was given for one person: (m, d) float32 unit vectors, a source for each, and what cannot be
+    used."""
+
+    vectors: Float32
+    sources: Sequence[str]
+    unusable: Sequence[Reference] = ()
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """A person: (m, d) float32 unit `vectors`, one a used reference, m ≥ 1, and the stamp of their space.
+    """A person: (m, d) float32 unit `vectors`, one per used reference, m ≥ 1, and the stamp of their space.
 
-    `references` are all that were given, the left-out ones with the reason; `doubts` are words for the user.
+    `references` are all that were given, used or refused; `doubts` are words for the user.
     """
 
     name: str
@@ -47,7 +56,7 @@ class Profile:
 
     def __post_init__(self) -> None:
         if self.vectors.ndim != 2 or self.vectors.dtype != np.float32 or not len(self.vectors):
-            raise ValueError("a profile wants (m, d) float32 vectors, one at least")
+            raise ValueError("a profile needs (m, d) float32 vectors, at least one")
         if not np.allclose(np.linalg.norm(self.vectors, axis=1), 1, atol=1e-3):
             raise ValueError("the vectors of a profile must be of unit length")
         if self.stamp and self.stamp.dim != self.vectors.shape[1]:
@@ -64,39 +73,37 @@ class Profile:
         """How alike the references are, 0 to 1: the length of their mean."""
         return float(np.linalg.norm(self.vectors.mean(axis=0)))
 
+    @property
+    def refused(self) -> list[Reference]:
+        """The references that are not used, with the reason."""
+        return [reference for reference in self.references if reference.reason]
+
 
 def make(
-    name: str,
-    vectors: Float32,
-    sources: Sequence[str],
-    stamp: Stamp | None,
-    *,
-    sample: Float32,
-    keep_outliers: bool = False,
-    unusable: Sequence[Reference] = (),
+    name: str, given: Given, stamp: Stamp | None, sample: Float32, *, keep_outliers: bool = False
 ) -> Profile:
-    """The profile of `vectors` (m, d), one a source; those unlike the others are left out and named.
+    """The profile of what was given for a person; references unlike the others are refused and named.
 
-    What is unlike is told by `sample` (n, d) of the collection. Raises `FaceOrganizerError` without a usable
-    reference.
+    How alike strangers are is read off `sample`, (n, d) of the collection. Raises `FaceOrganizerError`
+    without a usable reference.
     """
+    vectors, sources, unusable = given
     if not len(vectors):
-        reasons = "; ".join(f"{printable(r.source)}: {r.reason}" for r in list(unusable)[:5])
+        reasons = "; ".join(f"{printable(r.source)}: {r.reason}" for r in unusable[:5])
         raise FaceOrganizerError(f"no usable reference of {printable(name)}: {reasons or 'there is none'}")
     odd, doubts = ([], []) if keep_outliers else _unlike(vectors, sample)
     references = [
-        Reference(source, "unlike the other references" if i in odd else "")
-        for i, source in enumerate(sources)
+        Reference(s, "unlike the other references" if i in odd else "") for i, s in enumerate(sources)
     ]
     kept = np.setdiff1d(np.arange(len(vectors)), odd)
-    return Profile(name, np.asarray(vectors[kept], np.float32), [*references, *unusable], stamp, doubts)
+    return Profile(name, vectors[kept], [*references, *unusable], stamp, doubts)
 
 
 def _unlike(vectors: Float32, sample: Float32) -> tuple[list[int], list[str]]:
-    """The references that do not belong to the largest set of those alike, and doubts where none is larger.
+    """The references outside the largest group of those alike, and doubts where no group is the largest.
 
     Two are alike where strangers are not: above the similarity that a share `_UNLIKE` of the crowd of both
-    reaches. A set is what hangs together by such links.
+    reaches. A group is what hangs together by such links.
     """
     count = len(vectors)
     if count == 1:
@@ -104,12 +111,9 @@ def _unlike(vectors: Float32, sample: Float32) -> tuple[list[int], list[str]]:
     cosines = sample @ vectors.T
     limits = np.array([crowd_of(cosines[:, i]).threshold(_UNLIKE) for i in range(count)])
     alike = vectors @ vectors.T >= (limits[:, None] + limits[None, :]) / 2
-    group = np.arange(count)
-    while True:
-        nearest = np.where(alike, group[None, :], count).min(axis=1)
-        if np.array_equal(nearest, group):
-            break
-        group = nearest
+    group, before = np.arange(count), np.empty(0)
+    while not np.array_equal(group, before):
+        group, before = np.where(alike, group[None, :], count).min(axis=1), group
     sizes = np.bincount(group, minlength=count)
     if (sizes == sizes.max()).sum() > 1:
         return [], ["its references look like different persons, and none outnumbers the other: all are used"]
@@ -123,23 +127,20 @@ def write(profile: Profile, path: Path) -> None:
         "name": profile.name,
         "dim": profile.vectors.shape[1],
         "vectors": base64.b64encode(profile.vectors.astype("<f4").tobytes()).decode("ascii"),
-        "references": [dataclasses.asdict(r) for r in profile.references],
-        "stamp": dataclasses.asdict(profile.stamp) if profile.stamp else None,
+        "references": [asdict(r) for r in profile.references],
+        "stamp": asdict(profile.stamp) if profile.stamp else None,
     }
-    with atomic_write(path) as file:
-        file.write(json.dumps(document, indent=1).encode("ascii"))
+    write_json(path, document)
 
 
 def read(path: Path) -> Profile:
     """The profile at `path`. Raises `FaceOrganizerError` for anything else; nothing in it can run."""
+    with os_errors(path), open(path, "rb") as file:
+        data = file.read(_LARGEST + 1)
     try:
-        with open(path, "rb") as file:
-            data = file.read(_LARGEST + 1)
         if len(data) > _LARGEST:
             raise ValueError("it is too large")
         return _profile(json.loads(data))
-    except OSError as error:
-        raise FaceOrganizerError(f"{printable(path)}: cannot be read: {error.strerror or error}") from error
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise FaceOrganizerError(
             f"{printable(path)}: not a profile, or damaged: {printable(str(error))[:200]}"
@@ -153,4 +154,6 @@ def _profile(document: dict[str, Any]) -> Profile:
     references = [Reference(str(r["source"]), str(r["reason"])) for r in document["references"]]
     stamp = Stamp(**document["stamp"]) if document["stamp"] is not None else None
     vectors = raw.reshape(-1, int(document["dim"])).astype(np.float32)
-    return Profile(str(document["name"]), vectors, references, stamp)
+    name = str(document["name"])
+    os.fsencode(name)  # raises ValueError for what can be no name of a file
+    return Profile(name, vectors, references, stamp)

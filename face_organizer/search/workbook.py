@@ -4,249 +4,196 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Callable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from face_organizer.files import atomic_write, printable
+from face_organizer.files import atomic_write, clock, count, jpeg, printable
 from face_organizer.previews.thumbnails import thumbnails
-from face_organizer.search import report
-from face_organizer.search.match import Found, photos
-from face_organizer.types import Outcome
+from face_organizer.search.match import CONFIDENCE
+from face_organizer.search.pictures import tile
+from face_organizer.search.report import COLUMNS, CSV, MATCH, XLSX, Report, folder_of
 
 ROWS = 1_048_576
 """Of a sheet, by the format: https://support.microsoft.com/office (Excel specifications and limits)."""
 _LINKS = 65_530  # of a sheet, by the same page
 _LONGEST = 32_767  # characters of a cell
 _SIDE = 64  # pixels of a thumbnail
-_WIDTHS = {"thumbnail": 10, "photo": 28, "source": 60, "reason": 28, "person": 16, "placed": 36}
-_FACE_COLUMNS = (
-    "thumbnail",
-    "person",
-    "photo",
-    "confidence",
-    "similarity",
-    "best_reference",
-    "references_agree",
-    "chance",
-    "reason",
-    "face_index",
-    "source",
-)
+
+_FACES = ("thumbnail", "photo", *(name for name in COLUMNS if name not in ("verdict", "placed")))
+_PHOTOS = ("photo", "persons", "for_review", "source")
+_WIDE = {"photo": 28, "persons": 28, "for_review": 28, "reason": 28, "source": 60}
+_COSINE = {"num_format": "0.000"}
+_FORMATS: dict[str, dict[str, Any]] = {
+    "photo": {"font_color": "#1155CC", "underline": 1},
+    "similarity": _COSINE,
+    "best_reference": _COSINE,
+    "chance": {"num_format": "0.0E+00"},
+}
+_CELL = {"valign": "vcenter", "align": "left"}
+_HEADING = {"bold": True, "bg_color": "#E8E8E4", "bottom": 1, "text_wrap": True, "valign": "top"}
 
 
-def write(
-    path: Path, result: report.Result, *, pictures: int, on_step: Callable[[], object] = lambda: None
-) -> None:
-    """Write the workbook, with thumbnails of the first `pictures` faces of the sheets Matches and Review."""
+def write(folder: Path, report: Report, pictures: int, on_problem: Callable[[str, str], object]) -> None:
+    """Write the workbook, with thumbnails of the first `pictures` faces of the sheets Matches and Review.
+
+    `on_problem` hears, by name and why, of a sheet that cannot hold all rows.
+    """
     import xlsxwriter
 
-    # A name that looks like a formula, a number or a link is a text here, whatever it says.
-    options = {
-        "constant_memory": True,
-        "strings_to_formulas": False,
-        "strings_to_urls": False,
-        "strings_to_numbers": False,
-        "nan_inf_to_errors": True,
-    }
-    with atomic_write(path) as file:
-        book = xlsxwriter.Workbook(file, options)
-        styles = _Styles(book)
-        left = _faces(book, styles, "Matches", result, path.parent, True, pictures)
-        _faces(book, styles, "Review", result, path.parent, False, left)
-        on_step()
-        _photos(book, styles, result, path.parent)
-        _all_photos(book, styles, result)
-        on_step()
-        _settings(book, styles, result)
-        book.close()
-
-
-class _Styles:
-    def __init__(self, book: Any) -> None:
-        self.head = book.add_format(
-            {"bold": True, "bg_color": "#E8E8E4", "bottom": 1, "text_wrap": True, "valign": "top"}
-        )
-        self.plain = book.add_format({"valign": "vcenter"})
-        self.link = book.add_format({"valign": "vcenter", "font_color": "#1155CC", "underline": 1})
-        self.number = book.add_format({"valign": "vcenter", "num_format": "0.000"})
-        self.tiny = book.add_format({"valign": "vcenter", "num_format": "0.0E+00"})
-        self.bold = book.add_format({"bold": True})
-
-
-class _Sheet:
-    """A table that goes on in `NAME 2`, `NAME 3` … where one sheet is full."""
-
-    def __init__(self, book: Any, styles: _Styles, name: str, columns: Sequence[str], most: int = ROWS):
-        self._book, self._styles, self._name, self._columns, self._most = book, styles, name, columns, most
-        self._number = self._links = 0
-        self._open()
-
-    def _open(self) -> None:
-        self._number += 1
-        title = self._name if self._number == 1 else f"{self._name} {self._number}"
-        self.sheet = self._book.add_worksheet(title)
-        self.sheet.freeze_panes(1, 0)
-        for i, column in enumerate(self._columns):
-            self.sheet.set_column(i, i, _WIDTHS.get(column, 12))
-            self.sheet.write_string(0, i, _cell(column.replace("_", " ")), self._styles.head)
-        self.at = 1
-        self._links = 0
-
-    def next(self) -> int:
-        """The row to write now."""
-        if self.at >= self._most:
-            self.close()
-            self._open()
-        self.at += 1
-        return self.at - 1
-
-    def link(self, row: int, column: int, target: str, text: str) -> None:
-        """`text`, leading to a file while the format allows for more links."""
-        self._links += 1
-        if self._links > _LINKS or len(target) > 2000:
-            self.sheet.write_string(row, column, _cell(text), self._styles.plain)
-        else:
-            self.sheet.write_url(row, column, target, self._styles.link, _cell(text)[:255])
-
-    def close(self) -> None:
-        """Filters over all that was written."""
-        self.sheet.autofilter(0, 0, max(self.at - 1, 1), len(self._columns) - 1)
-
-
-def _faces(
-    book: Any, styles: _Styles, name: str, result: report.Result, folder: Path, matches: bool, pictures: int
-) -> int:
-    """A row a face; how many thumbnails are left."""
-    made = _Sheet(book, styles, name, _FACE_COLUMNS)
-    for one in result.found:
-        positions = np.flatnonzero(one.is_match == matches)
-        shown = _pictures(result, one, positions[:pictures], folder)
-        pictures -= min(len(positions), pictures)
-        wanted = set(positions.tolist())
-        for at, (_, line) in enumerate(report.rows(result, one)):
-            if at not in wanted:
-                continue
-            row, sheet = made.next(), made.sheet
-            picture = next(shown, None)
-            if picture:
-                sheet.set_row_pixels(row, _SIDE + 6)
-                sheet.insert_image(
-                    row, 0, f"{row}.jpg", {"image_data": picture, "x_offset": 3, "y_offset": 3}
-                )
-            for i, column in enumerate(_FACE_COLUMNS):
-                if column == "photo":
-                    made.link(row, i, _target(line), os.path.basename(line["source"]))
-                elif column == "chance":
-                    sheet.write_number(row, i, line[column], styles.tiny)
-                elif column in ("similarity", "best_reference"):
-                    sheet.write_number(row, i, line[column], styles.number)
-                elif column == "face_index":
-                    sheet.write_number(row, i, line[column], styles.plain)
-                elif column != "thumbnail":
-                    sheet.write_string(row, i, _cell(line[column]), styles.plain)
-    made.close()
-    return pictures
-
-
-def _pictures(result: report.Result, found: Found, positions: Any, folder: Path) -> Iterator[io.BytesIO]:
-    from PIL import Image as Pillow
-
-    tiles = [report.tile(result, found, int(at), folder) for at in positions]
-    for pixels in thumbnails(tiles, side=_SIDE):
-        buffer = io.BytesIO()
-        Pillow.fromarray(pixels).save(buffer, "JPEG", quality=80)
-        yield buffer
-
-
-def _target(line: dict[str, Any]) -> str:
-    """A link to the photo where it was placed, relative to the workbook, else to the original."""
-    if line["placed"]:
-        return "external:" + quote(os.fsencode(line["placed"]), safe="/ ")
-    return "file://" + quote(os.fsencode(line["source"]))
-
-
-def _photos(book: Any, styles: _Styles, result: report.Result, folder: Path) -> None:
-    """A row a photo on which somebody was found, with all persons on it."""
-    on_photo: dict[int, list[list[str]]] = {}
-    for one in result.found:
-        for file, (_, match) in photos(result.table, one).items():
-            on_photo.setdefault(file, [[], []])[0 if match else 1].append(one.profile.name)
-    made = _Sheet(book, styles, "Photos", ("photo", "persons", "for_review", "source"))
-    for file in sorted(on_photo):
-        path = result.table.files.path[file]
-        sure, doubtful = on_photo[file]
-        names = [(n, True) for n in sure] + [(n, False) for n in doubtful]
-        placed = next((p for n, m in names if (p := result.placed.get((path, report.folder_of(n, m))))), "")
-        row = made.next()
-        made.link(row, 0, _target({"placed": placed, "source": path}), os.path.basename(path))
-        made.sheet.write_string(row, 1, _cell(", ".join(sure)), styles.plain)
-        made.sheet.write_string(row, 2, _cell(", ".join(doubtful)), styles.plain)
-        made.sheet.write_string(row, 3, _cell(path), styles.plain)
-    made.close()
-
-
-def _all_photos(book: Any, styles: _Styles, result: report.Result) -> None:
-    """A row a photo of the table: what became of it, and for each person yes, review or no."""
-    made = _Sheet(book, styles, "All photos", ("source", "outcome", "faces", *result.names))
-    files = result.table.files
-    counts = np.bincount(result.table.faces.file_index, minlength=len(files)).tolist()
-    outcomes = [Outcome(o).label.replace("_", " ") for o in range(len(Outcome))]
-    words = np.zeros((len(files), len(result.found)), np.int8)
-    for i, one in enumerate(result.found):
-        for file, (_, match) in photos(result.table, one).items():
-            words[file, i] = 1 if match else 2
-    labels = ("no", "yes", report.REVIEW)
-    for path, outcome, count, found in zip(
-        files.path, files.outcome.tolist(), counts, words.tolist(), strict=True
+    matches = sum(len(one.matches) for one in report.persons)
+    with (
+        atomic_write(folder / XLSX) as file,
+        xlsxwriter.Workbook(file, {"constant_memory": True, "nan_inf_to_errors": True}) as book,
     ):
-        row, sheet = made.next(), made.sheet
-        sheet.write_string(row, 0, _cell(path))
-        sheet.write_string(row, 1, outcomes[outcome])
-        sheet.write_number(row, 2, count)
-        for i, word in enumerate(found, 3):
-            sheet.write_string(row, i, labels[word])
-    made.close()
+        for name, columns, lines in (
+            ("Matches", _FACES, _faces(report, True, pictures, folder)),
+            ("Review", _FACES, _faces(report, False, max(pictures - matches, 0), folder)),
+            ("Photos", _PHOTOS, _photos(report)),
+        ):
+            if rest := _table(book, name, columns, lines):
+                on_problem(XLSX, f"its sheet {name} is full; {rest}")
+        _settings(book, report)
 
 
-def _settings(book: Any, styles: _Styles, result: report.Result) -> None:
-    """All that reproduces the run, the persons' thresholds and references, and what the words mean."""
-    sheet = book.add_worksheet("Settings")
-    sheet.set_column(0, 0, 26)
-    sheet.set_column(1, 3, 60)
-    lines: list[tuple[Any, ...]] = [("Settings",), *result.settings.items(), ("",), ("Table searched",)]
-    lines += [*report.of_table(result.table).items(), ("",)]
-    for person in report.persons(result):
-        lines.append((f"Person {person['name']}",))
-        lines += [(k, v) for k, v in person.items() if k not in ("name", "references")]
-        lines += [
-            ("reference", r["source"], "used" if r["used"] else f"left out: {r['reason']}")
-            for r in person["references"]
-        ]
-        lines.append(("",))
-    lines += [("Confidence, in numbers",), *report.confidence_in_words()]
-    lines.append(("similarity", "cosine to the mean of the references, -1 to 1, larger is closer"))
-    for row, line in enumerate(lines):
-        for column, value in enumerate(line):
-            style = styles.bold if len(line) == 1 else None
-            if isinstance(value, int | float) and not isinstance(value, bool):
-                sheet.write_number(row, column, value, style)
-            else:
-                sheet.write_string(row, column, _cell(_words(value)), style)
+def _table(book: Any, name: str, columns: Sequence[str], lines: Iterable[Mapping[str, Any]]) -> str:
+    """A sheet with a row per line and filters over them. In words, which also stand in its last row, what it
+    could not hold; empty if it holds everything."""
+    sheet = _sheet(book, name, [_WIDE.get(column, 12) for column in columns])
+    sheet.repeat_rows(0)
+    heading = book.add_format(_HEADING)
+    formats = [book.add_format(_CELL | _FORMATS.get(column, {})) for column in columns]
+    sheet.set_row_pixels(0, 34)  # two lines
+    for i, column in enumerate(columns):
+        _value(sheet, 0, i, column.replace("_", " "), heading)
+    row = 0
+    for row, line in enumerate(lines, 1):
+        if row < ROWS - 1:
+            for i, column in enumerate(columns):
+                write = _WRITERS.get(column) or _value
+                write(sheet, row, i, line[column], formats[i])
+    written = min(row, ROWS - 2)
+    sheet.autofilter(0, 0, max(written, 1), len(columns) - 1)
+    if row == written:
+        return ""
+    rest = f"what follows ({count(row - written, 'row')}) stands only in {CSV}"
+    _value(sheet, ROWS - 1, 0, rest, None)
+    return rest
+
+
+def _sheet(book: Any, name: str, widths: Sequence[int]) -> Any:
+    """A new sheet with a heading that stays in view; printed, it is one page wide."""
+    sheet = book.add_worksheet(name)
     sheet.freeze_panes(1, 0)
+    sheet.set_landscape()
+    sheet.fit_to_pages(1, 0)
+    for i, width in enumerate(widths):
+        sheet.set_column(i, i, width)
+    return sheet
 
 
-def _words(value: Any) -> str:
-    if isinstance(value, dict):
-        return ", ".join(f"{k}: {v}" for k, v in value.items())
-    if isinstance(value, list | tuple):
-        return "; ".join(map(str, value))
-    return {True: "yes", False: "no", None: "–"}.get(value, value) if not isinstance(value, str) else value
+def _value(sheet: Any, row: int, column: int, value: str | float | None, style: Any) -> None:
+    # Not `write`: a name that looks like a formula, a number or a link is a text, whatever it says.
+    if isinstance(value, str):
+        sheet.write_string(row, column, _cell(value), style)
+    elif value is not None:
+        sheet.write_number(row, column, value, style)
 
 
 def _cell(text: str) -> str:
     """`text` as a cell may hold it: lone surrogates and control characters escaped, not too long."""
     return (text if text.isprintable() else printable(text))[:_LONGEST]
+
+
+def _link(sheet: Any, row: int, column: int, link: tuple[str, str], style: Any) -> None:
+    """The name of a photo, leading there while the format allows for more links."""
+    target, text = link
+    if row > _LINKS or len(target) > 2000:
+        _value(sheet, row, column, text, None)
+    else:
+        sheet.write_url(row, column, target, style, _cell(text)[:255])
+
+
+def _picture(sheet: Any, row: int, column: int, pixels: Any, style: Any) -> None:
+    if pixels is not None:
+        sheet.set_row_pixels(row, _SIDE + 6)
+        options = {"image_data": io.BytesIO(jpeg(pixels, 80)), "x_offset": 3, "y_offset": 3}
+        sheet.insert_image(row, column, f"{row}.jpg", options)
+
+
+_WRITERS: dict[str, Callable[[Any, int, int, Any, Any], None]] = {"thumbnail": _picture, "photo": _link}
+"""How a column is written that holds more than a text or a number."""
+
+
+def _faces(report: Report, match: bool, pictures: int, folder: Path) -> Iterator[dict[str, Any]]:
+    """The rows of the report that are a match, or not, with links, the first `pictures` with thumbnails."""
+    positions = ((one, at) for one in report.persons for at in np.flatnonzero(one.is_match == match).tolist())
+    tiles = [tile(report, one, at, folder) for one, at in islice(positions, pictures)]
+    shown = thumbnails(tiles, side=_SIDE)
+    for line in report.rows():
+        if (line["verdict"] == MATCH) == match:
+            photo = _target(line["source"], line["placed"])
+            yield {**line, "thumbnail": next(shown, None), "photo": photo}
+
+
+def _photos(report: Report) -> Iterator[dict[str, Any]]:
+    """A row per photo on which somebody was found, with all persons on it."""
+    on: dict[str, dict[bool, list[str]]] = defaultdict(lambda: {True: [], False: []})
+    for one in report.persons:
+        for path, match in one.photos().items():
+            on[path][match].append(one.name)
+    for path in sorted(on, key=os.fsencode):
+        places = [(path, folder_of(name, match)) for match, names in on[path].items() for name in names]
+        placed = next((report.placed[place] for place in places if place in report.placed), "")
+        sure, doubtful = (", ".join(names) for names in on[path].values())
+        yield {"photo": _target(path, placed), "persons": sure, "for_review": doubtful, "source": path}
+
+
+def _target(source: str, placed: str) -> tuple[str, str]:
+    """Where a photo lies now, relative to the workbook if it was placed, and its name."""
+    where = quote(os.fsencode(placed or source), safe="/ " if placed else "/")
+    return f"{'external:' if placed else 'file://'}{where}", os.path.basename(source)
+
+
+def _settings(book: Any, report: Report) -> None:
+    """All that reproduces the run, the persons' thresholds and references, and what the words mean."""
+    summary = report.summary()
+    lines: list[tuple[Any, ...]] = [("Settings",), *summary["settings"].items(), ("",)]
+    lines += [("Table searched",), *summary["table"].items(), ("",)]
+    for person in summary["persons"]:
+        name, references, videos = (person.pop(key) for key in ("name", "references", "videos"))
+        lines += [(f"Person {name}",), *person.items()]
+        for one in references:
+            lines.append(
+                ("reference", one["source"], "used" if one["used"] else f"left out: {one['reason']}")
+            )
+        for one in videos:
+            seen = ", ".join(f"{clock(start)} to {clock(end)}" for start, end in one["seconds"])
+            lines.append(("video", one["source"], seen))
+        lines.append(("",))
+    lines.append(("Confidence, in numbers",))
+    for word, most in CONFIDENCE:
+        meaning = f"up to {most:.0e} of other people's faces come as near" if most < 1 else "more than that"
+        lines.append((word, meaning))
+    lines.append(("similarity", "cosine to the mean of the references, -1 to 1, larger is closer"))
+    sheet = _sheet(book, "Settings", (26, 60, 60))
+    bold, left = book.add_format({"bold": True}), book.add_format(_CELL)
+    for row, line in enumerate(lines):
+        for column, value in enumerate(line):
+            _value(sheet, row, column, _words(value), bold if len(line) == 1 else left)
+
+
+def _words(value: Any) -> Any:
+    """A setting as a cell: texts and numbers as they are, all else in words."""
+    if isinstance(value, dict):
+        return ", ".join(f"{k}: {v}" for k, v in value.items())
+    if isinstance(value, list | tuple):
+        return "; ".join(map(str, value)) or "–"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return "–" if value is None else value

@@ -56,20 +56,20 @@ def from_document(document: Any) -> FaceTable:
 
 
 def assemble(embeddings: Float32, faces: Any, files: Any, document: Mapping[str, Any]) -> FaceTable:
-    """The table of these columns: one that a later version added is left, one it lacks is 'not known'."""
+    """The table of these columns: one that a later version added is ignored, a missing one is 'not known'."""
     if document.get("format") != FORMAT:
         raise ValueError(f"its format is {str(document.get('format'))[:40]!r}, this version reads {FORMAT!r}")
     if not isinstance(faces, dict) or not isinstance(files, dict):
         raise ValueError("it holds no columns of faces and files")
     file_columns = Files.empty(len(files["path"]), **_known(Files, files))
     face_columns = Faces.empty(len(embeddings), **_known(Faces, faces))
-    untold = int(document.get("total_images", 0)) - len(file_columns)
-    return FaceTable(embeddings, face_columns, file_columns, _stamp(document.get("stamp")), max(untold, 0))
+    unnamed = int(document.get("total_images", 0)) - len(file_columns)
+    return FaceTable(embeddings, face_columns, file_columns, _stamp(document.get("stamp")), max(unnamed, 0))
 
 
 def _plain(column: Any) -> Any:
-    """Arrays with the one object of their dtype, and equal texts as one: equal tables make equal pickles,
-    whether they were put together from one file or several."""
+    """`column` with the one object of its dtype, and equal texts as one object: so equal tables make equal
+    pickles, whether they were merged from several or not."""
     if isinstance(column, np.ndarray):
         return np.ascontiguousarray(column).view(column.dtype.str)
     one: dict[str, str] = {}
@@ -89,23 +89,20 @@ def _stamp(values: Mapping[str, Any] | None) -> Stamp | None:
 
 
 def _foreign(embeddings: Float32, paths: Sequence[str], document: Mapping[str, Any]) -> FaceTable:
-    """A table of the original script: rows with paths, and counts of the rest, whose names are not told."""
-    order = sorted(range(len(paths)), key=lambda i: (os.fsencode(paths[i]), i))
-    unique: list[str] = []
-    file_index, face_index = np.zeros(len(paths), np.int64), np.zeros(len(paths), np.int32)
-    for row, i in enumerate(order):
-        again = bool(unique) and unique[-1] == paths[i]
-        if not again:
-            unique.append(paths[i])
-        file_index[row] = len(unique) - 1
-        face_index[row] = face_index[row - 1] + 1 if again else 0
-    if order != list(range(len(paths))):
+    """A table of the original script: rows with paths, and counts of the other files, without names."""
+    unique = sorted(dict.fromkeys(paths), key=os.fsencode)
+    row_of = {path: row for row, path in enumerate(unique)}
+    unsorted = np.array([row_of[path] for path in paths], np.int64)
+    order = np.argsort(unsorted, kind="stable")
+    file_index = unsorted[order]
+    face_index = np.arange(len(paths)) - np.searchsorted(file_index, file_index)
+    if np.any(order[1:] < order[:-1]):
         embeddings = embeddings[order]
     total = int(document.get("total_images", len(unique) + int(document.get("no_face_count", 0))))
     outcome = np.full(len(unique), Outcome.FACES, np.uint8)
     return FaceTable(
         _unit(embeddings),
-        Faces.empty(len(paths), file_index=file_index, face_index=face_index),
+        Faces.empty(len(paths), file_index=file_index, face_index=face_index.astype(np.int32)),
         Files.empty(len(unique), path=unique, outcome=outcome),
         None,
         max(total - len(unique), 0),

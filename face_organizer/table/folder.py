@@ -1,9 +1,9 @@
-"""A face table as a folder of plain files: `meta.json` names a file a column.
+"""A face table as a folder of plain files: `meta.json` names the file of each column.
 
-Every column is a `.npy` file. Texts are two: their bytes in UTF-8 (those of a path that are no UTF-8 stand as
-lone surrogates, PEP 383), and under `NAME.ends` where each ends; older tables hold them as JSON lists. A new
-table is written beside the old one, under names of its own, until `meta.json` is replaced in one step. Arrays
-are memory-mapped, which no array of objects can be, so that nothing is ever unpickled.
+Every column is a `.npy` file. Texts are two: `NAME` holds their bytes (see `texts`), `NAME.ends` where each
+ends; older tables hold them as JSON lists. A new table is written beside the old one, under names of its own,
+until `meta.json` is replaced in one step. Arrays are memory-mapped, which no array of objects can be, so that
+nothing is ever unpickled.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.columns import Texts
-from face_organizer.files import atomic_write
+from face_organizer.files import atomic_write, write_json
 from face_organizer.table.document import FORMAT, assemble
+from face_organizer.table.texts import Texts
 from face_organizer.types import FaceTable
 
 META = "meta.json"
@@ -35,7 +35,7 @@ _OURS = re.compile(
 
 
 def write(table: FaceTable, folder: Path) -> None:
-    """Write `table` into `folder`, made if need be; of what lies there, only an old table's files go.
+    """Write `table` into `folder`, made if need be; of what is there, only an old table's files are removed.
 
     Raises `OSError`.
     """
@@ -48,8 +48,8 @@ def write(table: FaceTable, folder: Path) -> None:
             if isinstance(column, np.ndarray):
                 arrays[name] = column
             else:
-                texts = column if isinstance(column, Texts) else Texts.of(column)
-                arrays[name], arrays[name + _ENDS] = texts.parts
+                texts = Texts.of(column)
+                arrays[name], arrays[name + _ENDS] = texts.data, texts.ends
     columns = {name: f"{name}-{generation}.npy" for name in arrays}
     meta = {
         "format": FORMAT,
@@ -64,8 +64,7 @@ def write(table: FaceTable, folder: Path) -> None:
     except BaseException:
         _remove(folder, set(columns.values()))
         raise
-    with atomic_write(folder / META) as file:
-        file.write(json.dumps(meta, indent=1).encode("ascii"))
+    write_json(folder / META, meta)
     _remove(folder, {name for name in os.listdir(folder) if _OURS.fullmatch(name)} - set(columns.values()))
 
 

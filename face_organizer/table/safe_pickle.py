@@ -1,13 +1,13 @@
 """Reading pickles from outside without running anything they name.
 
-Python's unpickler imports and calls what a pickle tells it to. `pickle_machine` is a reader of its own that
-cannot. Arrays are views on the bytes of the file, so that 500,000 embeddings are held once; and nothing takes
-more time or memory than a small multiple of the file's size, whatever the pickle claims.
+Nothing takes more time or memory than a small multiple of the file's size, whatever the pickle claims, and no
+array is copied: all are views on the bytes of the file.
 """
 
 from __future__ import annotations
 
 import os
+import pickle
 import stat
 import struct
 from pathlib import Path
@@ -17,11 +17,23 @@ import numpy as np
 
 from face_organizer.errors import UnsafePickleError
 from face_organizer.files import printable
-from face_organizer.table.pickle_machine import Machine
+from face_organizer.table.unpickler import Unpickler
 
+DAMAGES = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+)
+"""What reading something that is no table, or is damaged, may raise."""
 _FIRST_BYTES = b"\x80(]}c"  # of a pickled dict, list, array or call, protocols 0 to 5; no other file is read
 _PLAIN = frozenset({str, int, float, bool, type(None), memoryview})
-_DAMAGES = (ArithmeticError, AttributeError, LookupError, MemoryError, TypeError, ValueError, struct.error)
 
 
 def load(path: str | Path) -> Any:
@@ -37,22 +49,22 @@ def load(path: str | Path) -> Any:
             raise ValueError("not a pickle")
         file.seek(0)
         data = file.readall()
-    machine = Machine(data)
     try:
-        value = machine.run()
-        _check(value, values=4 * machine.steps + 1000, array_bytes=len(data) + 1000)
+        value = Unpickler(data).load()
+        _check(value, most=len(data) + 1000)
     except UnsafePickleError as error:
         raise UnsafePickleError(
             f"{printable(path)}: refused: it names {error}, which no face table needs and which could run a "
             "program; nothing of it was run"
         ) from None
-    except _DAMAGES as error:
-        raise ValueError(f"damaged pickle ({type(error).__name__}: {error})") from error
+    except DAMAGES as error:
+        raise ValueError(f"damaged pickle ({type(error).__name__}: {str(error)[:200]})") from error
     return value
 
 
-def _check(value: Any, values: int, array_bytes: int) -> None:
-    """Raise `ValueError` unless `value` unfolds to plain ones, and to no more of them than that."""
+def _check(value: Any, most: int) -> None:
+    """Raise `ValueError` unless `value` unfolds to at most that many plain values and bytes of arrays."""
+    values = array_bytes = most
     pending: list[Any] = [(value,)]
     while pending:
         items = pending.pop()

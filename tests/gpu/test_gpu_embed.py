@@ -1,4 +1,4 @@
-"""Extraction on GPUs: faces and embeddings of the CPU, in half precision too, and with little memory."""
+"""Extraction on GPUs: faces and embeddings of the CPU, and with little memory."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from face_organizer.embed.engine import open_engine, stamp_of
-from face_organizer.embed.pictures import ExtractOptions, Run, extract
-from face_organizer.errors import DeviceError, OutOfMemoryError
+from face_organizer.embed.events import Report
+from face_organizer.embed.maker import look_at
+from face_organizer.embed.models import open_models, stamp_of
+from face_organizer.embed.options import EmbedOptions
+from face_organizer.errors import OutOfMemoryError
 from face_organizer.networks import packs
 from face_organizer.networks.devices import (
     CPU,
-    CUDA_DEFAULTS,
     CUDA_PROVIDER,
-    TENSORRT_PROVIDER,
     CudaOptions,
     Device,
     cuda_devices,
@@ -40,10 +40,9 @@ def photos(dev_faces: Path) -> list[str]:
     return [str(path) for path in sorted((dev_faces / "identities").glob("*/*.jpg"))[::6]]
 
 
-def made(photos: list[str], device: Device, cuda: CudaOptions = CUDA_DEFAULTS) -> tuple[FaceTable, Run]:
-    pack, options = packs.find("opencv"), ExtractOptions(faces="all")
-    stamp = stamp_of(pack, options, half=cuda.half)
-    return extract(photos, open_engine(pack, device, cuda), options, stamp=stamp, lanes=2)
+def made(photos: list[str], device: Device) -> tuple[FaceTable, Report]:
+    pack, options = packs.find("opencv"), EmbedOptions(faces="all")
+    return look_at(photos, open_models(pack, device), options, stamp=stamp_of(pack, options), threads=2)
 
 
 def assert_agree(one: FaceTable, other: FaceTable) -> None:
@@ -61,26 +60,15 @@ def test_every_card_finds_what_the_cpu_finds(photos: list[str]) -> None:
         assert_agree(expected, made(photos, Device("cuda", index))[0])
 
 
-@pytest.mark.parametrize("search", ["exhaustive", "default"])
-def test_the_search_for_an_algorithm_changes_nothing(photos: list[str], search: str) -> None:
-    card = Device("cuda", 0)
-    assert_agree(made(photos, card)[0], made(photos, card, CudaOptions(conv_search=search))[0])  # type: ignore[arg-type]
-
-
-def test_half_precision_agrees_with_full(photos: list[str]) -> None:
-    card = Device("cuda", 0)
-    assert_agree(made(photos, card)[0], made(photos, card, CudaOptions(half=True))[0])
-
-
 def test_little_memory_makes_small_batches_or_a_device_error() -> None:
     """From too little for the weights to enough for all: right numbers, or exit code 4 and what to do."""
     pack, card = packs.find("opencv"), Device("cuda", 0)
     chips = np.random.default_rng(0).integers(0, 256, (512, 112, 112, 3), dtype=np.uint8)
-    expected = open_engine(pack, card).embedder.embed(chips)
+    expected = open_models(pack, card).embedder.embed(chips)
     ends = []
     for megabytes in (16, 64, 128, 256, 512, 4096):
         try:
-            embedder = open_engine(pack, card, CudaOptions(memory_limit=megabytes * 1_000_000)).embedder
+            embedder = open_models(pack, card, CudaOptions(memory_limit=megabytes * 1_000_000)).embedder
             result = embedder.embed(chips)
         except OutOfMemoryError as error:
             ends.append("too little" if "--gpu-memory" in str(error) else str(error))
@@ -90,20 +78,3 @@ def test_little_memory_makes_small_batches_or_a_device_error() -> None:
     assert set(ends) <= {"too little", "halved", "at once"}, ends
     assert ends[0] != "at once", ends
     assert ends[-1] == "at once", ends
-
-
-def test_tensorrt_agrees_or_is_told_to_be_missing(photos: list[str]) -> None:
-    import onnxruntime
-
-    card, tensorrt = Device("cuda", 0), CudaOptions(tensorrt=True)
-    if TENSORRT_PROVIDER not in onnxruntime.get_available_providers():
-        pytest.skip("needs an onnxruntime that knows TensorRT")
-    try:
-        result, _ = made(photos[:32], card, tensorrt)
-    except DeviceError as error:
-        if "leave out --tensorrt" not in str(error):
-            raise
-        pytest.skip("needs TensorRT, which is not installed here, and the run said so")
-    expected, _ = made(photos[:32], card)
-    assert np.array_equal(expected.files.outcome, result.files.outcome)
-    assert (expected.embeddings * result.embeddings).sum(1).min() >= SAME

@@ -1,0 +1,100 @@
+"""What `embed` tells while it works: a value for each thing that happens, passed to `on_event`."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+from face_organizer.machine import Threads
+from face_organizer.media.listing import Listing
+from face_organizer.networks.devices import Device
+from face_organizer.networks.packs import Pack
+
+
+@dataclass(slots=True)
+class Report:
+    """What looking at pictures took and met: seconds by stage, summed over threads, counters, and notes for
+    the user, each once."""
+
+    seconds: dict[str, float] = field(default_factory=lambda: defaultdict(float))
+    counts: Counter[str] = field(default_factory=Counter)
+    notes: list[str] = field(default_factory=list)
+
+    @contextlib.contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Time the block as part of stage `name`."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds[name] += time.perf_counter() - start
+
+    def add(self, other: Report) -> None:
+        """Take in the figures of another chunk or shard."""
+        for name, seconds in other.seconds.items():
+            self.seconds[name] += seconds
+        self.counts.update(other.counts)
+        self.notes += [note for note in other.notes if note not in self.notes]
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The inputs were searched: what was found, and the pictures and videos of it that this run is for."""
+
+    found: Listing
+    paths: Sequence[str]
+    videos: int
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """The networks and what they run on, with the reasons in words. Where the caller gave an engine,
+    `devices` are empty and `threads` (per device) are None: they are the engine's own."""
+
+    pack: Pack
+    devices: Sequence[Device] = ()
+    why_devices: str = ""
+    threads: Threads | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Planned:
+    """Of `pictures`, `left` are to be looked at; the others are known."""
+
+    pictures: int
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What was looked at since the last of these: pictures (fewer than 0 where a process ended and its
+    pictures are looked at again), faces on them, files that could not be used, frames of a video."""
+
+    pictures: int
+    faces: int = 0
+    unusable: int = 0
+    frames: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Warned:
+    """Something that the user should know of at once."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """The table stands. `looked_at` of its pictures were looked at now; `backup` says why the table before it
+    is kept as `NAME.bak`, empty where it is not; `elapsed` seconds since the pictures were listed."""
+
+    report: Report
+    looked_at: int
+    backup: str
+    elapsed: float
+
+
+Event = Listed | Chosen | Planned | Progress | Warned | Made

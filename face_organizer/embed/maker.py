@@ -1,0 +1,183 @@
+"""Making the tables of shards on one device: what every engine runs, in whatever process."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
+
+from face_organizer import table
+from face_organizer.embed import pictures, videos
+from face_organizer.embed.events import Progress, Report
+from face_organizer.embed.models import Models, open_models
+from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.shards import CHUNK_FILES, Setup, Shard
+from face_organizer.faceswap.trust import Crops
+from face_organizer.machine import in_order
+from face_organizer.media import video
+from face_organizer.networks import packs
+from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
+from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
+
+OnProgress = Callable[[Progress], None]
+OnChunk = Callable[[pictures.Chunk], None]
+Stopping = Callable[[], bool]
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The table of a shard lies at its target, with so many of its pictures: all, unless it was stopped."""
+
+    pictures: int
+    report: Report
+
+
+class ShardMaker:
+    """The networks of a pack on one device, and `threads` threads that take chunks through them."""
+
+    def __init__(self, models: Models, setup: Setup, threads: int) -> None:
+        self._models = models
+        self._setup = setup
+        self._threads = threads
+        look = setup.options.look
+        self._crops = Crops(models.detector, look, setup.samples) if setup.options.headers else None
+
+    @classmethod
+    def open(
+        cls, setup: Setup, device: Device, threads: int, cuda: CudaOptions = CUDA_DEFAULTS
+    ) -> ShardMaker:
+        """With the networks of the setup's pack. Raises `PackError`, `DeviceError`."""
+        return cls(open_models(packs.find(setup.pack), device, cuda), setup, threads)
+
+    def make(
+        self,
+        first: Shard,
+        more: Iterable[Shard] = (),
+        on_progress: OnProgress = lambda progress: None,
+        stopping: Stopping = lambda: False,
+    ) -> Iterator[Finished]:
+        """Make the table of `first`, then of each of `more`, which is asked for the next one as soon as a
+        thread finds nothing to do: none waits for the end of a shard. A video is made alone.
+
+        Once `stopping` says so, no chunk is begun any more: the last table may hold a part of its shard,
+        whole chunks from its start. A video that is not finished then has no table.
+        """
+        if video.is_video(first.paths[0]):
+            yield from self._video(first, on_progress, stopping)
+            return
+        begun: deque[Shard] = deque()
+
+        def waiting() -> Iterator[Sequence[str]]:
+            for shard in chain([first], more):
+                begun.append(shard)
+                yield shard.paths
+
+        def on_chunk(chunk: pictures.Chunk) -> None:
+            on_progress(Progress(len(chunk.files), len(chunk.faces), _unusable(chunk.files)))
+
+        for made, report in self.tables(waiting(), on_chunk, stopping):
+            yield _write(begun.popleft(), made, report)
+
+    def tables(
+        self,
+        shards: Iterable[Sequence[str]],
+        on_chunk: OnChunk = lambda chunk: None,
+        stopping: Stopping = lambda: False,
+    ) -> Iterator[tuple[FaceTable, Report]]:
+        """The table of each of `shards`, given by the paths of its pictures, and what it took; see `make`.
+
+        A thread takes chunk after chunk all the way, so that one decodes while another computes. `on_chunk`
+        is called in order.
+        """
+
+        def chunks() -> Iterator[tuple[Sequence[str], bool]]:
+            """The paths of each chunk, and whether it is the last of its shard."""
+            for paths in shards:
+                for start in range(0, max(len(paths), 1), CHUNK_FILES):
+                    if stopping():
+                        return
+                    yield paths[start : start + CHUNK_FILES], start + CHUNK_FILES >= len(paths)
+
+        def look(item: tuple[Sequence[str], bool]) -> tuple[pictures.Chunk, bool]:
+            paths, last = item
+            files = map(pictures.Picture.at, paths)
+            return pictures.look(files, self._models, self._setup.options, self._crops), last
+
+        done: list[pictures.Chunk] = []
+        for chunk, last in in_order(chunks(), look, self._threads):
+            done.append(chunk)
+            on_chunk(chunk)
+            if last:
+                yield self._joined(done)
+                done = []
+        if done:
+            yield self._joined(done)
+
+    def _joined(self, chunks: Sequence[pictures.Chunk]) -> tuple[FaceTable, Report]:
+        report = Report()
+        for chunk in chunks:
+            report.add(chunk.report)
+        report.notes += [*self._models.notes, *(self._crops.notes() if self._crops else [])]
+        starts = np.cumsum([0] + [len(c.files) for c in chunks])
+        faces = Faces.concatenate([c.faces for c in chunks])
+        file_index = faces.file_index + np.repeat(starts[:-1], [len(c.faces) for c in chunks])
+        embeddings = np.concatenate([c.embeddings for c in chunks])
+        files = Files.concatenate([c.files for c in chunks])
+        faces = replace(faces, file_index=file_index)
+        return FaceTable(embeddings, faces, files, self._setup.stamp), report
+
+    def _video(self, shard: Shard, on_progress: OnProgress, stopping: Stopping) -> Iterator[Finished]:
+        class StoppedError(Exception):
+            """The video in hand is let go of."""
+
+        def on_frames(frames: int) -> None:
+            if stopping():
+                raise StoppedError
+            on_progress(Progress(0, frames=frames))
+
+        setup = self._setup
+        with suppress(StoppedError):
+            made, report = videos.look(
+                shard.paths[0],
+                self._models,
+                setup.options,
+                stamp=setup.stamp,
+                threads=self._threads,
+                on_frames=on_frames,
+            )
+            on_progress(Progress(1, len(made), _unusable(made.files)))
+            yield _write(shard, made, report)
+
+
+def look_at(
+    paths: Sequence[str],
+    models: Models,
+    options: EmbedOptions,
+    *,
+    stamp: Stamp,
+    threads: int,
+    samples: Mapping[str, Sequence[str]] | None = None,
+    on_chunk: OnChunk = lambda chunk: None,
+) -> tuple[FaceTable, Report]:
+    """The face table of the pictures at `paths` (sorted), made in this process, and what it took.
+
+    It depends on files and options alone, not on the number of threads. `samples` as in `Setup`.
+    """
+    maker = ShardMaker(models, Setup("", options, stamp, samples or {}), threads)
+    return next(maker.tables([paths], on_chunk))
+
+
+def _unusable(files: Files) -> int:
+    return int((files.outcome == Outcome.UNREADABLE).sum())
+
+
+def _write(shard: Shard, made: FaceTable, report: Report) -> Finished:
+    with report.stage("write"):
+        # A process whose run was killed may leave a part of what another run has made whole by now.
+        if len(made.files) == len(shard.paths) or not shard.target.exists():
+            table.write(made, shard.target)
+    return Finished(len(made.files), report)

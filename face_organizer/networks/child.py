@@ -1,0 +1,184 @@
+"""A function in a process of its own: for libraries that may crash, hang, print, or take a card whole."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from multiprocessing.connection import Connection
+from multiprocessing.reduction import ForkingPickler
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from face_organizer.errors import FaceOrganizerError
+from face_organizer.files import printable
+from face_organizer.machine import how_it_ended
+
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_GRACE = 5.0  # seconds to end by itself
+_PARENT = str(Path(__file__).resolve().parent.parent.parent)
+# -P: a numpy.py in the user's folder is not taken for the library. This package is the parent's own.
+_CODE = (
+    f"import sys, typing; sys.path.insert(0, {_PARENT!r}); import face_organizer; del sys.path[0]; "
+    "from face_organizer.networks.child import serve; serve(int(sys.argv[1]))"
+)
+
+
+class ChildError(FaceOrganizerError):
+    """Why a child gave no answer. `state` is `failed` (its function raised), `crashed` or `timeout`."""
+
+    def __init__(self, text: str, state: str = "failed") -> None:
+        super().__init__(text)
+        self.state = state
+
+
+class Child:
+    """A new process in which `opener(*args)` runs once; what it returns is called there for each `ask`.
+
+    The opener must be importable by its name; arguments and answers are pickled. Threads may ask at the same
+    time, and are answered one after the other. What the process prints is not shown; its last line is told
+    where it dies. The process is killed when the thread that made it ends, even by SIGKILL.
+
+    `name` stands for the child in messages; a `limit` is in seconds, None for none. `__init__` and `ask`
+    raise `ChildError`, and what else the function itself raises of `FaceOrganizerError`.
+    """
+
+    def __init__(
+        self, opener: Callable[..., Any], *args: Any, name: str = "", limit: float | None = None
+    ) -> None:
+        self._owner = f"{name}'s" if name else "its"
+        self._lock = threading.Lock()
+        self._noise = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, "-P", "-c", _CODE, str(theirs.fileno())],
+                stdin=subprocess.DEVNULL,
+                stdout=self._noise,
+                stderr=self._noise,
+                pass_fds=[theirs.fileno()],
+                start_new_session=True,  # Ctrl-C is the parent's; what the child starts ends with it
+            )
+        self._pipe = Connection(ours.detach())
+        try:
+            self.seconds: float = self._talk(opener, args, limit)
+            """What the opener took, its imports included."""
+        except BaseException:
+            self.close()
+            raise
+
+    def ask(self, *message: Any, limit: float | None = None) -> Any:
+        """What the opened function returns for `message`."""
+        with self._lock:
+            return self._talk(None, message, limit)
+
+    @property
+    def pid(self) -> int:
+        """The number of the process."""
+        return self._process.pid
+
+    def peak_memory(self) -> int | None:
+        """The most memory that it had so far, in bytes; None where the system does not tell."""
+        # Not `ru_maxrss`, which holds its parent's too.
+        with suppress(OSError, ValueError, IndexError):
+            status = Path(f"/proc/{self.pid}/status").read_text("ascii", "replace")
+            return int(status.split("VmHWM:")[1].split()[0]) * 1024
+        return None
+
+    def close(self) -> None:
+        """End it, and all that it started."""
+        self._pipe.close()
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE)
+        self._kill()
+        self._noise.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def _talk(self, opener: Callable[..., Any] | None, args: tuple[Any, ...], limit: float | None) -> Any:
+        self._noise.seek(0)  # it is the child's place in the file too: noise does not add up
+        self._noise.truncate()
+        try:
+            self._pipe.send((opener, args))
+            if not self._pipe.poll(limit):
+                self._kill()
+                raise ChildError(f"no answer within {limit:g} s", "timeout")
+            error, said = self._pipe.recv()
+        except (EOFError, OSError):
+            self._died()
+        if error is not None:
+            raise error
+        return said
+
+    def _died(self) -> NoReturn:
+        with suppress(subprocess.TimeoutExpired):
+            self._process.wait(_GRACE)
+        self._kill()
+        words = self._last_line()
+        raise ChildError(
+            f"{self._owner} process ended ({how_it_ended(self._process.returncode)})"
+            + (f"; its last words: {words}" if words else ""),
+            "crashed",
+        )
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError):
+            os.killpg(self.pid, signal.SIGKILL)
+        self._process.wait()
+
+    def _last_line(self) -> str:
+        self._noise.seek(max(0, self._noise.seek(0, os.SEEK_END) - 4000))
+        lines = self._noise.read().decode("utf-8", "replace").strip().splitlines()
+        return printable(lines[-1])[:200] if lines else ""
+
+
+def call(function: Callable[..., Any], *args: Any, limit: float | None = None) -> Any:
+    """`function(*args)` in a process of its own, ended after `limit` seconds; raises as `Child`."""
+    with Child(_done, function, args, limit=limit) as child:
+        return child.ask()
+
+
+def _done(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[], Any]:
+    result = function(*args)
+    return lambda: result
+
+
+def serve(handle: int) -> None:
+    """Body of the process: answer what comes by the socket `handle` until it is closed."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    pipe = Connection(handle)
+    answer: Any = None
+    with suppress(EOFError, OSError):  # the parent is gone, or has closed its end
+        while True:
+            request = pipe.recv_bytes()
+            start = time.perf_counter()
+            error: Exception | None = None
+            said: Any = None
+            try:
+                opener, args = ForkingPickler.loads(request)
+                if opener:
+                    answer, said = opener(*args), time.perf_counter() - start
+                else:
+                    said = answer(*args)
+            except FaceOrganizerError as raised:
+                error = raised
+            except Exception as raised:  # libraries raise what they like; it crosses as one line
+                error = ChildError(f"{type(raised).__name__}: {first_line(raised)}")
+            pipe.send((error, said))
+
+
+def first_line(error: BaseException) -> str:
+    """What an exception of a library says, in one line."""
+    return (str(error).strip().splitlines() or ["no reason given"])[0][:300]
