@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +66,8 @@ class Workplace:
         """Make the folder, and remove it in the end where nothing in it is worth keeping."""
         if self.folder.is_file():
             raise TableError(f"{printable(self.folder)} is a file, where a folder is wanted")
-        with os_errors(self.folder, "cannot be made", TableError):
+        # Where the run before removes the folder just now, that says that it exists; `lock` will say so.
+        with os_errors(self.folder, "cannot be made", TableError), suppress(FileExistsError):
             self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock(self.folder):
             try:
