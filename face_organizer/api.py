@@ -37,8 +37,8 @@ if TYPE_CHECKING:
     from face_organizer.organize import plan as plan
     from face_organizer.organize import undo as undo
     from face_organizer.search import FALSE_MATCHES as FALSE_MATCHES
-    from face_organizer.search.find import Found as Found
     from face_organizer.search.find import search as search
+    from face_organizer.search.found import Found as Found
     from face_organizer.search.leftovers import Leftovers as Leftovers
     from face_organizer.search.leftovers import leftovers as leftovers
     from face_organizer.table import merge as merge
@@ -52,7 +52,7 @@ OFFERED = {
     "Event": "embed.events",
     "FALSE_MATCHES": "search",
     "FaceTable": "types",
-    "Found": "search.find",
+    "Found": "search.found",
     "Genders": "gender",
     "Leftovers": "search.leftovers",
     "Listed": "embed.events",

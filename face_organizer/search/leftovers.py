@@ -2,44 +2,36 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from face_organizer.errors import UsageError
-from face_organizer.files import printable
+from face_organizer.errors import FaceOrganizerError, UsageError
+from face_organizer.files import os_errors, printable
 from face_organizer.organize import View
-from face_organizer.search import report
-from face_organizer.search.find import Found
+from face_organizer.search.found import JSON, Found
+from face_organizer.search.match import MATCH
 from face_organizer.types import FaceTable, Outcome
-
-NOBODY, NO_FACE = "nobody", "no_face"
 
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """Every photo of a table by what a search says of it, as sorted paths."""
+    """Every photo that a table names, by what a search says of it, as sorted paths.
+
+    `found` show the persons; `nobody` have faces and do not; `no_face` have none, or too small ones alone;
+    `unusable` are files that could not be read.
+    """
 
     found: list[str]
-    """With the persons."""
     nobody: list[str]
-    """With faces, and without the persons."""
     no_face: list[str]
-    """Without a face, or with too small ones alone."""
     unusable: list[str]
-    """Files that could not be read."""
-    unnamed: int
-    """Photos without a face that the table counts and does not name."""
-
-    @property
-    def folders(self) -> Mapping[str, list[str]]:
-        """Folder → photos, of those that are left over."""
-        return {NOBODY: self.nobody, NO_FACE: self.no_face}
 
     def view(self) -> View:
         """The photos that are left over in `nobody` and `no_face`."""
-        return View([(path, name) for name, paths in self.folders.items() for path in paths])
+        return View([(path, name) for name in ("nobody", "no_face") for path in getattr(self, name)])
 
 
 def leftovers(
@@ -61,18 +53,33 @@ def leftovers(
     if isinstance(found, Found):
         photos = {one.name: one.photos() for one in found.persons}
     else:
-        photos = report.read(Path(found))
+        photos = _reported(Path(found))
     names = list(persons) or list(photos)
     if strange := [name for name in names if name not in photos]:
         searched = ", ".join(map(printable, photos))
         raise UsageError(f"{printable(strange[0])} was not searched: {searched} were")
     seen = [{path for path, match in photos[name].items() if match or review} for name in names]
     with_persons = set.union(*seen) if without == "any" else set.intersection(*seen)
-    made = Leftovers([], [], [], [], table.unnamed_files)
+    made = Leftovers([], [], [], [])
+    without_face = {Outcome.NO_FACE: made.no_face, Outcome.TOO_SMALL: made.no_face}
     for path, outcome in zip(table.files.path, table.files.outcome.tolist(), strict=True):
         if outcome == Outcome.FACES:
             (made.found if path in with_persons else made.nobody).append(path)
         else:
-            is_whole = outcome in (Outcome.NO_FACE, Outcome.TOO_SMALL)
-            (made.no_face if is_whole else made.unusable).append(path)
+            without_face.get(outcome, made.unusable).append(path)
     return made
+
+
+def _reported(place: Path) -> dict[str, dict[str, bool]]:
+    """Of a report: for each person the photos, and whether a face on one is a match."""
+    path = place / JSON if place.is_dir() else place
+    try:
+        with os_errors(path):
+            document = json.loads(path.read_bytes())
+        photos: dict[str, dict[str, bool]] = {str(person["name"]): {} for person in document["persons"]}
+        for face in document["faces"]:
+            seen, source = photos[face["person"]], str(face["source"])
+            seen[source] = face["verdict"] == MATCH or seen.get(source, False)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise FaceOrganizerError(f"{printable(path)} is no report of `search`: {error!r}") from error
+    return photos
