@@ -87,7 +87,7 @@ def test_a_wrong_reference_is_named_and_kept_only_when_asked() -> None:
     crowd, right, wrong = unit(2000, DIM, 1), near(unit(1, DIM, 2), 3, 3), unit(1, DIM, 9)
     given = profiles.Given(np.concatenate([right, wrong]), ["a", "b", "c", "wrong"])
     made = profiles.make("Anna", given, None, crowd)
-    assert [r.source for r in made.refused] == ["wrong"]
+    assert [r.source for r in made.references if r.reason] == ["wrong"]
     assert np.array_equal(made.vectors, right)
     assert len(profiles.make("Anna", given, None, crowd, keep_outliers=True).vectors) == 4
 
@@ -262,7 +262,8 @@ def test_the_front_door_takes_photos_vectors_and_profiles_alike(event: Path, tmp
     table, photos = fo.read(event / "event.pkl"), event / "refs" / "Tiger_Woods"
     found = fo.search(table, photos, name="Tiger")
     tiger = found["Tiger"]
-    assert [Path(r.source).name.rpartition("_")[0] for r in tiger.profile.refused] == ["Trent_Lott"]
+    refused = [Path(r.source).name for r in tiger.profile.references if r.reason]
+    assert [name.rpartition("_")[0] for name in refused] == ["Trent_Lott"]
     assert {Path(p).name.rpartition("_")[0] for p, match in tiger.photos().items() if match} == {
         "Tiger_Woods"
     }

@@ -30,11 +30,7 @@ _FILES: dict[str, Any] = {"type": FOLDER_OR_FILE, "metavar": "FILE...", "multipl
 @click.option("--name", help="What the one person is called.  [default: the folder's name]")
 @click.option("--profile", "profiles", help="Profiles of an earlier search, NAME.profile.", **_FILES)
 @click.option(
-    "--from-person",
-    "persons",
-    multiple=True,
-    metavar="NAME...",
-    help="Persons of a clustering, by their folder's name; with --people.",
+    "--from-person", "persons", multiple=True, metavar="NAME...", help="Persons of a clustering, by folder."
 )
 @click.option("--people", help="Output folder of that clustering.", **_DIR)
 @options.output_option("Folder for NAME/, NAME/review/ and the report.")
@@ -50,23 +46,15 @@ _FILES: dict[str, Any] = {"type": FOLDER_OR_FILE, "metavar": "FILE...", "multipl
     type=Finite(1e-12, 0.1),
     default=fo.FALSE_MATCHES,
     metavar="RATE",
-    help="Share of other people's faces that may pass for a match: 1e-4 is one in 10,000. Review takes 100"
-    " times as many.",
+    help="Share of other people's faces that may pass for a match; for review, 100 times as many.",
 )
 @click.option("--threshold", type=Finite(-1, 1), help="Cosine of a match, instead of --false-matches.")
 @click.option(
-    "--strict",
-    is_flag=True,
-    help="For siblings: a tenth of the false matches; two thirds of references agree.",
+    "--strict", is_flag=True, help="For siblings: a tenth as many false matches; references must agree."
 )
 @options.pack_option("Pack that looks at the references.  [default: the one that made the table]", None)
 @options.device_option("Where references are embedded.", several=False)
-@click.option(
-    "--top", type=click.IntRange(1), default=20, help="Faces of each person shown without --output."
-)
-@click.option(
-    "--thumbnails", type=click.IntRange(0, 10_000), default=500, help="Faces shown in the workbook."
-)
+@click.option("--top", type=click.IntRange(1), default=20, help="Faces of a person shown without --output.")
 @click.option(
     "--frames", type=click.IntRange(0, 1000), default=0, help="Frames of videos that show each person best."
 )
@@ -78,7 +66,6 @@ def search(
     mode: str,
     dry_run: bool,
     top: int,
-    thumbnails: int,
     frames: int,
     as_json: bool,
     quiet: bool,
@@ -107,15 +94,14 @@ def search(
     used = {name: _plain(value) for name, value in used.items() if name != "device"}
     found = replace(found, settings={"command": "search", "version": fo.__version__, **used})
     for one in found.persons:
-        refused = [(r.source, r.reason) for r in one.profile.refused]
+        refused = [reference for reference in one.profile.references if reference.reason]
         console.files(f"{printable(one.name)}: {count(len(refused), 'reference')} left out:", refused)
         for doubt in one.profile.doubts:
             console.warn(f"{printable(one.name)}: {doubt}")
     told, code = found.summary(), EXIT_DONE
     if output:
         problems: list[tuple[str, str]] = []
-        shown = {"thumbnails": thumbnails, "frames": frames}
-        plan = fo.plan(found, output, mode=mode, on_problem=lambda *p: problems.append(p), **shown)
+        plan = fo.plan(found, output, mode=mode, frames=frames, on_problem=lambda *p: problems.append(p))
         placed = place(plan, dry_run=dry_run, console=console)
         console.files(f"{count(len(problems), 'file')} could not be written whole:", problems)
         told |= {"output": os.fspath(placed.output), "placing": summary(placed)}
@@ -159,13 +145,12 @@ def _nearest(faces: list[dict[str, Any]]) -> str:
 
 
 def _in_words(person: dict[str, Any]) -> str:
-    videos = "".join(
-        f"\n  {printable(video['source'])}: "
-        + ", ".join(f"{clock(start)} to {clock(end)}" for start, end in video["seconds"])
-        for video in person["videos"]
-    )
-    return (
+    lines = [
         f"{printable(person['name'])}: {count(person['photos'], 'photo')}"
         f" (similarity ≥ {person['match_threshold']:.3f}), {person['photos_for_review']:,} for review"
-        f" (≥ {person['review_threshold']:.3f}); {count(person['references_used'], 'reference')}{videos}"
-    )
+        f" (≥ {person['review_threshold']:.3f}); {count(person['references_used'], 'reference')}"
+    ]
+    for video in person["videos"]:
+        seen = ", ".join(f"{clock(start)} to {clock(end)}" for start, end in video["seconds"])
+        lines.append(f"  {printable(video['source'])}: {seen}")
+    return "\n".join(lines)

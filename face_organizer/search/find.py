@@ -15,7 +15,7 @@ from face_organizer.search import FALSE_MATCHES
 from face_organizer.search.found import Found
 from face_organizer.search.match import Rules, compare
 from face_organizer.search.profiles import Profile, make, read
-from face_organizer.search.references import check_space, from_persons, from_photos, listed, pack_for
+from face_organizer.search.references import check_space, from_persons, from_photos, listed
 from face_organizer.search.threshold import sample
 from face_organizer.types import FaceTable
 
@@ -64,8 +64,8 @@ def search(
         check_space(f"the profile of {printable(one.name)}", one.stamp, one.vectors.shape[1], table)
     _check_names([*photos, *given, *persons, *(one.name for one in everybody)])
     if photos:
-        largest = reference_face == "largest"
-        given |= from_photos(photos, table, pack_for(table, pack), device, largest=largest)
+        pack = pack or (table.stamp.pack if table.stamp else "")
+        given |= from_photos(photos, table, pack, device, reference_face == "largest")
     if people is not None:
         given |= from_persons(persons, Path(people), table)
     some = sample(table.embeddings)

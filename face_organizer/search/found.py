@@ -67,10 +67,9 @@ class Found:
 
     def summary(self) -> dict[str, Any]:
         """The settings, and what is to be said of each person and of the table: JSON values."""
-        table, stamp = self.table, self.table.stamp
+        table, persons = self.table, [_person(one) for one in self.persons]
         counts = {"faces": len(table), "photos": table.total_files, "outcomes": table.outcome_counts()}
-        counts["pack"] = stamp.pack if stamp else None
-        persons = [_person(one) for one in self.persons]
+        counts["pack"] = table.stamp.pack if table.stamp else None
         return {"settings": dict(self.settings), "persons": persons, "table": counts}
 
     def view(
@@ -87,11 +86,11 @@ class Found:
         written for each person, those that show it best. `on_problem` hears, by name and why, of a file that
         is not there or not whole.
         """
-        sheets = [f"{one.name}.jpg" for one in self.persons if len(one.rows)]
-        entries, files = [], [CSV, JSON, XLSX, *sheets]
+        entries, files = [], [CSV, JSON, XLSX]
         for one in self.persons:
             entries += [(path, one.folders[not match]) for path, match in one.photos().items()]
             files += [one.name + profiles.ENDING, *(name for _, name in pictures.best_frames(one, frames))]
+            files += [f"{one.name}.jpg"] if len(one.rows) else []
 
         def write(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
             now = replace(self, placed=placed)
@@ -103,23 +102,18 @@ class Found:
                     pictures.draw(one, folder, placed)
                     on_step()
                 pictures.write_frames(one, folder, placed, frames, on_problem)
-            for sheet in workbook.write(folder / XLSX, now._sheets(folder, thumbnails)):
+            settings = [{"setting": name, "value": value} for name, value in self.settings.items()]
+            rest = max(thumbnails - sum(len(one.matches) for one in self.persons), 0)
+            sheets = {
+                "Matches": (_IN_WORKBOOK, now._faces(folder, True, thumbnails)),
+                "Review": (_IN_WORKBOOK, now._faces(folder, False, rest)),
+                "Photos": (("photo", "persons", "for_review", "source"), now._photos()),
+                "Settings": (("setting", "value"), settings),
+            }
+            for sheet in workbook.write(folder / XLSX, sheets):
                 on_problem(XLSX, f"its sheet {sheet} is full; what follows stands only in {CSV}")
 
-        return View(entries, files, write, len(sheets))
-
-    def _sheets(self, folder: Path, shown: int) -> workbook.Sheets:
-        """What report.xlsx holds, with thumbnails of the first `shown` faces."""
-        rest = max(shown - sum(len(one.matches) for one in self.persons), 0)
-        return {
-            "Matches": (_IN_WORKBOOK, self._faces(folder, True, shown)),
-            "Review": (_IN_WORKBOOK, self._faces(folder, False, rest)),
-            "Photos": (("photo", "persons", "for_review", "source"), self._photos()),
-            "Settings": (
-                ("setting", "value"),
-                ({"setting": k, "value": v} for k, v in self.settings.items()),
-            ),
-        }
+        return View(entries, files, write, sum(len(one.rows) > 0 for one in self.persons))
 
     def _faces(self, folder: Path, match: bool, shown: int) -> Iterator[dict[str, Any]]:
         """The rows that are a match, or not, with links, the first ones with thumbnails."""
@@ -128,8 +122,8 @@ class Found:
         faces = thumbnails(tiles, side=workbook.SIDE)
         for line in self.rows():
             if (line["verdict"] == MATCH) == match:
-                link = workbook.link(line["source"], line["placed"])
-                yield {**line, "thumbnail": next(faces, None), "photo": link}
+                photo = line["source"], line["placed"]
+                yield {**line, "thumbnail": next(faces, None), "photo": photo}
 
     def _photos(self) -> Iterator[dict[str, Any]]:
         """A row per photo on which somebody was found, with all persons on it."""
@@ -140,8 +134,7 @@ class Found:
         for path in sorted(on, key=os.fsencode):
             placed = next(filter(None, (one.now(path, self.placed) for one, _ in on[path])), "")
             sure, doubtful = (", ".join(o.name for o, m in on[path] if m == match) for match in (True, False))
-            link = workbook.link(path, placed)
-            yield {"photo": link, "persons": sure, "for_review": doubtful, "source": path}
+            yield {"photo": (path, placed), "persons": sure, "for_review": doubtful, "source": path}
 
 
 def _seconds(value: np.float32) -> float | None:

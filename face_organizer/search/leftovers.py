@@ -18,11 +18,8 @@ from face_organizer.types import FaceTable, Outcome
 
 @dataclass(frozen=True, slots=True)
 class Leftovers:
-    """Every photo that a table names, by what a search says of it, as sorted paths.
-
-    `found` show the persons; `nobody` have faces and do not; `no_face` have none, or too small ones alone;
-    `unusable` are files that could not be read.
-    """
+    """Every photo of a table, as sorted paths: those that show the persons, that show others alone, that have
+    no face or too small ones alone, and files that could not be read."""
 
     found: list[str]
     nobody: list[str]
@@ -47,8 +44,7 @@ def leftovers(
 
     `persons` are the names that count (default: all). `without`: a photo is left over without any of them
     ("any"), or where at least one of them is missing ("all"). `review`: whether a photo for review counts as
-    found. Raises `UsageError` for a name that was not searched, `FaceOrganizerError` for a report that
-    cannot be read.
+    found. Raises `UsageError` for a name that was not searched, `FaceOrganizerError` for a broken report.
     """
     if isinstance(found, Found):
         photos = {one.name: one.photos() for one in found.persons}
@@ -61,12 +57,9 @@ def leftovers(
     seen = [{path for path, match in photos[name].items() if match or review} for name in names]
     with_persons = set.union(*seen) if without == "any" else set.intersection(*seen)
     made = Leftovers([], [], [], [])
-    without_face = {Outcome.NO_FACE: made.no_face, Outcome.TOO_SMALL: made.no_face}
+    lists = {Outcome.NO_FACE: made.no_face, Outcome.TOO_SMALL: made.no_face, Outcome.FACES: made.nobody}
     for path, outcome in zip(table.files.path, table.files.outcome.tolist(), strict=True):
-        if outcome == Outcome.FACES:
-            (made.found if path in with_persons else made.nobody).append(path)
-        else:
-            without_face.get(outcome, made.unusable).append(path)
+        (made.found if path in with_persons else lists.get(outcome, made.unusable)).append(path)
     return made
 
 

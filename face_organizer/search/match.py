@@ -21,8 +21,7 @@ from face_organizer.search.profiles import Profile
 from face_organizer.search.threshold import Crowd, crowd_of, sample
 from face_organizer.types import FaceTable, Float32, Int64
 
-_STRICT_TIMES, _REVIEW_TIMES, _MOST_REVIEW = 0.1, 100, 1e-2
-"""Strangers let through: under `strict`, and for review, as multiples; and for review at most."""
+_STRICT_TIMES, _REVIEW_TIMES, _MOST_REVIEW = 0.1, 100, 1e-2  # strangers let through, as multiples, at most
 CONFIDENCE = (("very high", 1e-9), ("high", 1e-7), ("medium", 1e-5), ("low", 1.0))
 """Words for how few of other people's faces come as near as this one: at most that share."""
 MATCH, REVIEW = "match", "review"
@@ -31,8 +30,7 @@ _BLOCK = 16_384  # rows at a time: 33 MB of 512 dimensions
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How to decide. `false_matches` is the share of other people's faces that may pass for a match, 1e-12 to
-    0.1; `threshold` a cosine that overrides it; `strict` wants more references to agree."""
+    """How to decide: the options of `search` of these names."""
 
     false_matches: float = FALSE_MATCHES
     threshold: float | None = None
@@ -44,16 +42,12 @@ class Rules:
         if self.threshold is not None and not -1 <= self.threshold <= 1:
             raise UsageError(f"threshold must be a cosine from -1 to 1, not {self.threshold}")
 
-    @property
-    def match_rate(self) -> float:
-        """The share of strangers that pass for a match."""
-        return self.false_matches * (_STRICT_TIMES if self.strict else 1)
-
     def thresholds(self, crowd: Crowd) -> tuple[float, float]:
         """The cosines from which a face is a match, and for review."""
-        match = crowd.threshold(self.match_rate) if self.threshold is None else self.threshold
-        rate = max(self.match_rate, min(self.false_matches * _REVIEW_TIMES, _MOST_REVIEW))
-        return match, min(match, crowd.threshold(rate))
+        rate = self.false_matches * (_STRICT_TIMES if self.strict else 1)
+        review = crowd.threshold(max(rate, min(self.false_matches * _REVIEW_TIMES, _MOST_REVIEW)))
+        match = crowd.threshold(rate) if self.threshold is None else self.threshold
+        return match, min(match, review)
 
 
 @dataclass(frozen=True, slots=True, eq=False)

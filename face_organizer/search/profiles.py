@@ -25,7 +25,7 @@ _UNLIKE = 1e-3
 
 
 class Reference(NamedTuple):
-    """One reference and what became of it: `reason` is empty where it is used, else says why it is not."""
+    """One reference; `reason` is empty where it is used, else says why it is not."""
 
     source: str
     reason: str = ""
@@ -41,10 +41,8 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """A person: (m, d) float32 unit `vectors`, one per used reference, m ≥ 1, and the stamp of their space.
-
-    `references` are all that were given, used or refused; `doubts` are words for the user.
-    """
+    """A person: (m, d) float32 unit `vectors`, one per used reference, m ≥ 1, and the stamp of their space;
+    `references` are all that were given, used or refused; `doubts` are words for the user."""
 
     name: str
     vectors: Float32
@@ -64,19 +62,12 @@ class Profile:
         mean = self.vectors.mean(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), np.float32)
 
-    @property
-    def refused(self) -> list[Reference]:
-        """The references that are not used, with the reason."""
-        return [reference for reference in self.references if reference.reason]
-
 
 def make(
     name: str, given: Given, stamp: Stamp | None, sample: Float32, keep_outliers: bool = False
 ) -> Profile:
-    """The profile of what was given for a person; references unlike the others are refused and named.
-
-    How alike strangers are is read off `sample`, (n, d). Raises `FaceOrganizerError` without a reference.
-    """
+    """The profile of what was given for a person, without the references that are unlike the others; how
+    alike strangers are is read off `sample`, (n, d). Raises `FaceOrganizerError` where nothing is of use."""
     vectors, sources, unusable = given
     if not len(vectors):
         reasons = "; ".join(f"{printable(r.source)}: {r.reason}" for r in unusable[:5])
@@ -90,8 +81,8 @@ def make(
 def _unlike(vectors: Float32, sample: Float32) -> tuple[list[int], list[str]]:
     """The references outside the largest group of those alike, and doubts where no group is the largest.
 
-    Two are alike where strangers are not: above the similarity that a share `_UNLIKE` of the crowd of both
-    reaches. A group is what hangs together by such links.
+    Two are alike above the similarity that a share `_UNLIKE` of the crowd of both reaches; a group is what
+    hangs together by such links.
     """
     count = len(vectors)
     if count == 1:
@@ -133,7 +124,7 @@ def read(path: Path) -> Profile:
         raw = np.frombuffer(base64.b64decode(document["vectors"], validate=True), "<f4")
         vectors = raw.reshape(-1, int(document["dim"])).astype(np.float32)
         references = [Reference(str(r["source"]), str(r["reason"])) for r in document["references"]]
-        stamp = Stamp(**document["stamp"]) if document["stamp"] is not None else None
+        stamp = Stamp(**document["stamp"]) if document["stamp"] else None
         name = str(document["name"])
         os.fsencode(name)  # raises ValueError for what can be no name of a file
         return Profile(name, vectors, references, stamp)

@@ -79,16 +79,6 @@ def _folders(place: Path, name: str | None) -> dict[str, list[str]]:
     return {name: people[name]} if name else dict(people)
 
 
-def pack_for(searched: FaceTable, choice: str | None) -> packs.Pack:
-    """The pack that made the table, or `choice`. Raises `SpaceMismatchError` where their vectors differ."""
-    if not choice and not searched.stamp:
-        raise TableError("the table does not say which pack made it", "name it by --pack")
-    pack = packs.resolve(choice or (searched.stamp.pack if searched.stamp else ""))
-    made = stamp_of(pack, EmbedOptions())
-    check_space(f"pack {pack.name}", made if searched.stamp else None, made.dim, searched)
-    return pack
-
-
 def check_space(what: str, stamp: Stamp | None, dim: int, searched: FaceTable) -> None:
     """Raise `SpaceMismatchError` unless vectors of that stamp and size can be compared with the table."""
     space = searched.stamp.space if searched.stamp else None
@@ -101,25 +91,24 @@ def check_space(what: str, stamp: Stamp | None, dim: int, searched: FaceTable) -
 
 
 def from_photos(
-    people: Mapping[str, Sequence[str]],
-    searched: FaceTable,
-    pack: packs.Pack,
-    device: str | None,
-    *,
-    largest: bool,
+    people: Mapping[str, Sequence[str]], searched: FaceTable, pack: str, device: str | None, largest: bool
 ) -> dict[str, Given]:
     """The faces of reference photos, looked at with the options of the table. A photo with several faces is
     used only where `largest` says so, and then by its main one."""
+    if not pack:
+        raise TableError("the table does not say which pack made it", "name it by --pack")
+    chosen, models = choose_one(device)[0], packs.resolve(pack)
     told = searched.stamp.options if searched.stamp else {}
     known = {f.name: told[f.name] for f in dataclasses.fields(EmbedOptions) if f.name in told}
     options = EmbedOptions(**known | {"faces": "all"})
-    chosen, _ = choose_one(device)
+    stamp = stamp_of(models, options)
+    check_space(f"pack {models.name}", stamp if searched.stamp else None, stamp.dim, searched)
     paths = sorted({path for photos in people.values() for path in photos}, key=os.fsencode)
     seen, _ = look_at(
         paths,
-        open_models(pack, chosen),
+        open_models(models, chosen),
         options,
-        stamp=stamp_of(pack, options),
+        stamp=stamp,
         threads=plan_threads(None, [chosen]).count,
         samples=trust.samples(paths),
     )

@@ -1,8 +1,7 @@
 """What the similarities of other people look like: the crowd that a profile must stand out from.
 
-Of a good embedder, the cosines of one face to those of other people are near normal. Their center and spread
-are read off the very collection that is searched, without labels: the faces that may be the person's own are
-cut off, again and again, until the cut stands still (sigma clipping).
+Of a good embedder, they are near normal. Center and spread are read off the very collection that is searched,
+without labels: what may be the person's own is cut off until the cut stands still (sigma clipping).
 """
 
 from __future__ import annotations
@@ -53,8 +52,7 @@ def crowd_of(cosines: Float32) -> Crowd:
 
     The spread is the larger one of both sides of the median, so that a heavy right side is not taken for
     matches; on the right only as far as the quartile: a brother who is on every sixth picture stays out.
-    It begins below what any crowd reaches, which leaves most faces of the person out even where the
-    collection is mostly theirs.
+    The first cut leaves most faces of the person out even where the collection is mostly theirs.
     """
     ordered = np.sort(np.asarray(cosines, np.float64))
     center, spread = _CENTER, _SPREAD

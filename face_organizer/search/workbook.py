@@ -6,7 +6,7 @@ import io
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 from urllib.parse import quote
 
 import numpy as np
@@ -26,20 +26,8 @@ _HEADING = {"bold": True, "bg_color": "#E8E8E4", "bottom": 1, "text_wrap": True,
 _OPTIONS = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
 
 Sheets = Mapping[str, tuple[Sequence[str], Iterable[Mapping[str, Any]]]]
-"""Name → columns, and a row per line: texts, numbers, None, links and thumbnails, (SIDE, SIDE, 3) RGB."""
-
-
-class Link(NamedTuple):
-    """A cell that leads to a photo."""
-
-    target: str
-    text: str
-
-
-def link(source: str, placed: str) -> Link:
-    """Where a photo lies now, relative to the workbook if it was `placed`, by its name."""
-    where = quote(os.fsencode(placed or source), safe="/ " if placed else "/")
-    return Link(f"{'external:' if placed else 'file://'}{where}", os.path.basename(source))
+"""Name → columns, and rows: texts, numbers, None; thumbnails, (SIDE, SIDE, 3) RGB; (source, where it was placed
+or "") of a photo, which becomes a link to where it lies now."""
 
 
 def write(path: Path, sheets: Sheets) -> list[str]:
@@ -57,10 +45,8 @@ def _write(book: Any, name: str, columns: Sequence[str], lines: Iterable[Mapping
     sheet.freeze_panes(1, 0)
     sheet.set_landscape()
     sheet.fit_to_pages(1, 0)
-    sheet.repeat_rows(0)
     for i, column in enumerate(columns):
         sheet.set_column(i, i, _WIDE.get(column, 12), cell)
-    sheet.set_row_pixels(0, 34)  # two lines
     sheet.write_row(0, 0, [column.replace("_", " ") for column in columns], book.add_format(_HEADING))
     row = 0
     for row, line in enumerate(lines, 1):
@@ -79,12 +65,16 @@ def _put(sheet: Any, row: int, column: int, value: Any, blue: Any) -> None:
         sheet.set_row_pixels(row, SIDE + 6)
         picture = {"image_data": io.BytesIO(jpeg(value, 80)), "x_offset": 3, "y_offset": 3}
         sheet.insert_image(row, column, f"{row}.jpg", picture)
-    elif not isinstance(value, Link):
-        sheet.write(row, column, _cell(value))
-    elif row > _LINKS or len(value.target) > 2000:
-        sheet.write(row, column, _cell(value.text))
+    elif isinstance(value, tuple):
+        source, placed = value
+        where = quote(os.fsencode(placed or source), safe="/ " if placed else "/")
+        target, name = ("external:" if placed else "file://") + where, _cell(os.path.basename(source))
+        if row > _LINKS or len(target) > 2000:
+            sheet.write(row, column, name)
+        else:
+            sheet.write_url(row, column, target, blue, name[:255])
     else:
-        sheet.write_url(row, column, value.target, blue, _cell(value.text)[:255])
+        sheet.write(row, column, _cell(value))
 
 
 def _cell(value: Any) -> Any:
