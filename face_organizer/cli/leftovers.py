@@ -67,10 +67,10 @@ def leftovers(
             for path in paths:
                 click.echo(f"{name}\t{printable(path)}")
     if output or as_json:
+        no_face = len(rest.no_face) + table.unnamed_files
         console.say(
-            f"{count(table.total_files, 'picture')} = {len(rest.found):,} with the persons"
-            f" + {len(rest.nobody):,} without + {len(rest.no_face) + table.unnamed_files:,} without faces"
-            f" + {len(rest.unusable):,} that could not be used"
+            f"{count(table.total_files, 'picture')} = {len(rest.found):,} with the persons + "
+            f"{len(rest.nobody):,} without + {no_face:,} without faces + {len(rest.unusable):,} unusable"
         )
     console.result(told)
     return code

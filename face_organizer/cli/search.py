@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from dataclasses import replace
 from itertools import islice
@@ -90,9 +91,8 @@ def search(
         console.warn("the table does not name its pack: whether --pack is the right one cannot be checked")
     with quiet_libraries():
         found = fo.search(table, **wanted)
-    used = {"embeddings": embeddings, **wanted, "mode": mode}
-    used = {name: _plain(value) for name, value in used.items() if name != "device"}
-    found = replace(found, settings={"command": "search", "version": fo.__version__, **used})
+    used = {"command": "search", "version": fo.__version__, "embeddings": embeddings, **wanted, "mode": mode}
+    found = replace(found, settings=json.loads(json.dumps(used, default=os.path.abspath)))
     for one in found.persons:
         refused = [reference for reference in one.profile.references if reference.reason]
         console.files(f"{printable(one.name)}: {count(len(refused), 'reference')} left out:", refused)
@@ -125,13 +125,6 @@ def check_output(output: Path | None, *, dry_run: bool) -> None:
         options.check_place(output)
     elif dry_run:
         raise UsageError("--dry-run shows what would go into --output")
-
-
-def _plain(value: Any) -> Any:
-    """A setting as JSON holds it."""
-    if isinstance(value, tuple):
-        return [_plain(one) for one in value]
-    return os.path.abspath(value) if isinstance(value, Path) else value
 
 
 def _nearest(faces: list[dict[str, Any]]) -> str:

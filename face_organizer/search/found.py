@@ -82,7 +82,7 @@ class Found:
         """The result as folders: photos in NAME, doubtful ones in NAME/review, and beside them the report, a
         contact sheet and a profile per person.
 
-        `thumbnails`: how many faces report.xlsx shows, 0 to 10,000. `frames`: how many frames of videos are
+        `thumbnails`: how many faces each sheet of report.xlsx shows. `frames`: how many frames of videos are
         written for each person, those that show it best. `on_problem` hears, by name and why, of a file that
         is not there or not whole.
         """
@@ -103,10 +103,9 @@ class Found:
                     on_step()
                 pictures.write_frames(one, folder, placed, frames, on_problem)
             settings = [{"setting": name, "value": value} for name, value in self.settings.items()]
-            rest = max(thumbnails - sum(len(one.matches) for one in self.persons), 0)
             sheets = {
                 "Matches": (_IN_WORKBOOK, now._faces(folder, True, thumbnails)),
-                "Review": (_IN_WORKBOOK, now._faces(folder, False, rest)),
+                "Review": (_IN_WORKBOOK, now._faces(folder, False, thumbnails)),
                 "Photos": (("photo", "persons", "for_review", "source"), now._photos()),
                 "Settings": (("setting", "value"), settings),
             }

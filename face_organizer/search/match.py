@@ -133,9 +133,8 @@ def compare(table: FaceTable, profiles: Sequence[Profile], rules: Rules) -> list
 
 def _scan(embeddings: Float32, centers: Float32, least: Float32) -> list[tuple[Int64, Float32]]:
     """For each center: the rows whose cosine reaches `least`, the nearest first, and these cosines."""
-    columns = np.ascontiguousarray(centers.T)
-    hits = []
-    for start in range(0, max(len(embeddings), 1), _BLOCK):
+    columns, hits = np.ascontiguousarray(centers.T), []
+    for start in range(0, len(embeddings), _BLOCK):
         block = embeddings[start : start + _BLOCK] @ columns
         row, person = np.nonzero(block >= least)
         hits.append((row + start, person, block[row, person]))

@@ -26,8 +26,8 @@ _HEADING = {"bold": True, "bg_color": "#E8E8E4", "bottom": 1, "text_wrap": True,
 _OPTIONS = {"constant_memory": True, "strings_to_formulas": False, "strings_to_urls": False}
 
 Sheets = Mapping[str, tuple[Sequence[str], Iterable[Mapping[str, Any]]]]
-"""Name → columns, and rows: texts, numbers, None; thumbnails, (SIDE, SIDE, 3) RGB; (source, where it was placed
-or "") of a photo, which becomes a link to where it lies now."""
+"""Name → columns, and rows: texts, numbers, None; thumbnails, (SIDE, SIDE, 3) RGB; (source, where it was put,
+or empty) of a photo, which becomes a link to where it lies now."""
 
 
 def write(path: Path, sheets: Sheets) -> list[str]:
