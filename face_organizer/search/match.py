@@ -86,6 +86,11 @@ class Candidates:
         """The rows of the table that show the person, the nearest first."""
         return self.rows[self.is_match]
 
+    @property
+    def review(self) -> Int64:
+        """The rows of the table that may show the person, the nearest first."""
+        return self.rows[~self.is_match]
+
     def source(self, i: int) -> str:
         """The path of the photo or video that the i-th face is on."""
         return str(self.table.files.path[self.table.faces.file_index[self.rows[i]]])
