@@ -30,7 +30,6 @@ class FakedCards:
         self.asked: list[list[Any]] = []
         self._open = sessions._onnxruntime_session
         monkeypatch.setattr(sessions, "_onnxruntime_session", self._session)
-        monkeypatch.setattr(sessions, "_load_libraries", lambda: None)
 
     def _session(self, model: Any, options: Any, providers: list[Any]) -> Any:
         names = [p if isinstance(p, str) else p[0] for p in providers]

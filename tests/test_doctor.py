@@ -32,7 +32,7 @@ def locked(name: str, **changes: str) -> dict[str, str]:
 
 
 def with_cards(*cards: Card, version: str = "580.95.05", cuda: tuple[int, int] = (13, 0)) -> Driver:
-    return Driver(version, cuda, cards, "", len(cards))
+    return Driver(version, cuda, cards)
 
 
 class Machine:
@@ -57,7 +57,7 @@ class Machine:
     ) -> Report:
         def run(framework: str, device: Device, limit: float) -> Trial:
             self.asked.add((framework, device))
-            return Trial(framework, device, (failing or {}).get((framework, device), ""), "there", "1", 0.1)
+            return Trial(framework, device, why=(failing or {}).get((framework, device), ""))
 
         self._patch.setattr(packages, "look", lambda: Packages(installed, twins or {}))
         self._patch.setattr(nvidia, "look", lambda: driver)
@@ -156,25 +156,12 @@ def test_plain_onnxruntime_beside_the_one_for_gpus(machine: Machine) -> None:
     assert "CUDA may be gone" in row(report, "onnxruntime").line
 
 
-@pytest.mark.parametrize(("second", "state"), [("4.14.0.94", State.WARN), ("5.0.0.93", State.FAIL)])
-def test_two_opencvs(machine: Machine, second: str, state: State) -> None:
+def test_two_opencvs(machine: Machine) -> None:
     names = ["opencv-contrib-python-headless", "opencv-python"]
-    report = machine.doctor(locked("cpu", opencv_python=second), NO_DRIVER, twins={"cv2": names})
-    assert row(report, "cv2").state is state
+    report = machine.doctor(locked("cpu", opencv_python="5.0.0.93"), NO_DRIVER, twins={"cv2": names})
+    assert row(report, "cv2").state is State.WARN
     assert "pip uninstall -y opencv-contrib-python-headless opencv-python" in row(report, "cv2").mend
-    assert code(report) == (1 if state is State.FAIL else 0)
-
-
-def test_packages_that_are_missing_or_of_another_version(machine: Machine) -> None:
-    installed = locked("cpu", numpy="2.4.5", something_else="1")
-    del installed["tqdm"]
-    report = machine.doctor(installed, NO_DRIVER)
-    assert (report.error, report.profile) == (None, "cpu")
-    found = row(report, "profile")
-    assert found.state is State.WARN
-    assert "numpy is 2.4.5 (<3,>=2.4.6 is needed)" in found.finding
-    assert "tqdm is missing" in found.finding
-    assert "make setup PROFILE=cpu" in found.mend
+    assert code(report) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -201,7 +188,7 @@ def test_a_card_that_is_asked_for_in_a_cpu_profile(machine: Machine) -> None:
 def test_a_card_that_is_not_there(machine: Machine) -> None:
     report = machine.doctor(locked("gpu"), with_cards(L4), "0,1")
     assert code(report) == 4
-    assert "device 1 was asked for, there is 1 card" in str(report.error)
+    assert "device 1 was asked for, of 1 card" in str(report.error)
     assert ("onnxruntime", GPU1) not in machine.asked
 
 
@@ -226,16 +213,9 @@ def test_a_card_filled_by_a_run_is_no_fault(machine: Machine) -> None:
     assert row(report, "onnxruntime on card 0").state is State.WARN
 
 
-def test_cuda_where_nvml_was_left_out_of_the_container(machine: Machine) -> None:
-    report = machine.doctor(locked("gpu"), Driver(problem="no NVIDIA driver", device_files=2))
-    assert report.error is None
-    assert ("onnxruntime", GPU1) in machine.asked
-    assert "compute,utility" in row(report, "driver").mend
-
-
 def test_other_failures_end_with_1(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
     wrong = Check("packs", "p", "wrong", State.FAIL, "fetch it")
-    monkeypatch.setattr(host, "model_packs", lambda quick: [wrong])
+    monkeypatch.setattr(host, "model_packs", lambda: [wrong])
     error = machine.doctor(locked("cpu"), NO_DRIVER).error
     assert type(error) is FaceOrganizerError
     assert str(error) == "p: wrong; fetch it"

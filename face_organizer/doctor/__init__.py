@@ -1,5 +1,4 @@
-"""Looking over an installation: packages, devices that really compute, packs, memory, folders. `doctor` is
-what others call; what it gives is in `report`."""
+"""Looking over an installation: packages, devices that really compute, packs, memory, folders."""
 
 from __future__ import annotations
 
@@ -21,7 +20,7 @@ def doctor(device: str | None = None, *, quick: bool = False) -> Report:
     Every framework computes something on every device, each in a process of its own, and the result is
     compared with numpy's. `device` names the devices that must run (`auto`, `cpu`, `0`, `0,1`; None: the
     variable GPU_ID, else auto, which is the CPU and every GPU of an installation made for GPUs). `quick`
-    leaves out TensorFlow's trial and the hashes of large packs, and takes a few seconds instead of 20 or so.
+    leaves out TensorFlow, and takes a few seconds instead of 20 or so.
 
     Nothing is raised for what is found: `Report.checks` holds it, `Report.error` is what a command ends with.
     Raises `UsageError` for words that name no device.
@@ -31,9 +30,9 @@ def doctor(device: str | None = None, *, quick: bool = False) -> Report:
     cards = sum(device.kind == "cuda" for device in situation.devices)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="trial") as pool:
         running = [pool.submit(trial.run, framework, device, limit) for framework, device in planned]
-        others = [*host.model_packs(quick), *host.machine(cards or len(situation.devices))]
+        others = [*host.model_packs(), *host.machine(cards or len(situation.devices))]
         trials = [future.result() for future in running]
     found = [*packages.checks(situation.packages), *devices.checks(situation, trials), *others]
-    if any(framework == "tensorflow" for framework, _ in set(situation.plan(quick=False)) - set(planned)):
+    if quick and situation.plan(quick=False) != planned:
         found.append(Check("devices", "tensorflow", "not tried (--quick)"))
     return Report(situation.packages.profile, found)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from face_organizer.doctor.packages import Packages
 from face_organizer.doctor.report import Check, State
 from face_organizer.doctor.trial import Trial
+from face_organizer.files import count
 from face_organizer.machine import megabytes
 from face_organizer.networks.devices import CPU, Device
 from face_organizer.networks.nvidia import Driver
@@ -19,9 +19,10 @@ _DRIVER_MEND = (
     "install the NVIDIA driver on the host; in a container give it the GPUs too (NVIDIA Container Toolkit, "
     "`gpus: all`); or use --device cpu"
 )
+_CUDA = 12
+"""The CUDA that the packages of the GPU profiles are built for."""
 _TURING = (7, 5)
 """The oldest compute capability for which cuDNN 9.11 and newer hold code."""
-_CUDA_OF = re.compile(r"nvidia-.*-cu(\d+)$").match
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,70 +43,57 @@ class Situation:
         """Those to try: as asked, else the CPU and, where the packages are made for them, all cards."""
         if self.asked is not None:
             return list(dict.fromkeys(self.asked))
-        cards = range(self.driver.count) if self.for_gpus else ()
+        cards = range(len(self.driver.cards)) if self.for_gpus else ()
         return [CPU, *(Device("cuda", index) for index in cards)]
 
     def plan(self, *, quick: bool) -> list[tuple[str, Device]]:
         """The trials to run: every framework on every device that is here; `quick` leaves out TensorFlow."""
-        frameworks = ("onnxruntime", "faiss") if quick else ("onnxruntime", "tensorflow", "faiss")
-        trials = [(f, device) for device in self.devices for f in frameworks if self._has(f, device)]
-        if not any(framework == "faiss" for framework, _ in trials):
-            trials.append(("faiss", CPU))  # a card was asked for, and this FAISS computes beside it
-        # TensorFlow takes ten seconds to start: where it is tried on a card, the CPU can go without.
-        if any(framework == "tensorflow" and device != CPU for framework, device in trials):
-            trials = [trial for trial in trials if trial != ("tensorflow", CPU)]
+        names, shown = self.packages.installed, len(self.driver.cards)
+        cards = [device for device in self.devices if device.kind == "cuda" and device.index < shown]
+        trials = [("onnxruntime", device) for device in ([CPU] if CPU in self.devices else []) + cards]
+        on_gpu = any(name.startswith("faiss-gpu") for name in names)
+        trials += [("faiss", device) for device in [CPU, *(cards if on_gpu else [])]]
+        if not quick and "tensorflow" in names:
+            # It takes ten seconds to start: where it is tried on a card, the CPU can go without.
+            trials += [("tensorflow", device) for device in cards or [CPU]]
+        elif not quick and "tensorflow-cpu" in names:
+            trials.append(("tensorflow", CPU))
         return trials
-
-    def _has(self, framework: str, device: Device) -> bool:
-        """Whether there is anything to try: the device, and the framework in a build that is meant for it."""
-        gpu, names = device.kind == "cuda", self.packages.installed
-        if gpu and device.index >= self.driver.count:
-            return False
-        if framework == "tensorflow":
-            return "tensorflow" in names or ("tensorflow-cpu" in names and not gpu)
-        # On a CPU, ONNX Runtime and FAISS run in every profile: not being there is a failure.
-        return framework != "faiss" or not gpu or any(name.startswith("faiss-gpu") for name in names)
 
 
 def checks(situation: Situation, trials: Sequence[Trial]) -> Iterator[Check]:
     """A line for the driver, for each card and for each trial."""
     yield _driver(situation)
-    for index, card in enumerate(situation.driver.cards):
+    cards = situation.driver.cards
+    for index, card in enumerate(cards):
         words = "{}, compute {}.{}, ".format(card.name, *card.capability) + megabytes(card.memory)
         yield Check("devices", f"card {index}", words)
-    count = situation.driver.count
-    for device in situation.devices:
-        if device.kind == "cuda" and 0 < count <= device.index:
-            many = "is 1 card" if count == 1 else f"are {count} cards"
-            words = f"device {device} was asked for, there {many}, counted from 0"
+    for device in situation.devices if cards else ():
+        if device.kind == "cuda" and device.index >= len(cards):
+            words = f"device {device} was asked for, of {count(len(cards), 'card')}, counted from 0"
             yield Check("devices", f"device {device}", words, State.FAIL, "ask for another", device=True)
     for trial in trials:
         yield _trial(situation, trial)
 
 
 def _driver(situation: Situation) -> Check:
-    driver, packages, mend = situation.driver, situation.packages, ""
-    asked = situation.asked
+    driver, asked = situation.driver, situation.asked
     wanted = situation.for_gpus if asked is None else any(device.kind == "cuda" for device in asked)
     bad = State.FAIL if wanted else State.WARN
+    words, state, mend = f"cpu; {driver.problem}", State.OK, ""
     if driver.cards:
-        cards = f"{len(driver.cards)} card{'s' if len(driver.cards) > 1 else ''}"
+        cards = count(len(driver.cards), "card")
         words = f"NVIDIA {driver.version} for CUDA {{}}.{{}}, {cards}".format(*driver.cuda)
-        made_for = max((int(m[1]) for m in map(_CUDA_OF, packages.installed) if m), default=0)
         if not situation.for_gpus:
             words += ", not used: no package for CUDA is installed"
-            mend = _GPU_MEND.format("gpu")
-        elif driver.cuda[0] < made_for:
-            words += f", and CUDA {made_for} is installed"
-            mend = "update the driver"
-    elif driver.device_files and wanted:
-        words, bad = f"{driver.problem}, though {driver.device_files} device files are there", State.WARN
-        mend = "give the container NVIDIA_DRIVER_CAPABILITIES=compute,utility"
-    else:
+            state, mend = bad, _GPU_MEND.format("gpu")
+        elif driver.cuda[0] < _CUDA:
+            words += f", and CUDA {_CUDA} is installed"
+            state, mend = bad, "update the driver"
+    elif wanted:
         hidden = "CUDA_VISIBLE_DEVICES" in driver.problem
-        mend = "" if not wanted else "set it to the cards that may be used" if hidden else _DRIVER_MEND
-        words = driver.problem if wanted else f"cpu; {driver.problem}"
-    state = bad if mend else State.OK
+        words, state = driver.problem, bad
+        mend = "set it to the cards that may be used" if hidden else _DRIVER_MEND
     return Check("devices", "driver", words, state, mend, device=state is State.FAIL)
 
 
@@ -113,9 +101,7 @@ def _trial(situation: Situation, trial: Trial) -> Check:
     gpu = trial.device.kind == "cuda"
     name = f"{trial.framework} on {'card ' if gpu else ''}{trial.device}"
     if not trial.why:
-        done = "search" if trial.framework == "faiss" else "convolution"
-        words = f"{done} right on {trial.ran_on}, version {trial.version} ({trial.seconds:.1f} s)"
-        return Check("devices", name, words)
+        return Check("devices", name, trial.done)
     if gpu and is_memory(trial.why):
         words = f"the card is full: {trial.why}"
         return Check("devices", name, words, State.WARN, "no harm if a run is using it")
@@ -125,16 +111,15 @@ def _trial(situation: Situation, trial: Trial) -> Check:
 
 
 def _mend(situation: Situation, trial: Trial) -> str:
-    """The likeliest cause first: two packages mixed, no driver, no code for the card, the rest."""
-    packages, cards = situation.packages, situation.driver.cards
+    """The likeliest cause first: two packages mixed, no package for GPUs, no code for the card, the rest."""
+    packages = situation.packages
     if trial.framework in packages.twins:
         return packages.mend_twins(trial.framework)
     if trial.device.kind == "cpu":
         return packages.reinstall
     if not situation.for_gpus:
         return _GPU_MEND.format("gpu")
-    if not cards:
-        return _DRIVER_MEND
-    if cards[trial.device.index].capability < _TURING and packages.profile != "gpu-pascal":
+    old = situation.driver.cards[trial.device.index].capability < _TURING
+    if old and packages.profile != "gpu-pascal":
         return f"install the profile for older GPUs: {_GPU_MEND.format('gpu-pascal')}"
     return f"check that nvidia-smi runs without an error, then {packages.reinstall}"

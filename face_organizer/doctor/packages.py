@@ -1,12 +1,11 @@
-"""The Python packages: which profile they are, what it lacks, and packages that overwrite each other."""
+"""The Python packages: which profile they are, and those that overwrite each other."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, distributions, packages_distributions, requires
+from importlib.metadata import distributions, packages_distributions
 
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from face_organizer.doctor.report import Check, State
@@ -52,39 +51,10 @@ def look() -> Packages:
 
 
 def checks(packages: Packages) -> Iterator[Check]:
-    """The profile, what it lacks, and a line for each module that several packages bring."""
-    profile = packages.profile or "unknown"
-    try:
-        wrong = list(_unmet(_required(packages.profile), packages.installed))
-    except PackageNotFoundError:
-        yield Check("packages", "profile", f"{profile}; face-organizer itself is not installed")
-    else:
-        words = f"{profile}, but {', '.join(wrong)}" if wrong else profile
-        mend = packages.reinstall if wrong else ""
-        yield Check("packages", "profile", words, State.WARN if wrong else State.OK, mend)
+    """The profile, and a line for each module that several packages bring."""
+    yield Check("packages", "profile", packages.profile or "unknown")
     for module, names in packages.twins.items():
-        # The same files twice do no harm until one of the two is removed.
-        harmless = module == "cv2" and len({packages.installed[name] for name in names}) == 1
         words = " and ".join(f"{name} {packages.installed[name]}" for name in names) + " overwrite each other"
         words += ": CUDA may be gone" if "onnxruntime-gpu" in names else ""
-        state = State.WARN if harmless else State.FAIL
+        state = State.WARN if module == "cv2" else State.FAIL
         yield Check("packages", module, words, state, packages.mend_twins(module))
-
-
-def _required(extra: str) -> list[Requirement]:
-    """All that this package asks for with `extra`, other extras that it names included."""
-    found: list[Requirement] = []
-    for requirement in map(Requirement, requires("face-organizer") or ()):
-        if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
-            own = canonicalize_name(requirement.name) == "face-organizer"
-            found += [r for other in requirement.extras for r in _required(other)] if own else [requirement]
-    return found
-
-
-def _unmet(required: Sequence[Requirement], installed: Mapping[str, str]) -> Iterator[str]:
-    for requirement in {str(r): r for r in required}.values():
-        version = installed.get(canonicalize_name(requirement.name))
-        if version is None:
-            yield f"{requirement.name} is missing"
-        elif not requirement.specifier.contains(version, prereleases=True):
-            yield f"{requirement.name} is {version} ({requirement.specifier} is needed)"

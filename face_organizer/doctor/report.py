@@ -19,7 +19,8 @@ class State(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; `mend` says what to do where it is not as it should be."""
+    """One thing that was looked at; `mend` says what to do where it is not as it should be. `device`: a
+    failure means that a device which should run does not (exit code 4 rather than 1)."""
 
     section: str
     name: str
@@ -27,7 +28,6 @@ class Check:
     state: State = State.OK
     mend: str = ""
     device: bool = False
-    """Whether a failure means that a device which should run does not: exit code 4 rather than 1."""
 
     @property
     def line(self) -> str:
@@ -47,8 +47,7 @@ class Report:
         """What a command ends with: the first failure of a device (exit code 4), else the first failure (1);
         None for an installation that is well."""
         failed = [check for check in self.checks if check.state is State.FAIL]
-        if not failed:
-            return None
-        first = next((check for check in failed if check.device), failed[0])
-        kind = DeviceError if first.device else FaceOrganizerError
-        return kind(f"{first.name}: {first.finding}", first.mend)
+        for check in sorted(failed, key=lambda check: not check.device):
+            kind = DeviceError if check.device else FaceOrganizerError
+            return kind(f"{check.name}: {check.finding}", check.mend)
+        return None

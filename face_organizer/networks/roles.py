@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from face_organizer.errors import PackError
-from face_organizer.files import sha256_file
+from face_organizer.files import os_errors, sha256_file
 from face_organizer.networks.graphs import load_model
 
 SMALLEST_DIM = 64
@@ -16,11 +16,11 @@ SMALLEST_DIM = 64
 
 @dataclass(frozen=True, slots=True)
 class Role:
-    """One network of a pack. `mean` and `std` are those of an embedder's input, `dim` its output's length."""
+    """One network of a pack: `kind` is a key of `detect.DETECTORS` or `recognize.EMBEDDERS`; `mean` and `std`
+    are those of an embedder's input, `dim` its output's length (0 for a detector)."""
 
     path: Path
     kind: str
-    """A key of `detect.DETECTORS` or `recognize.EMBEDDERS`."""
     dim: int = 0
     mean: float = 0.0
     std: float = 1.0
@@ -33,31 +33,27 @@ class Role:
     @property
     def sha256(self) -> str:
         """Hex SHA-256 of the file. PackError where it cannot be read."""
-        try:
+        with os_errors(self.path, kind=PackError, mend="fetch the pack again"):
             return sha256_file(self.path)
-        except OSError as error:
-            why = f"{self.path} cannot be read: {error.strerror}"
-            raise PackError(why, "fetch the pack again") from error
 
 
-def inspect(path: Path) -> tuple[Role | None, str]:
-    """The role that a file's declared inputs and outputs fit, and `detector` or `embedder`."""
+def inspect(path: Path) -> Role | None:
+    """The role that a file's declared inputs and outputs fit."""
     graph = load_model(path, external_data=False).graph
     # Old exporters list weights as inputs; quantised, those are initializers no more, and nothing reads them.
     read = {name for node in graph.node for name in node.input} - {i.name for i in graph.initializer}
     inputs = [_dims(i) for i in graph.input if i.name in read]
-    outputs = [_dims(o) for o in graph.output]
+    outputs = {o.name: _dims(o) for o in graph.output}
     if len(inputs) != 1 or len(inputs[0]) != 4 or inputs[0][1] != 3:
-        return None, ""
-    if len(outputs) == 12 and {"cls_8", "obj_8", "bbox_8", "kps_8"} <= {o.name for o in graph.output}:
-        return Role(path, "yunet"), "detector"
-    widths = [dims[-1] for dims in outputs if dims and dims[-1] > 0]
-    if len(outputs) == 9 and set(widths) <= {1, 4, 10} and all(widths.count(k) <= 3 for k in (1, 4, 10)):
-        return Role(path, "scrfd"), "detector"
-    if inputs[0][2:] == [112, 112] and len(outputs) == 1 and len(outputs[0]) == 2:
-        dim, (mean, std) = outputs[0][1], (0.0, 1.0) if normalises_itself(graph) else (127.5, 127.5)
-        return (Role(path, "arcface", dim, mean, std), "embedder") if dim >= SMALLEST_DIM else (None, "")
-    return None, ""
+        return None
+    if len(outputs) == 12 and {"cls_8", "obj_8", "bbox_8", "kps_8"} <= outputs.keys():
+        return Role(path, "yunet")
+    if len(outputs) == 9 and {dims[-1] for dims in outputs.values() if dims} <= {0, 1, 4, 10}:
+        return Role(path, "scrfd")
+    (output, *more) = outputs.values()
+    if inputs[0][2:] == [112, 112] and not more and len(output) == 2 and output[1] >= SMALLEST_DIM:
+        return Role(path, "arcface", output[1], *((0.0, 1.0) if _normalises(graph) else (127.5, 127.5)))
+    return None
 
 
 def _dims(value: Any) -> list[int]:
@@ -65,7 +61,7 @@ def _dims(value: Any) -> list[int]:
     return [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
 
 
-def normalises_itself(graph: Any) -> bool:
+def _normalises(graph: Any) -> bool:
     """insightface's rule: Sub and Mul among the first eight nodes, not counting those that unpack weights."""
     first = [n for n in graph.node if n.op_type not in ("DequantizeLinear", "Reshape", "Constant")][:8]
     marks = (("Sub", "_minus"), ("Mul", "_mul"))

@@ -6,6 +6,7 @@ warning, so what counts is what a session says *after* it was made.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,26 +18,16 @@ from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryEr
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Float32, Image
 
-_MODEL_FAULTS = {
-    "InvalidProtobuf",
-    "InvalidGraph",
-    "NoSuchFile",
-    "NoModel",
-    "NotImplemented",
-    "InvalidArgument",
-}
+_MODEL_FAULTS = "Invalid(Protobuf|Graph|Argument)|NoSuchFile|NoModel|NotImplemented"
 """Exceptions of ONNX Runtime that are the file's fault, not the card's."""
-
-_MEMORY_WORDS = (
-    "failed to allocate",
-    "available memory of",  # the arena, at `memory_limit`
-    "alloc_failed",  # cuDNN and cuBLAS
-    "out of memory",
-    "out_of_memory",
-    "memory allocation",
-    "bad_alloc",
-    "bad allocation",
+_MEND = (
+    "check that nvidia-smi lists the card, that onnxruntime-gpu with its CUDA and cuDNN wheels is installed "
+    "(plain onnxruntime beside it hides CUDA), or use --device cpu"
 )
+_MEMORY_MEND = {
+    "cpu": "free its memory or use fewer --workers",
+    "cuda": "free its memory, raise --gpu-memory where that is set, or use fewer --workers",
+}
 
 
 class Session:
@@ -59,15 +50,9 @@ class Session:
         """All outputs, in the order of `outputs`. OutOfMemoryError; where the runtime fails, DeviceError on a
         card, FaceOrganizerError on the CPU."""
         try:
-            results: list[np.ndarray[Any, Any]] = self._raw.run(None, dict(feeds))
+            return list(self._raw.run(None, dict(feeds)))
         except Exception as error:
-            why = f"{self._label} failed on device {self.device}: {_line(error)}"
-            if is_memory(str(error)):
-                raise OutOfMemoryError(why, _memory_mend(self.device)) from error
-            if self.device.kind == "cuda":
-                raise DeviceError(why, _MEND) from error
-            raise FaceOrganizerError(why) from error
-        return results
+            raise _failure(f"{self._label} failed on device {self.device}", self.device, error) from error
 
     def run_batches(
         self, pictures: Image, at_once: int, prepare: Callable[[Image], Float32]
@@ -85,14 +70,13 @@ class Session:
             step = min(at_once or len(pictures), self._most, len(pictures) - start)
             try:
                 results.append(self.run({self.inputs[0]: prepare(pictures[start : start + step])}))
+                start += step
             except OutOfMemoryError:
                 if step == 1:
                     raise
                 self._most = step // 2
                 note = f"device {self.device}: out of memory with {step} at once, going on with {self._most}"
                 self.notes.append(note)
-                continue
-            start += step
         return results
 
 
@@ -111,21 +95,17 @@ def open_session(
     Errors: DeviceError where another provider than the one asked for would run; PackError where the
     model itself cannot be loaded.
     """
-    label = label or (model.name if isinstance(model, Path) else "the model")
-    if device.kind == "cuda":
-        _load_libraries()
+    name = model.name if isinstance(model, Path) else "the model"
+    source, label = str(model) if isinstance(model, Path) else model, label or name
     providers = cuda.providers(device)
     wanted = providers[0] if device.kind == "cpu" else providers[0][0]
-    source = str(model) if isinstance(model, Path) else model
     try:
         raw = _onnxruntime_session(source, _session_options(threads), providers)
     except Exception as error:
-        if device.kind == "cpu" or type(error).__name__ in _MODEL_FAULTS:
-            raise PackError(f"{label} cannot be loaded: {_line(error)}", "fetch the pack again") from error
-        why = f"{label} cannot run on CUDA device {device.index}: {_line(error)}"
-        if is_memory(str(error)):
-            raise OutOfMemoryError(why, _memory_mend(device)) from error
-        raise DeviceError(why, _MEND) from error
+        if device.kind == "cpu" or re.fullmatch(_MODEL_FAULTS, type(error).__name__):
+            mend = f"fetch the pack again; if it is whole, delete {name} in the cache's folder graphs"
+            raise PackError(f"{label} cannot be loaded: {_line(error)}", mend) from error
+        raise _failure(f"{label} cannot run on CUDA device {device}", device, error) from error
     running = [*raw.get_providers(), "nothing"][0]
     if running != wanted:
         raise DeviceError(
@@ -135,37 +115,30 @@ def open_session(
     return Session(raw, device, label)
 
 
-_MEND = (
-    "check that nvidia-smi lists the card, that onnxruntime-gpu with its CUDA and cuDNN wheels is installed "
-    "(plain onnxruntime beside it hides CUDA), or use --device cpu"
-)
+def _failure(what: str, device: Device, error: Exception) -> FaceOrganizerError:
+    """What an exception of ONNX Runtime means."""
+    why = f"{what}: {_line(error)}"
+    if is_memory(str(error)):
+        return OutOfMemoryError(why, _MEMORY_MEND[device.kind])
+    return DeviceError(why, _MEND) if device.kind == "cuda" else FaceOrganizerError(why)
 
 
 def is_memory(why: str) -> bool:
     """Whether these are words of a framework for want of a device's memory."""
-    return any(word in why.lower() for word in _MEMORY_WORDS)
-
-
-def _memory_mend(device: Device) -> str:
-    limit = ", raise --gpu-memory where that is set," if device.kind == "cuda" else ""
-    return f"free its memory{limit} or use fewer --workers"
+    # The second is the arena's, at its limit; the third cuDNN's and cuBLAS's.
+    words = "failed to allocate|available memory of|alloc_failed|out.of.memory|memory allocation|bad.alloc"
+    return re.search(words, why, re.IGNORECASE) is not None
 
 
 def _line(error: BaseException) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
-def _load_libraries() -> None:
-    """Load CUDA and cuDNN from pip's wheels, which lie where the system's loader does not look."""
-    import onnxruntime as ort
-
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
-
-
 def _onnxruntime_session(model: str | bytes, options: Any, providers: list[Any]) -> Any:
     import onnxruntime as ort
 
+    if len(providers) > 1 and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # CUDA and cuDNN, from pip's wheels, where the system's loader does not look
     with warnings.catch_warnings():
         # It warns of a provider that it has not: `open_session` makes that an error, in one line.
         warnings.simplefilter("ignore")
@@ -197,9 +170,8 @@ def planes(pictures: Image, *, mean: float = 0.0, std: float = 1.0, bgr: bool = 
     """
     count, height, width, _ = pictures.shape
     blob = np.empty((count, 3, height, width), np.float32)
-    step = -1 if bgr else 1
     for target, picture in zip(blob, pictures, strict=True):
-        source = picture[..., ::step].transpose(2, 0, 1)
+        source = picture[..., :: -1 if bgr else 1].transpose(2, 0, 1)
         if mean:
             np.subtract(source, np.float32(mean), out=target, dtype=np.float32)
         else:

@@ -35,8 +35,7 @@ def test_the_driver_names_every_card() -> None:
 
 def test_onnxruntime_convolves_on_every_card() -> None:
     for card in cards():
-        where, _ = onnxruntime_trial(card)
-        assert where.startswith(CUDA_PROVIDER)
+        assert CUDA_PROVIDER in onnxruntime_trial(card)
 
 
 @pytest.mark.slow
