@@ -7,11 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from face_organizer.doctor.report import Check, State
+from face_organizer.doctor.report import Check
 from face_organizer.errors import PackError
 from face_organizer.files import cache_dir, reason
 from face_organizer.machine import available_cores, available_memory, choose_threads, megabytes
 from face_organizer.networks import inventory, packs
+from face_organizer.networks.graphs import WRITABLE
 
 _LITTLE_DISK = 1_000_000_000
 
@@ -23,12 +24,11 @@ def machine(devices: int = 1) -> Iterator[Check]:
     yield Check("machine", "memory", f"{megabytes(memory.count)} available ({memory.source})")
     yield Check("machine", "cores", f"{cores.count} ({cores.source})")
     threads = choose_threads(None, cores.count, memory.count, devices)
-    each = f" for each of {devices} devices" if devices > 1 else ""
-    words = "; ".join(filter(None, [f"{threads.count}{each}, {threads.reason}", threads.warning]))
+    words = f"{threads.count} for each device, {threads.reason}"
     short = threads.count * devices < cores.count or threads.warning
-    state, mend = (State.WARN, "give the run more memory to use all cores") if short else (State.OK, "")
+    state, mend = ("warn", "give the run more memory to use all cores") if short else ("ok", "")
     yield Check("machine", "threads", words, state, mend)
-    yield _folder("cache", cache_dir(), "set FACE_ORGANIZER_CACHE to a folder that can be written")
+    yield _folder("cache", cache_dir(), WRITABLE)
     yield _folder("workspace", Path.cwd(), "work in a folder of yours; in a container, run it as its owner")
 
 
@@ -39,8 +39,8 @@ def _folder(name: str, folder: Path, mend: str) -> Check:
             file.write(b"\0" * 4096)
         free = shutil.disk_usage(place).free
     except OSError as error:
-        return Check("machine", name, f"{folder} cannot be written: {reason(error)}", State.FAIL, mend)
-    state, mend = (State.WARN, "make room") if free < _LITTLE_DISK else (State.OK, "")
+        return Check("machine", name, f"{folder} cannot be written: {reason(error)}", "FAIL", mend)
+    state, mend = ("warn", "make room") if free < _LITTLE_DISK else ("ok", "")
     return Check("machine", name, f"{folder} is writable, {megabytes(free)} free", state, mend)
 
 
@@ -51,11 +51,11 @@ def model_packs() -> Iterator[Check]:
             rows = inventory.verify_packs([name])
         except PackError as error:
             if name == packs.EMBEDDED or not isinstance(error, packs.PackMissingError):
-                yield Check("packs", name, error.why, State.FAIL, error.mend)
+                yield Check("packs", name, error.why, "FAIL", error.mend)
             continue
         wrong = [f"{row.file} has SHA-256 {row.sha256}, not {row.expected}" for row in rows if not row.ok]
         if wrong:
             mend = f"delete {rows[0].file.parent} and fetch the pack again"
-            yield Check("packs", name, ", ".join(wrong), State.FAIL, mend)
+            yield Check("packs", name, ", ".join(wrong), "FAIL", mend)
         else:
             yield Check("packs", name, f"{len(rows)} files as they should be ({rows[0].source})")

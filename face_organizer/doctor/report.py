@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from face_organizer.errors import DeviceError, FaceOrganizerError
 
 
-class State(StrEnum):
-    """How a check ended. `WARN` never changes the exit code."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; `mend` says what to do where it is not as it should be. `device`: a
-    failure means that a device which should run does not (exit code 4 rather than 1)."""
+    """One thing that was looked at. `state`: ok, warn (which never changes the exit code) or FAIL; `mend` says
+    what to do then. `device`: a failure means that a device which should run does not (exit code 4, not 1)."""
 
     section: str
     name: str
     finding: str
-    state: State = State.OK
+    state: str = "ok"
     mend: str = ""
     device: bool = False
 
@@ -46,8 +37,9 @@ class Report:
     def error(self) -> FaceOrganizerError | None:
         """What a command ends with: the first failure of a device (exit code 4), else the first failure (1);
         None for an installation that is well."""
-        failed = [check for check in self.checks if check.state is State.FAIL]
-        for check in sorted(failed, key=lambda check: not check.device):
-            kind = DeviceError if check.device else FaceOrganizerError
-            return kind(f"{check.name}: {check.finding}", check.mend)
-        return None
+        failed = [check for check in self.checks if check.state == "FAIL"]
+        if not failed:
+            return None
+        first = max(failed, key=lambda check: check.device)
+        kind = DeviceError if first.device else FaceOrganizerError
+        return kind(f"{first.name}: {first.finding}", first.mend)

@@ -4,7 +4,6 @@ of a library is a line in the report."""
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,23 +19,13 @@ TOLERANCE = 1e-3
 """Largest difference to numpy's result; values are near 4; on the CPU it is 6e-6 or less."""
 
 
-@dataclass(frozen=True, slots=True)
-class Trial:
-    """How a trial went: `done` where it ran and its numbers are right, else `why` not."""
-
-    framework: str
-    device: Device
-    done: str = ""
-    why: str = ""
-
-
-def run(framework: str, device: Device, limit: float) -> Trial:
-    """One trial in a process of at most `limit` seconds; what fails is in its `why`."""
+def run(framework: str, device: Device, limit: float) -> tuple[str, str]:
+    """One trial in a process of at most `limit` seconds: what was done, or else why it failed."""
     try:
-        return Trial(framework, device, done=child.call(TRIALS[framework], device, limit=limit))
+        return child.call(TRIALS[framework], device, limit=limit), ""
     except FaceOrganizerError as error:
         # Doctor knows more of the machine, so the general mend of our errors gives way to its own.
-        return Trial(framework, device, why=error.why)
+        return "", error.why
 
 
 # --- what runs in the process: each says what was done, where, and the framework's version ---

@@ -15,6 +15,7 @@ import numpy as np
 from face_organizer.errors import PackError
 from face_organizer.files import atomic_write, cache_dir, os_errors, sha256_file
 
+WRITABLE = "set FACE_ORGANIZER_CACHE to a folder that can be written"
 VERSION = "v1"
 """Part of every cached name: raise it when a recipe changes what it writes."""
 
@@ -48,9 +49,8 @@ def prepared(path: Path, recipe: str) -> Path:
         return path if unchanged.exists() else rewritten
     model = load_model(path)
     changed = [change for change in RECIPES[recipe] if change(model)]
-    mend = "set FACE_ORGANIZER_CACHE to a folder that can be written"
     with (
-        os_errors(folder, "cannot be written", PackError, mend),
+        os_errors(folder, "cannot be written", PackError, WRITABLE),
         atomic_write(rewritten if changed else unchanged) as file,
     ):
         file.write(model.SerializeToString(deterministic=True) if changed else b"")

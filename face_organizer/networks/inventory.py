@@ -10,6 +10,7 @@ from pathlib import Path
 from face_organizer.errors import PackError
 from face_organizer.files import os_errors, write_json
 from face_organizer.networks import packs
+from face_organizer.networks.graphs import WRITABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,22 +28,22 @@ class Listed:
 
 def list_packs() -> list[Listed]:
     """Every known pack and every other one where packs are searched for, by name, opencv first."""
-    there = [path for place in packs.search_folders() for path in place.glob("*")]
-    names = {*packs.KNOWN, *(path.name for path in there if packs.holds_models(path))} - {packs.EMBEDDED}
+    found = [path for place in packs.search_folders() for path in place.glob("*")]
+    names = {*packs.KNOWN, *(path.name for path in found if packs.holds_models(path))} - {packs.EMBEDDED}
     try:
         auto, why = packs.resolve("auto").name, packs.resolve("auto").why
     except PackError as error:
         auto, why = packs.DEFAULT, str(error)
     rows = []
     for name in [packs.EMBEDDED, *sorted(names)]:
-        known, where = packs.KNOWN.get(name), ""
+        pack, there = packs.KNOWN.get(name), True
         try:
-            known = pack = packs.find(name)
+            pack = packs.find(name)
             where = str(pack.folder)
         except PackError as error:
-            pack, where = None, str(error)
-        licence, dim = (known.licence, known.embedder.dim) if known else (packs.UNKNOWN_LICENCE, 0)
-        rows.append(Listed(name, pack is not None, where, licence, dim, why if name == auto else ""))
+            where, there = str(error), False
+        licence, dim = (pack.licence, pack.embedder.dim) if pack else (packs.UNKNOWN_LICENCE, 0)
+        rows.append(Listed(name, there, where, licence, dim, why if name == auto else ""))
     return rows
 
 
@@ -74,17 +75,17 @@ def verify_packs(names: Sequence[str] = ()) -> list[Checked]:
     for pack in [packs.find(name) for name in names] if names else installed():
         owner = pack.name if pack.name in packs.KNOWN else str(pack.folder.resolve())
         for role in (pack.detector, pack.embedder):
-            expected, source = packs.PINNED.get(role.path.name), "pinned"
-            if pack.name != packs.EMBEDDED or not expected:
-                expected, first = record(f"{owner}/{role.path.name}", role.sha256)
-                source = "first use" if first else "recorded"
+            if pack.name == packs.EMBEDDED:
+                expected, source = packs.PINNED[role.path.name], "pinned"
+            else:
+                expected, source = record(f"{owner}/{role.path.name}", role.sha256)
             same = role.sha256 == expected
             rows.append(Checked(pack.name, role.path, role.sha256, expected, source, same))
     return rows
 
 
-def record(key: str, digest: str) -> tuple[str, bool]:
-    """The hash on record for `key` (`digest` from now on where there was none); whether there was none."""
+def record(key: str, digest: str) -> tuple[str, str]:
+    """The hash on record for `key` (`digest` from now on where there was none) and its `Checked.source`."""
     path = packs.pack_folder() / "hashes.json"
     try:
         known = {str(k): str(v) for k, v in json.loads(path.read_text("utf-8")).items()}
@@ -93,8 +94,8 @@ def record(key: str, digest: str) -> tuple[str, bool]:
     except (OSError, ValueError, AttributeError) as error:
         why = f"{path}, the record of file hashes, cannot be read ({error})"
         raise PackError(why, "delete it") from error
-    if key not in known:
-        mend = "set FACE_ORGANIZER_CACHE to a folder that can be written"
-        with os_errors(path, "cannot be written", PackError, mend):
-            write_json(path, {**known, key: digest})
-    return known.get(key, digest), key not in known
+    if key in known:
+        return known[key], "recorded"
+    with os_errors(path, "cannot be written", PackError, WRITABLE):
+        write_json(path, {**known, key: digest})
+    return digest, "first use"

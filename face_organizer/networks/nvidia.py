@@ -20,9 +20,7 @@ class Card:
 @dataclass(frozen=True, slots=True)
 class Driver:
     """What the driver says: its version, the newest CUDA that it serves, its cards as CUDA numbers them.
-
-    `problem` says why there are no cards (empty where there are).
-    """
+    `problem` says why there are none (empty where there are)."""
 
     version: str = ""
     cuda: tuple[int, int] = (0, 0)
