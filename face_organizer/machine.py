@@ -1,7 +1,7 @@
 """Memory and cores that this process may really use, how many threads they carry, and work in threads.
 
 A container sees the whole machine in `/proc/meminfo` and `os.cpu_count()`; what it may use stands in its
-control groups (version 2). Everything is read below a `root` folder: a test can lay out any machine.
+control groups (version 2), which are read below a `root` folder.
 """
 
 from __future__ import annotations
@@ -37,8 +37,7 @@ class Available:
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """How many threads each device gets, why in words, and a warning where memory looks too small for them
-    (else empty)."""
+    """Threads of each device, why so many, and a warning where memory looks too small for them."""
 
     count: int
     reason: str
@@ -86,19 +85,14 @@ def choose_threads(requested: int | None, cores: int, memory: int, devices: int 
     """
     cores, memory = -(-cores // devices), memory // devices
     carried = max(0, memory - BASE_BYTES) // THREAD_BYTES
-    if requested is not None:
-        count, reason = requested, "as asked"
-    elif carried < cores:
-        count = max(1, carried)
+    count, reason = requested or min(cores, max(1, carried)), "as asked" if requested else "one per core"
+    if not requested and carried < cores:
         reason = f"lowered from {cores} (one per core): {megabytes(memory)} of memory carry no more"
-    else:
-        count, reason = cores, "one per core"
-    warning = ""
-    if count > carried:
-        threads = "1 thread needs" if count == 1 else f"{count} threads need"
-        need = megabytes(BASE_BYTES + count * THREAD_BYTES)
-        warning = f"{threads} about {need} of memory, {megabytes(memory)} are available"
-    return Threads(count, reason, warning)
+    if count <= carried:
+        return Threads(count, reason)
+    threads = "1 thread needs" if count == 1 else f"{count} threads need"
+    need = megabytes(BASE_BYTES + count * THREAD_BYTES)
+    return Threads(count, reason, f"{threads} about {need} of memory, {megabytes(memory)} are available")
 
 
 def megabytes(count: int) -> str:

@@ -10,8 +10,8 @@ from face_organizer.errors import DeviceError, FaceOrganizerError
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at. `state`: ok, warn (which never changes the exit code) or FAIL; `mend` says
-    what to do then. `device`: a failure means that a device which should run does not (exit code 4, not 1)."""
+    """One thing that was looked at. `state`: ok, warn (which never changes the exit code) or FAIL; `mend`:
+    what to do then; `device`: a failure means that a device which should run does not (exit code 4)."""
 
     section: str
     name: str

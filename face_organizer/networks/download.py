@@ -55,17 +55,11 @@ def pull_pack(
     part = target.with_name(f"{name}.zip.part")
     with os_errors(target, "cannot be installed", DownloadError):
         target.parent.mkdir(parents=True, exist_ok=True)
-        went_on = part.exists()
-        while True:
-            _fetch(source, part, timeout, on_bytes)
-            try:
-                return _install(part, target)
-            except DownloadError:
-                if not went_on:
-                    raise
-                went_on = False  # what was there may have been of another file than what came now
-            finally:
-                part.unlink(missing_ok=True)
+        _fetch(source, part, timeout, on_bytes)
+        try:
+            return _install(part, target)
+        finally:
+            part.unlink(missing_ok=True)
 
 
 class _NoPlain(urllib.request.HTTPHandler):
@@ -128,14 +122,15 @@ def _install(part: Path, target: Path) -> packs.Pack:
             unpack(part, fresh)
             packs.from_folder(fresh)
         except PackError as error:
-            raise DownloadError(f"{archive} is not usable and is deleted: {error}") from error
+            mend = "fetch it again: what was cut off may have been of another file"
+            raise DownloadError(f"{archive} is not usable and is deleted: {error}", mend) from error
         with part.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()
         first, _ = inventory.record(archive, found)
         if found != first:
             why = f"{archive} has SHA-256 {found}, at the first download it had {first}; it is deleted"
-            where = packs.pack_folder() / "hashes.json"
-            mend = f"fetch it again, or, if the new one is right, remove {archive} from {where}"
+            record = target.with_name("hashes.json")
+            mend = f"fetch it again, or, if the new one is right, remove {archive} from {record}"
             raise DownloadError(why, mend)
         if target.exists():
             target.rename(Path(temporary) / "old")

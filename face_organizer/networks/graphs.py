@@ -132,10 +132,8 @@ def keep_batch_axis(model: Any) -> bool:
 
     Exports of SCRFD end in Transpose(2, 3, 0, 1) → Reshape(-1, k), which mixes the rows of a batch; YuNet
     ends in Transpose(0, 2, 3, 1) → Reshape(1, rows, k), which fixes it; either may be followed by Sigmoid.
-    Each tail becomes Transpose(0, 2, 3, 1) → Reshape(0, -1, k), so an output is (N, rows, k). Resize nodes
-    to fixed whole multiples become Resize by that factor.
-
-    GraphError, the model half changed, where an output ends otherwise.
+    Each tail becomes Transpose(0, 2, 3, 1) → Reshape(0, -1, k), so an output is (N, rows, k). GraphError,
+    the model half changed, where an output ends otherwise.
     """
     from onnx import helper
 
@@ -210,10 +208,8 @@ def _add_constant(graph: Any, name: str, value: np.ndarray[Any, Any]) -> str:
 
 
 def _replace(field: Any, items: list[Any]) -> None:
-    """Put `items` in place of all that a repeated field of a protobuf message holds."""
-    copies = list(items)
     del field[:]
-    field.extend(copies)
+    field.extend(items)
 
 
 RECIPES: dict[str, tuple[Callable[[Any], bool], ...]] = {

