@@ -28,7 +28,6 @@ from face_organizer.files import atomic_write, count, os_errors, printable
 from face_organizer.media import images
 from face_organizer.types import FaceTable, Outcome, Stamp
 
-AGAIN = ("changed", "failed", "all")
 _PLAN, _TABLES = "plan.json", "shard-*"
 
 
