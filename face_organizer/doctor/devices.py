@@ -15,17 +15,14 @@ from face_organizer.networks.devices import CPU, Device
 from face_organizer.networks.nvidia import Driver
 from face_organizer.networks.sessions import is_memory
 
-_MODULES = ("onnxruntime", "tensorflow", "faiss", "cv2")
-"""Modules that several packages bring: of two installed, what runs is a mix."""
+_MODULES = ("onnxruntime", "tensorflow", "faiss", "cv2")  # several packages bring each
 _GPU_MEND = "make setup PROFILE={0}, or build the image with PROFILE={0}"
 _DRIVER_MEND = (
     "install the NVIDIA driver on the host; in a container give it the GPUs too (NVIDIA Container Toolkit, "
     "`gpus: all`); or use --device cpu"
 )
-_CUDA = 12
-"""The CUDA that the packages of the GPU profiles are built for."""
-_TURING = (7, 5)
-"""The oldest compute capability for which cuDNN 9.11 and newer hold code."""
+_CUDA = 12  # of the packages in the profiles for GPUs
+_TURING = (7, 5)  # the oldest compute capability for which cuDNN 9.11 and newer hold code
 
 Trial = tuple[str, Device]
 """A framework and where it is to compute."""
@@ -102,13 +99,12 @@ class Situation:
             state = "warn" if module == "cv2" else "FAIL"
             yield Check("packages", module, words, state, self._mend(module, CPU))
         yield self._driver()
-        cards = self.driver.cards
-        for index, card in enumerate(cards):
+        for index, card in enumerate(self.driver.cards):
             words = "{}, compute {}.{}, ".format(card.name, *card.capability) + megabytes(card.memory)
             yield Check("devices", f"card {index}", words)
-        for device in self.devices if cards else ():
-            if device.kind == "cuda" and device.index >= len(cards):
-                words = f"device {device} was asked for, of {count(len(cards), 'card')}, counted from 0"
+        for device in self.devices:
+            if device.kind == "cuda" and 0 < (shown := len(self.driver.cards)) <= device.index:
+                words = f"device {device} was asked for, of {count(shown, 'card')}, counted from 0"
                 yield Check("devices", f"device {device}", words, "FAIL", "ask for another", device=True)
         for (framework, device), (done, why) in trials.items():
             yield self._trial(framework, device, done, why)

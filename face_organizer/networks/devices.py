@@ -13,9 +13,7 @@ from face_organizer.networks import nvidia
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
-DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"
-"""Environment variable: what device numbers stand for, such as `cpu,cpu` to try a two-GPU flow without
-GPUs."""
+DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"  # what device numbers stand for; `cpu,cpu` plays two GPUs
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,7 @@ CPU = Device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class CudaOptions:
-    """How networks run on CUDA cards; a CPU knows nothing of it. `memory_limit` is the most that one network
-    may take, in bytes (None: what it needs)."""
+    """`memory_limit`: the most that one network may take of a card, in bytes (None: what it needs)."""
 
     memory_limit: int | None = None
 
@@ -93,7 +90,7 @@ def asked(option: str | None) -> tuple[list[Device] | None, str]:
     asked; None for `auto` or where neither says anything.
 
     A number picks that entry of FACE_ORGANIZER_DEVICES where that is set, else that CUDA card, which need not
-    exist. Raises `UsageError` for a word that names no device.
+    exist. `UsageError` for a word that names no device.
     """
     variable = os.environ.get("GPU_ID") if option is None else None
     words, why = variable or option or "auto", f"GPU_ID={variable}" if variable else "as asked"
@@ -114,7 +111,7 @@ def asked(option: str | None) -> tuple[list[Device] | None, str]:
 
 
 def choose(option: str | None = None) -> tuple[list[Device], str]:
-    """The devices of a run and why, in words: those that were `asked` for, else `auto_devices`."""
+    """The devices of a run and why: those that were `asked` for, else `auto_devices`."""
     found, why = asked(option)
     return auto_devices() if found is None else (found, why)
 
@@ -123,9 +120,7 @@ def choose_one(
     option: str | None = None, auto: Callable[[], tuple[list[Device], str]] = auto_devices
 ) -> tuple[Device, str]:
     """The device of a command that uses one, and why: the first of those `asked` for, else of `auto()`.
-
-    Raises `UsageError` where the option itself names several.
-    """
+    `UsageError` where the option itself names several."""
     found, why = asked(option)
     if found is None:
         found, why = auto()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, replace
+from itertools import takewhile
 from typing import Any
 
 
@@ -56,10 +57,8 @@ def _visible_names() -> list[str] | None:
     """The words of `CUDA_VISIBLE_DEVICES` up to the first that names no device, as CUDA reads it; None where
     it is not set."""
     words = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if words is None:
-        return None
-    names = [word.strip() for word in words.split(",")]
-    return names[: next((i for i, name in enumerate(names) if name in ("", "-1")), len(names))]
+    names = [] if words is None else [word.strip() for word in words.split(",")]
+    return None if words is None else list(takewhile(lambda name: name not in ("", "-1"), names))
 
 
 def _ask() -> Driver:
