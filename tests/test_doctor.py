@@ -128,10 +128,10 @@ def test_hidden_cards_are_named(machine: Machine) -> None:
 
 
 def test_onnxruntime_falls_back_in_silence(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def on_cpu_after_all(model: Any, options: Any, providers: list[Any]) -> Any:
+    def on_cpu_after_all(model: Any, threads: int, providers: list[Any]) -> Any:
         import onnxruntime
 
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(sessions, "_onnxruntime_session", on_cpu_after_all)
     with pytest.raises(DeviceError) as caught:

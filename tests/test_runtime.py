@@ -43,8 +43,8 @@ class Factory:
     def __init__(self, provider: str | None, error: Exception | None = None) -> None:
         self.provider, self.error = provider, error
 
-    def __call__(self, model: Any, options: Any, providers: list[Any]) -> Any:
-        self.model, self.options, self.asked = model, options, providers
+    def __call__(self, model: Any, threads: int, providers: list[Any]) -> Any:
+        self.model, self.threads, self.asked = model, threads, providers
         if self.error:
             raise self.error
         io = [SimpleNamespace(name="x", shape=["N", 2])]
@@ -109,7 +109,7 @@ def test_cuda_is_asked_for_by_number() -> None:
     assert options["device_id"] == "1"
     assert options["gpu_mem_limit"] == "1"
     assert options["use_tf32"] == "0"
-    assert factory.options.intra_op_num_threads == 1
+    assert factory.threads == 1
     assert str(session.device) == "1"
 
 

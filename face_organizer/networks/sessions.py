@@ -97,7 +97,7 @@ def open_session(
     providers = cuda.providers(device)
     wanted = providers[0] if device.kind == "cpu" else providers[0][0]
     try:
-        raw = _onnxruntime_session(source, _session_options(threads), providers)
+        raw = _onnxruntime_session(source, threads, providers)
     except Exception as error:
         if device.kind == "cpu" or re.fullmatch(_MODEL_FAULTS, type(error).__name__):
             mend = f"fetch the pack again; if it is whole, delete {name} in the cache's folder graphs"
@@ -127,21 +127,11 @@ def is_memory(why: str) -> bool:
     return re.search(words, why, re.IGNORECASE) is not None
 
 
-def _onnxruntime_session(model: str | bytes, options: Any, providers: list[Any]) -> Any:
+def _onnxruntime_session(model: str | bytes, threads: int, providers: list[Any]) -> Any:
     import onnxruntime as ort
 
     if len(providers) > 1 and hasattr(ort, "preload_dlls"):
         ort.preload_dlls()  # CUDA and cuDNN, from pip's wheels, where the system's loader does not look
-    with warnings.catch_warnings():
-        # It warns of a provider that it has not: `open_session` makes that an error, in one line.
-        warnings.simplefilter("ignore")
-        # Without the Python wrapper's own fall-back, so that the reason of a failure reaches the user.
-        return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
-
-
-def _session_options(threads: int) -> Any:
-    import onnxruntime as ort
-
     options = ort.SessionOptions()
     # Each thread of `embed` runs its own batch, so that no core waits at the end of an operator;
     # an idle one sleeps instead of spinning on a core that another needs.
@@ -151,8 +141,12 @@ def _session_options(threads: int) -> Any:
     # Numbers below 1e-38 cost Intel processors a hundred cycles each, and trained weights make thousands of
     # them: MobileFaceNet takes 5 ms a face with them taken for 0, 56 without, and gives the same bits.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.log_severity_level = 3  # errors only: a fall-back to the CPU becomes a DeviceError above
-    return options
+    options.log_severity_level = 3  # errors only
+    with warnings.catch_warnings():
+        # It warns of a provider that it has not: `open_session` makes that an error, in one line.
+        warnings.simplefilter("ignore")
+        # Without the Python wrapper's own fall-back, so that the reason of a failure reaches the user.
+        return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
 
 
 def planes(pictures: Image, *, mean: float = 0.0, std: float = 1.0, bgr: bool = False) -> Float32:
