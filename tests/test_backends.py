@@ -18,9 +18,9 @@ from shell import here, python
 
 import face_organizer as fo
 from face_organizer.compare import backends, benchmark, diagnosis
-from face_organizer.compare.backends import Spec, choose
+from face_organizer.compare.backends import Backends, choose
 from face_organizer.compare.benchmark import recommend, sample
-from face_organizer.compare.diagnosis import causes_of
+from face_organizer.compare.diagnosis import Diagnosis
 from face_organizer.compare.trial import Seen, Trial, try_out
 from face_organizer.detect import Found
 from face_organizer.errors import UsageError
@@ -31,20 +31,21 @@ from face_organizer.types import Detections
 TESTS = Path(__file__).parent
 
 
-def standin(fault: str) -> Spec:
-    return Spec(f"test:{fault}", partial(backend_standins.known, fault))
+def standin(fault: str) -> Backends:
+    return {f"test:{fault}": partial(backend_standins.known, fault)}
 
 
 def tried(fault: str, paths: list[str], limit: float = 60) -> Trial:
-    return try_out(standin(fault), paths, CPU, limit, lambda name: None, settings=False)
+    ((name, opener),) = standin(fault).items()
+    return try_out(name, opener, paths, CPU, limit, settings=False)
 
 
 def offer(monkeypatch: pytest.MonkeyPatch, *faults: str) -> None:
     """Let the commands know stand-ins by their names."""
-    standins = {spec.name: spec for spec in map(standin, faults)}
+    standins = {name: opener for fault in faults for name, opener in standin(fault).items()}
 
-    def chosen(names: Sequence[str], *, downloads: bool = False) -> list[Spec]:
-        return [standins.get(name) or choose([name])[0] for name in names]
+    def chosen(names: Sequence[str], *, downloads: bool = False) -> Backends:
+        return {k: v for n in names for k, v in ({n: standins[n]} if n in standins else choose([n])).items()}
 
     for module in (benchmark, diagnosis):
         monkeypatch.setattr(module, "choose", chosen)
@@ -61,26 +62,25 @@ def pictures(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 
 def test_plain_names_of_the_original_are_deepfaces(monkeypatch: pytest.MonkeyPatch) -> None:
-    names = [spec.name for spec in choose(["opencv", "ssd", "mtcnn", "retinaface", "yolo", "yunet"])]
+    names = list(choose(["opencv", "ssd", "mtcnn", "retinaface", "yolo", "yunet"]))
     assert names[:4] == ["deepface:opencv", "deepface:ssd", "deepface:mtcnn", "deepface:retinaface"]
     assert names[4:] == ["deepface:yolov8n", "ours:yunet"]
-    assert [s.name for s in choose(["ours", "yunet"])].count("ours:yunet") == 1
-    with pytest.raises(UsageError, match="'opencvv' is no back end here; say yunet, "):
+    assert list(choose(["ours:yunet", "yunet"])) == ["ours:yunet"]
+    with pytest.raises(UsageError, match="'opencvv' is no back end here; say opencv, "):
         choose(["opencvv"])
     monkeypatch.setattr(backends, "engine", lambda: "onnx")
-    (yunet,) = choose(["deepface:yunet"], downloads=True)
-    assert yunet.name == "deepface:yunet"
-    assert isinstance(yunet.opener, partial)
-    assert yunet.opener.args == ("yunet", True)
-    assert {"deepface:opencv", "deepface:yolov8n"} < {spec.name for spec in choose([])}
+    yunet = choose(["deepface:yunet"], downloads=True)["deepface:yunet"]
+    assert isinstance(yunet, partial)
+    assert yunet.args == ("yunet", True)
+    assert {"deepface:opencv", "deepface:yolov8n"} < choose([]).keys()
 
 
 def test_what_is_not_installed_is_one_entry_for_all_of_it() -> None:
     """Here, DeepFace and packs of InsightFace's are not."""
-    if [spec.name for spec in choose(["deepface"])] != ["deepface"]:
+    if list(choose(["deepface"])) != ["deepface"]:
         pytest.skip("DeepFace is installed")
-    assert [spec.name for spec in choose([])] == ["ours:yunet", "insightface", "deepface"]
-    assert "make setup PROFILE=cpu-tf" in choose(["mtcnn"])[0].absent
+    assert list(choose([])) == ["ours:yunet", "insightface", "deepface"]
+    assert "make setup PROFILE=cpu-tf" in str(choose(["mtcnn"])["deepface:mtcnn"])
 
 
 @pytest.mark.parametrize(
@@ -199,8 +199,9 @@ def test_a_picture_that_is_too_much_for_one_back_end(
 
 def test_causes() -> None:
     small = {"size": 12, "share": 0.1, "outside": 0.0, "brightness": 20.0, "roll": -95}
-    assert causes_of(small) == {"small": "size", "dark": "brightness", "turned": "roll"}
-    assert causes_of({"size": 120, "share": 0.5, "outside": 0.0, "yaw": 5, "sharpness": 300.0}) == {}
+    assert Diagnosis("", "", small, {}).causes == {"small": "size", "dark": "brightness", "turned": "roll"}
+    good = {"size": 120, "share": 0.5, "outside": 0.0, "yaw": 5, "sharpness": 300.0}
+    assert Diagnosis("", "", good, {}).causes == {}
 
 
 # --- as a user types it ---

@@ -31,6 +31,7 @@ backend_options = shared.together(
 )
 """What `benchmark` and `diagnose` share."""
 
+GENDERS = click.Choice(["Woman", "Man"], case_sensitive=False)
 COLUMNS = {
     "Backend": ("name", "{}"),
     "Speed": ("speed", "{:.2f} img/sec"),
@@ -38,7 +39,6 @@ COLUMNS = {
     "Matched": ("matched", "{}"),
     "Failed": ("failed", "{}"),
     "State": ("state", "{}"),
-    "Load": ("load", "{:.1f} s"),
     "Memory": ("peak_mb", "{:.0f} MB"),
     "Faces": ("faces", "{}"),
     "Device": ("device", "{}"),
@@ -52,11 +52,7 @@ COLUMNS = {
     "--samples", type=click.IntRange(1), default=50, show_default=True, help="Pictures, over all subfolders."
 )
 @click.option(
-    "--gender",
-    type=click.Choice(["Woman", "Man"], case_sensitive=False),
-    default="Woman",
-    show_default=True,
-    help="What the column Matched counts.",
+    "--gender", type=GENDERS, default="Woman", show_default=True, help="What the column Matched counts."
 )
 @backend_options
 @click.option(

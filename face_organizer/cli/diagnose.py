@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Any
 
@@ -77,15 +76,11 @@ def _finding(seen: Any) -> str:
         return str(seen.error)
     faces = seen.found.faces
     sizes = ((faces.boxes[:, 2:] - faces.boxes[:, :2]).clip(0).prod(axis=1) ** 0.5).tolist()
-    words = [f"{size:.0f} px, {_score(score)}" for size, score in zip(sizes, faces.scores, strict=True)]
+    words = [f"{size:.0f} px, score {score:.2f}" for size, score in zip(sizes, faces.scores, strict=True)]
     if seen.gender:
         words[0] += f", {seen.gender} {seen.gender_confidence:.2f}"
     found = f"{count(len(faces), 'face')}: {'; '.join(words[:5])}{'; …' * (len(words) > 5)}"
     more = [
-        f"{len(f.faces)} with {setting} ({_score(f.faces.scores[0])})" for setting, f in seen.tried.items()
+        f"{len(f.faces)} with {setting} (score {f.faces.scores[0]:.2f})" for setting, f in seen.tried.items()
     ]
-    return "; ".join([found if words else "nothing", *more])
-
-
-def _score(score: float) -> str:
-    return "no score" if math.isnan(score) else f"score {score:.2f}"
+    return "; ".join([found if words else "nothing", *more]).replace("score nan", "no score")

@@ -27,13 +27,10 @@ from face_organizer.types import Detections, Image
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """What a back end is inside its process.
-
-    `find` gives the faces on each picture, the main one first; scores and landmarks that it does not tell are
-    NaN. `device` says what it really ran on, after it ran: `cpu`, `cuda:0`. `at_once` is the number of
-    pictures that one call looks at together, 1 where it takes them one by one. Only those with `settings`
-    heed `Look`; the others find all faces.
-    """
+    """What a back end is inside its process. `find` gives the faces on each picture, the main one first;
+    scores and landmarks that it does not tell are NaN. `device` says what it really ran on, after it ran:
+    `cpu`, `cuda:0`. `at_once` is the number of pictures that one call looks at together, 1 where it takes
+    them one by one. Only those with `settings` heed `Look`; the others find all faces."""
 
     find: Callable[[Sequence[Pixels], Look], list[Found]]
     device: Callable[[], str]
@@ -41,29 +38,20 @@ class Backend:
     settings: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
-    """A back end that may be tried. `opener` is called in its process with the device; `absent` says why it
-    is not installed, and what mends that."""
-
-    name: str
-    opener: Callable[[Device], Backend] | None = None
-    absent: str = ""
-
-
+Opener = Callable[[Device], Backend]
+Backends = dict[str, Opener | str]
+"""By name, what opens a back end in its process; or why it is not installed, and what mends that."""
 YUNET = f"ours:yunet@{packs.EMBEDDED}"
 ALIASES = {"yolo": "deepface:yolov8n", "yunet": YUNET, "ours:yunet": YUNET}
 """Names that could mean more than one back end, and the one that they do mean."""
 DEEPFACE = ("opencv", "ssd", "mtcnn", "retinaface", "mediapipe", "yunet", "centerface", "dlib", "yolov8n")
 """DeepFace's detectors by their plain names: the group `deepface`. `deepface:NAME` is any other one."""
 OF_A_PACK = ("ours:yunet", "ours:scrfd", "ours:embed", "insightface")
-CHUNK = 16
-"""Pictures that a thread looks at together, as in `embed`."""
-Faces = Iterable[tuple[Any, Any, Any]]
-"""Box, score and landmarks of each face on a picture."""
+CHUNK = 16  # pictures that a thread looks at together, as in `embed`
+Faces = Iterable[tuple[Any, Any, Any]]  # box, score and landmarks of each face on a picture
 
 
-def choose(names: Sequence[str], *, downloads: bool = False) -> list[Spec]:
+def choose(names: Sequence[str], *, downloads: bool = False) -> Backends:
     """The back ends that `names` mean, each once, in that order; all where there are none.
 
     A name is `ours:yunet` or `deepface:ssd` in full; one of DeepFace's plain names (`opencv`, `ssd` …), as
@@ -71,52 +59,52 @@ def choose(names: Sequence[str], *, downloads: bool = False) -> list[Spec]:
     folder; or a group: `scrfd` for that of every installed pack, `ours`, `insightface`, `deepface`, `all`.
     `downloads` lets DeepFace fetch weights. Raises `UsageError`, which names them all.
     """
-    ours = [_of_pack("ours:scrfd", pack) for pack in inventory.installed()]
-    groups = {"ours": ours, "insightface": _insightface(), "deepface": _deepface(DEEPFACE, downloads)}
-    groups["all"] = [spec for group in groups.values() for spec in group]
-    groups["scrfd"] = [spec for spec in ours if spec.name.startswith("ours:scrfd")]
-    chosen: dict[str, Spec] = {}
+    own = {name: o for pack in inventory.installed() for name, o in _of_pack("ours:scrfd", pack).items()}
+    groups = {"insightface": _insightface(), "deepface": _deepface(DEEPFACE, downloads)}
+    groups |= {"ours": own, "scrfd": {n: own[n] for n in own if n.startswith("ours:scrfd")}}
+    groups["all"] = own | groups["insightface"] | groups["deepface"]
+    chosen: Backends = {}
     for name in names or ["all"]:
         kind, at, place = ALIASES.get(name.strip().lower(), name.strip()).partition("@")
         kind = kind.lower()
         if at and kind in OF_A_PACK:
-            meant = [_of_pack(kind, packs.find(place))]
+            chosen |= _of_pack(kind, packs.find(place))
         elif kind in DEEPFACE or kind.startswith("deepface:"):
-            meant = _deepface([kind.removeprefix("deepface:")], downloads)
+            chosen |= _deepface([kind.removeprefix("deepface:")], downloads)
+        elif not groups.get(kind):
+            there = [*DEEPFACE, *filter(groups.get, groups), *(f"{each}@PACK" for each in OF_A_PACK)]
+            raise UsageError(f"{name!r} is no back end here", f"say {', '.join(there)}")
         else:
-            meant = groups.get(kind, [])
-        if not meant:
-            there = ", ".join(["yunet", *DEEPFACE, *groups, *(f"{each}@PACK" for each in OF_A_PACK)])
-            raise UsageError(f"{name!r} is no back end here", f"say {there}")
-        chosen |= {spec.name: spec for spec in meant}
-    return list(chosen.values())
+            chosen |= groups[kind]
+    return chosen
 
 
-def _of_pack(kind: str, pack: packs.Pack) -> Spec:
+def _of_pack(kind: str, pack: packs.Pack) -> Backends:
     """InsightFace's loop, `ours:embed`, or else our detector of that pack, whichever kind it is."""
     if kind == "insightface":
-        return Spec(f"{kind}@{pack.name}", partial(insightface, pack.location))
+        return {f"{kind}@{pack.name}": partial(insightface, pack.location)}
     embeds = kind == "ours:embed"
     name = f"{kind if embeds else f'ours:{pack.detector.kind}'}@{pack.name}"
-    return Spec("ours:yunet" if name == YUNET else name, partial(ours, pack.location, embeds))
+    return {"ours:yunet" if name == YUNET else name: partial(ours, pack.location, embeds)}
 
 
-def _insightface() -> list[Spec]:
+def _insightface() -> Backends:
     """For each pack in InsightFace's layout its loop, and what of ours does the same work."""
-    theirs = [pack for pack in inventory.installed() if pack.detector.kind == "scrfd"]
-    if not theirs or importlib.util.find_spec("insightface") is None:
-        mend = "make setup PROFILE=cpu (or gpu, gpu-pascal) and `face-organizer packs pull` install them"
-        return [Spec("insightface", absent=f"it needs its package and a pack; {mend}")]
-    return [_of_pack(kind, pack) for pack in theirs for kind in ("ours:embed", "insightface")]
+    found: Backends = {}
+    for pack in inventory.installed():
+        if pack.detector.kind == "scrfd" and importlib.util.find_spec("insightface"):
+            found |= _of_pack("ours:embed", pack) | _of_pack("insightface", pack)
+    mend = "make setup PROFILE=cpu (or gpu, gpu-pascal) and `face-organizer packs pull` install them"
+    return found or {"insightface": f"it needs its package and a pack; {mend}"}
 
 
-def _deepface(names: Sequence[str], downloads: bool) -> list[Spec]:
+def _deepface(names: Sequence[str], downloads: bool) -> Backends:
     try:
         engine()
     except ModelMissingError as error:
         each = ["deepface"] if names is DEEPFACE else [f"deepface:{name}" for name in names]
-        return [Spec(name, absent=str(error)) for name in each]
-    return [Spec(f"deepface:{name}", partial(deepface, name, downloads)) for name in names]
+        return dict.fromkeys(each, str(error))
+    return {f"deepface:{name}": partial(deepface, name, downloads) for name in names}
 
 
 # --- in the process of a back end ---

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer.compare.backends import choose
-from face_organizer.compare.trial import Progress, Trial, try_out
+from face_organizer.compare.trial import Trial, try_out
 from face_organizer.errors import FaceOrganizerError, ImageError, ModelMissingError
 from face_organizer.files import printable
 from face_organizer.gender import open_model
@@ -66,7 +66,7 @@ def benchmark(
     allow_downloads: bool = False,
     recursive: bool = True,
     exclude: Sequence[str] = (),
-    on_progress: Progress = lambda name: None,
+    on_progress: Callable[[str], object] = lambda name: None,
 ) -> Benchmark:
     """Compare face detectors on a sample of the pictures in `inputs` (folders or files).
 
@@ -79,15 +79,18 @@ def benchmark(
     A back end that crashes, hangs or is not installed is a trial that says so. Raises `UsageError`,
     `DeviceError`, and `FaceOrganizerError` where there are no pictures.
     """
-    specs = choose(backends, downloads=allow_downloads)
+    wanted = choose(backends, downloads=allow_downloads)
     chosen = devices.require(devices.choose_one(device)[0])
     paths = pictures_of(inputs, recursive, exclude)
     if not paths:
         raise FaceOrganizerError(f"no pictures in {', '.join(printable(i) for i in inputs)}")
     taken = sample(paths, samples)
-    trials = [try_out(spec, taken, chosen, time_limit, on_progress, settings=False) for spec in specs]
+    trials = []
+    for name, opener in wanted.items():
+        on_progress(name)
+        trials.append(try_out(name, opener, taken, chosen, time_limit, settings=False))
     if judge_gender(trials, chosen):
-        for trial in trials:
+        for trial in filter(lambda trial: trial.looked, trials):
             trial.matched = sum(one.gender == gender for one in trial.looked)
     trials.sort(key=lambda trial: -(trial.speed or 0))
     return Benchmark(trials, recommend(trials), len(taken), len(paths))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import numpy as np
 
 from face_organizer.compare.backends import choose
 from face_organizer.compare.benchmark import judge_gender, pictures_of, sample
-from face_organizer.compare.trial import Progress, Seen, Trial, try_out
+from face_organizer.compare.trial import Seen, Trial, try_out
 from face_organizer.errors import FaceOrganizerError, ImageError, UsageError
 from face_organizer.geometry import align, quality
 from face_organizer.media import images
@@ -29,24 +29,27 @@ CAUSES = {
     "turned": ("roll", -30, 30),  # degrees
     "in profile": ("yaw", -45, 45),  # degrees
     "blurred": ("sharpness", 15, math.inf),  # variance of the Laplacian
-    "dark all over": ("picture", 50, 255),  # mean luma
+    "dark all over": ("picture_brightness", 50, 255),  # mean luma
 }
 """What makes a face hard to find: a fact, and between which values it does no harm. Rules of thumb, which the
 other settings confirm or not."""
-FACTS = ("sharpness", "brightness", "yaw", "pitch", "roll")
 
 
 @dataclass(frozen=True, slots=True)
 class Diagnosis:
     """What is known of one picture. `findings` is what each back end made of it; `facts` are of the main face
-    as it is known best (see `facts_of`); `causes`, of `CAUSES`, each with its fact, may have hidden it;
-    `unreadable` says why the picture cannot be read."""
+    as it is known best (see `facts_of`); `unreadable` says why the picture cannot be read."""
 
     path: str
     unreadable: str
     facts: Mapping[str, float]
-    causes: Mapping[str, str]
     findings: Mapping[str, Seen]
+
+    @property
+    def causes(self) -> dict[str, str]:
+        """Which of `CAUSES` there are, each with its fact."""
+        facts = self.facts
+        return {c: f for c, (f, low, high) in CAUSES.items() if not low <= facts.get(f, low) <= high}
 
     @property
     def looked(self) -> list[str]:
@@ -98,7 +101,7 @@ def diagnose(
     allow_downloads: bool = False,
     recursive: bool = True,
     exclude: Sequence[str] = (),
-    on_progress: Progress = lambda name: None,
+    on_progress: Callable[[str], object] = lambda name: None,
 ) -> Diagnosed:
     """Find out why a face is not found, and in what setting it is.
 
@@ -111,25 +114,28 @@ def diagnose(
     """
     if not files and not inputs:
         raise UsageError("no pictures are named", "name some, or a folder by --input")
-    specs = choose(backends, downloads=allow_downloads)
+    wanted = choose(backends, downloads=allow_downloads)
     chosen = devices.require(devices.choose_one(device)[0])
     named = listing(files, recursive=recursive, exclude=exclude).paths
     taken = sample(pictures_of(inputs, recursive, exclude), samples)
     paths = sorted({*named, *taken}, key=os.fsencode)
     if not paths:
         raise FaceOrganizerError("no pictures there")
-    trials = [try_out(spec, paths, chosen, time_limit, on_progress, settings=True) for spec in specs]
+    trials = []
+    for name, opener in wanted.items():
+        on_progress(name)
+        trials.append(try_out(name, opener, paths, chosen, time_limit, settings=True))
     judge_gender(trials, chosen)
-    seen = {path: {t.name: one for t in trials for one in t.seen if one.path == path} for path in paths}
-    return Diagnosed([_one(path, seen[path]) for path in paths], trials)
-
-
-def _one(path: str, findings: Mapping[str, Seen]) -> Diagnosis:
-    try:
-        facts = facts_of(_surest(findings.values()), images.open_source(path))
-    except ImageError as error:
-        return Diagnosis(path, error.reason, {}, {}, findings)
-    return Diagnosis(path, "", facts, causes_of(facts), findings)
+    pictures = []
+    for path in paths:
+        findings = {trial.name: one for trial in trials for one in trial.seen if one.path == path}
+        facts, unreadable = dict[str, float](), ""
+        try:
+            facts = facts_of(_surest(findings.values()), images.open_source(path))
+        except ImageError as error:
+            unreadable = error.reason
+        pictures.append(Diagnosis(path, unreadable, facts, findings))
+    return Diagnosed(pictures, trials)
 
 
 def _surest(seen: Iterable[Seen]) -> Detections:
@@ -148,17 +154,12 @@ def facts_of(faces: Detections, source: images.Source) -> dict[str, float]:
     they are known; without a face, the brightness of the picture."""
     box, landmarks = faces.boxes[:1], faces.landmarks[:1]
     if not len(box):
-        return {"picture": round(float(source.pixels(512)[0].mean()), 1)}
+        return {"picture_brightness": round(float(source.pixels(512)[0].mean()), 1)}
     size = float(quality.size(box)[0])
     outside = quality.outside(box, np.array([source.width]), np.array([source.height]))
     facts = {"size": size, "share": size / min(source.width, source.height), "outside": float(outside[0])}
     if align.usable(landmarks)[0]:
         light = quality.light([align.cut(source, align.estimate(landmarks)[0])])
-        values = zip(FACTS, (*light, *quality.angles(landmarks)), strict=True)
-        facts |= {name: float(value[0]) for name, value in values}
+        names, values = ("sharpness", "brightness", "yaw", "pitch", "roll"), quality.angles(landmarks)
+        facts |= {name: float(value[0]) for name, value in zip(names, (*light, *values), strict=True)}
     return {name: round(value, 2) for name, value in facts.items()}
-
-
-def causes_of(facts: Mapping[str, float]) -> dict[str, str]:
-    """Which of `CAUSES` there are, each with its fact."""
-    return {c: fact for c, (fact, low, high) in CAUSES.items() if not low <= facts.get(fact, low) <= high}

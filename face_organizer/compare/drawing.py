@@ -1,5 +1,4 @@
-"""A benchmark as a chart, and diagnosed pictures with what was found on them. Drawn with Pillow, which is
-here anyway: matplotlib would be 60 MB more and a second to import."""
+"""A benchmark as a chart, and diagnosed pictures with what was found on them, drawn with Pillow."""
 
 from __future__ import annotations
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from face_organizer.compare.backends import Backend, Spec
+from face_organizer.compare.backends import Backend, Opener
 from face_organizer.detect import Found, Look
 from face_organizer.errors import FaceOrganizerError, ImageError, PackError
 from face_organizer.media.images import open_source
@@ -23,8 +23,6 @@ SETTINGS = {
     "--enhance clahe": Look(),
 }
 """What a user of `embed` can say, in the order in which it is tried, and how to look then."""
-Progress = Callable[[str], object]
-"""Gets the name of each back end before it is tried."""
 
 
 @dataclass(slots=True)
@@ -46,9 +44,8 @@ class Seen:
 
 @dataclass(slots=True)
 class Trial:
-    """What one back end did. `load` is in seconds; `speed` in pictures per second, reading included, many at
+    """What one back end did. `speed` is in pictures per second, reading included, many at
     once where it takes them so; `matched` is None where no gender model is installed.
-
     `state` is `ran`; `timeout` where the time was over; `missing` where it is not installed; `failed` where
     it raised an error; `crashed` where its process died. `why` says what was wrong, also where single
     pictures were too much for it.
@@ -58,7 +55,6 @@ class Trial:
     state: str = "ran"
     why: str = ""
     device: str = ""
-    load: float | None = None
     speed: float | None = None
     peak_mb: float | None = None
     seen: list[Seen] = field(default_factory=list)
@@ -82,31 +78,29 @@ class Trial:
     def as_dict(self) -> dict[str, Any]:
         """Its figures, for JSON: those above; pictures that it looked at, in how many it `found` a face, all
         faces, and pictures that `failed`, without a face or too much for it."""
-        names = "name state why device load speed peak_mb share matched"
+        names = "name state why device speed peak_mb share matched"
         found = sum(map(bool, self.faces))
         counts = {"pictures": len(self.looked), "found": found, "faces": sum(self.faces)}
         return {n: getattr(self, n) for n in names.split()} | counts | {"failed": len(self.seen) - found}
 
 
 def try_out(
-    spec: Spec, paths: Sequence[str], device: Device, limit: float, on_progress: Progress, settings: bool
+    name: str, opener: Opener | str, paths: Sequence[str], device: Device, limit: float, settings: bool
 ) -> Trial:
-    """Try `spec` on `paths` for `limit` seconds, loading included; with `settings` in other ones too.
+    """Try a back end on `paths` for `limit` seconds, loading included; with `settings` in other ones too.
 
     A back end that dies, or is stopped at the limit, slow or hung, keeps what it did.
     """
-    trial = Trial(spec.name, "missing" if spec.absent else "ran", spec.absent)
-    if not spec.opener:
-        return trial
-    on_progress(spec.name)
+    if isinstance(opener, str):
+        return Trial(name, "missing", opener)
+    trial = Trial(name)
     end, at = time.monotonic() + limit, "while it was loaded"
 
     def left() -> float:
         return max(end - time.monotonic(), 0.0)
 
     try:
-        with Child(open_backend, spec.opener, device, limit=left()) as child:
-            trial.load = child.seconds
+        with Child(open_backend, opener, device, limit=left()) as child:
             for turn, path in enumerate([paths[0], *paths]):  # the first one twice, to warm up
                 at = f"at {os.path.basename(path)}"
                 seen, trial.device = child.ask(look_at, path, settings and turn > 0, limit=left())
@@ -134,7 +128,7 @@ def try_out(
 # --- in the process ---
 
 
-def open_backend(opener: Callable[[Device], Backend], device: Device) -> Callable[..., Any]:
+def open_backend(opener: Opener, device: Device) -> Callable[..., Any]:
     """What answers `try_out` there: it calls a function with the back end; for `networks.child`."""
     backend = opener(device)
     return lambda function, *arguments: function(backend, *arguments)
