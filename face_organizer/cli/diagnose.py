@@ -48,7 +48,7 @@ def diagnose(files: tuple[str, ...], output: Path | None, as_json: bool, quiet: 
     for one in found.pictures:
         lines = [f"{name}: {_finding(seen)}" for name, seen in one.findings.items()]
         if one.facts:
-            lines.append(", ".join(f"{name} {value:.3g}" for name, value in one.facts.items()))
+            lines.append(", ".join(f"{name} {value:.4g}" for name, value in one.facts.items()))
         console.say("\n  ".join([f"\n{printable(one.path)}: {_verdict(one)}", *lines]))
     console.say(f"\nAnnotated pictures and summary.jpg: {printable(output)}")
     pictures = [one.as_dict() | {"verdict": _verdict(one)} for one in found.pictures]
@@ -65,7 +65,7 @@ def _verdict(one: Any) -> str:
     if not one.missed_by:
         return "found by all" + " that could look at it" * (len(one.looked) < len(one.findings))
     who = "all" if one.missed_by == one.looked else ", ".join(one.missed_by)
-    why = ", ".join(f"{cause} ({fact} {one.facts[fact]:.3g})" for cause, fact in one.causes.items())
+    why = ", ".join(f"{cause} ({fact} {one.facts[fact]:.4g})" for cause, fact in one.causes.items())
     helps = "; ".join(f"{name}: {s}" for name in one.missed_by for s in list(one.findings[name].tried)[:1])
     helps = f"found with {helps}" if helps else "no setting that was tried finds it"
     return f"missed by {who}; {why or 'no cause seen: it may hold no face'}; {helps}"

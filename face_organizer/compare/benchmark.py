@@ -98,8 +98,7 @@ def benchmark(
 
 def pictures_of(inputs: Sequence[str | Path], recursive: bool, exclude: Sequence[str]) -> list[str]:
     """The pictures in `inputs`, sorted; videos are left out. Raises `UsageError`."""
-    found = listing(inputs, recursive=recursive, exclude=exclude)
-    return [path for path in found.paths if not is_video(path)]
+    return [p for p in listing(inputs, recursive=recursive, exclude=exclude).paths if not is_video(p)]
 
 
 def sample(paths: Sequence[str], count: int) -> Sequence[str]:

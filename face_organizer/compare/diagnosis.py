@@ -48,8 +48,7 @@ class Diagnosis:
     @property
     def causes(self) -> dict[str, str]:
         """Which of `CAUSES` there are, each with its fact."""
-        facts = self.facts
-        return {c: f for c, (f, low, high) in CAUSES.items() if not low <= facts.get(f, low) <= high}
+        return {c: f for c, (f, low, high) in CAUSES.items() if not low <= self.facts.get(f, low) <= high}
 
     @property
     def looked(self) -> list[str]:

@@ -57,10 +57,10 @@ def draw(pictures: Mapping[str, Mapping[str, Seen]], folder: Path) -> None:
         stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(picture).stem)[:60]
         path = folder / f"{number:03d}_{stem}.jpg"
         write_jpeg(path, annotated(picture, findings))
-        found = sum(len(seen.found.faces) > 0 for seen in findings.values())
         tiles.append(Tile(str(path), nowhere))
-        captions.append(f"{found}/{len(findings)} {path.name}")
-    section = Section("By how many of the back ends a face was found", list(thumbnails(tiles)), captions)
+        found = sum(len(seen.found.faces) > 0 for seen in findings.values())
+        captions.append(f"{found} of {len(findings)}: {path.name}")
+    section = Section("Back ends that found a face", list(thumbnails(tiles)), captions)
     contact_sheet(folder / "summary.jpg", "Diagnosis", count(len(pictures), "picture"), [section])
 
 
@@ -80,5 +80,7 @@ def annotated(picture: str, findings: Mapping[str, Seen]) -> Pillow.Image:
         for label, found, width in looks:
             for box, score in zip((found.faces.boxes * scale).tolist(), found.faces.scores, strict=True):
                 pen.rectangle(box, outline=ink, width=width)
-                pen.text((box[0] + 6, box[1] + 4 + 20 * n), f"{label} {score:.2f}", ink, FONT)
+                x, y = np.maximum(box[:2], 0)
+                text = f"{label} {score:.2f}".removesuffix(" nan")
+                pen.text((x + 6, y + 4 + 20 * n), text, ink, FONT, stroke_width=2, stroke_fill=PAPER)
     return sheet

@@ -120,8 +120,8 @@ def try_out(
     faults = [one for one in trial.seen if one.fault]
     if faults and trial.state == "ran":
         trial.state = "ran" if trial.looked else "failed"
-        many = f"{len(faults)} of {len(paths)} pictures were too much for it"
-        trial.why = f"{many}, such as {os.path.basename(faults[0].path)}: {faults[0].error}"
+        one = f"such as {os.path.basename(faults[0].path)}: {faults[0].error}"
+        trial.why = f"{len(faults)} of {len(paths)} pictures were too much for it, {one}"
     return trial
 
 
