@@ -23,7 +23,6 @@ from face_organizer.cli.options import (
     json_option,
     output_option,
     pack_option,
-    together,
     walk_options,
     workers_option,
 )
@@ -33,76 +32,69 @@ from face_organizer.files import count, printable
 
 UNSURE = "unsure"  # folder below the output for pictures on which the network is not sure
 
-_options = together(
-    inputs_option("Folders or pictures. With --embeddings: which pictures of the tables, and others."),
-    click.option(
-        "-e",
-        "--embeddings",
-        multiple=True,
-        type=FOLDER_OR_FILE,
-        metavar="TABLE...",
-        help="Tables of embed: their faces are judged, none is searched for again.",
-    ),
-    output_option("Folder for the pictures that match.", required=True),
-    click.option(
-        "--gender",
-        type=click.Choice(["Woman", "Man"], case_sensitive=False),
-        metavar="[Woman|Man]",
-        default="Woman",
-        show_default=True,
-        help="Which pictures match.",
-    ),
-    click.option(
-        "--model",
-        type=click.Choice(["auto", "embedded", "insightface", "deepface"]),
-        default="auto",
-        show_default=True,
-        help="Gender network; auto is the first of the others that is installed.",
-    ),
-    click.option(
-        "--min-confidence",
-        type=Finite(0.5, 1),
-        help="Below it a picture goes to unsure/.  [default: the model's own, 0.9]",
-    ),
-    click.option(
-        "--faces",
-        type=click.Choice(["main", "any"]),
-        default="main",
-        show_default=True,
-        help="Which face decides: the main one of a picture, or any that surely matches.",
-    ),
-    click.option(
-        "--vote-by-person",
-        "people",
-        type=FOLDER_OR_FILE,
-        metavar="CLUSTERS",
-        help="Output of cluster, or its cluster_assignments.pkl: all photos of a person vote together.",
-    ),
-    click.option(
-        "--attributes",
-        is_flag=True,
-        help="Ages as well, and with --model deepface emotion and race where their weights are there.",
-    ),
-    workers_option,
-    pack_option("Model pack that finds faces in --input."),
-    click.option(
-        "--detector",
-        metavar="BACKEND",
-        help="Find faces in --input with a detector of DeepFace (opencv, mtcnn, ssd, retinaface …), as the "
-        "original did, instead of --pack. Slower, and it finds fewer turned faces.",
-    ),
-    device_option("Where the networks run: every GPU there is, the CPU, or GPUs by number."),
-    walk_options,
+
+@click.command(cls=ManyValues, context_settings={**HELP, "show_default": True})
+@inputs_option("Folders or pictures. With --embeddings: which pictures of the tables, and others.")
+@click.option(
+    "-e",
+    "--embeddings",
+    "tables",
+    multiple=True,
+    type=FOLDER_OR_FILE,
+    metavar="TABLE...",
+    help="Tables of embed: their faces are judged, none is searched for again.",
 )
-
-
-@click.command(cls=ManyValues, context_settings=HELP)
-@_options
+@output_option("Folder for the pictures that match.", required=True)
+@click.option(
+    "--gender",
+    type=click.Choice(["Woman", "Man"], case_sensitive=False),
+    metavar="[Woman|Man]",
+    default="Woman",
+    help="Which pictures match.",
+)
+@click.option(
+    "--model",
+    type=click.Choice(["auto", "embedded", "insightface", "deepface"]),
+    default="auto",
+    help="Gender network; auto is the first of the others that is installed.",
+)
+@click.option(
+    "--min-confidence",
+    type=Finite(0.5, 1),
+    help="Below it a picture goes to unsure/.  [default: the model's own, 0.9]",
+)
+@click.option(
+    "--faces",
+    type=click.Choice(["main", "any"]),
+    default="main",
+    help="Which face decides: the main one of a picture, or any that surely matches.",
+)
+@click.option(
+    "--vote-by-person",
+    "people",
+    type=FOLDER_OR_FILE,
+    metavar="CLUSTERS",
+    help="Output of cluster, or its cluster_assignments.pkl: all photos of a person vote together.",
+)
+@click.option(
+    "--attributes",
+    is_flag=True,
+    help="Ages as well, and with --model deepface emotion and race where their weights are there.",
+)
+@workers_option
+@pack_option("Model pack that finds faces in --input.")
+@click.option(
+    "--detector",
+    metavar="BACKEND",
+    help="Find faces in --input with a detector of DeepFace (opencv, mtcnn, ssd, retinaface …), as the "
+    "original did, instead of --pack. Slower, and it finds fewer turned faces.",
+)
+@device_option("Where the networks run: every GPU there is, the CPU, or GPUs by number.")
+@walk_options
 @place_options
 @json_option
 def gender(
     inputs: tuple[str, ...],
-    embeddings: tuple[Path, ...],
     output: Path,
     mode: str,
     dry_run: bool,
@@ -137,38 +129,18 @@ def gender(
                 bars[stage].initial = bars[stage].n = done
             bars[stage].update(done - bars[stage].n)
 
-        found = fo.gender(
-            inputs,
-            tables=embeddings,
-            folder=output,
-            keep=not dry_run,
-            on_progress=on_progress,
-            warn=console.warn,
-            **options,
-        )
-    _tell(found, console)
-    placed = place(fo.plan(found, output, mode=mode, unsure=UNSURE), dry_run=dry_run, console=console)
-    return _report(found, placed, output, time.perf_counter() - started, console)
-
-
-def _tell(found: fo.Genders, console: Console) -> None:
-    """What judged, and what found the faces."""
-    used, total = found.used, len(found.table.files)
-    for problem in used.problems:
+        words = {"keep": not dry_run, "on_progress": on_progress, "warn": console.warn, **options}
+        found = fo.gender(inputs, folder=output, **words)
+    used, total = found.used, found.table.total_files
+    for problem in used["problems"]:
         console.warn(f"cannot look into {printable(problem)}")
-    console.say(f"Model {used.model} ({used.why}): {used.description}; licence: {used.licence}")
-    console.say(f"Device {used.devices} ({used.why_devices}); {count(used.threads, 'thread')} each")
-    if used.searched:
-        which = "" if used.searched == total else f"{used.searched:,} of {total:,} pictures are in no table: "
-        console.say(f"{which}{used.finder} finds the faces")
-
-
-def _report(
-    found: fo.Genders, placed: fo.Plan | fo.Applied, output: Path, seconds: float, console: Console
-) -> int:
-    """Print folders and counts; every picture is in exactly one of the last line's counts."""
-    used, counts, total = found.used, found.counts(), found.table.total_files
-    bad = found.unreadable()
+    console.say(f"Model {used['model']}: {used['description']}; licence: {used['licence']}")
+    console.say(f"Device {used['devices']} ({used['why_devices']}); {count(used['threads'], 'thread')} each")
+    if used["searched"]:
+        which = f"{used['searched']:,} of {total:,} pictures are in no table: "
+        console.say(f"{which if used['searched'] < total else ''}{used['finder']} finds the faces")
+    placed = place(fo.plan(found, output, mode=mode, unsure=UNSURE), dry_run=dry_run, console=console)
+    counts, bad, seconds = found.counts(), found.unreadable(), time.perf_counter() - started
     console.files(f"{count(len(bad), 'file')} could not be used:", bad)
     if isinstance(placed, fo.Applied):
         console.say("Gender filter complete!")
@@ -178,7 +150,7 @@ def _report(
                 console.say(f"  {what}: {images} → {printable(output / folder)}/")
     parts = " + ".join(f"{n:,} {label.replace('_', ' ')}" for label, n in counts.items())
     console.say(f"{count(total, 'picture')} = {parts}")
-    known = f"; {used.known:,} judged before" if used.known else ""
+    known = f"; {used['known']:,} judged before" if used["known"] else ""
     rate = f"{total / max(seconds, 1e-9):.0f} pictures/s{known}"
     console.say(f"{seconds:.1f} s ({rate}); sure from {found.min_confidence:g}")
     console.result(
@@ -188,13 +160,13 @@ def _report(
             "counts": counts,
             "unreadable": [{"path": path, "reason": reason} for path, reason in bad],
             "gender": found.gender,
-            "model": used.model,
-            "model_identity": used.identity,
-            "licence": used.licence,
+            "model": used["model"],
+            "model_identity": used["identity"],
+            "licence": used["licence"],
             "min_confidence": found.min_confidence,
-            "known": used.known,
+            "known": used["known"],
             "seconds": round(seconds, 3),
             **summary(placed),
         }
     )
-    return EXIT_SOME_UNUSABLE if bad or placed.missing or used.problems else EXIT_DONE
+    return EXIT_SOME_UNUSABLE if bad or placed.missing or used["problems"] else EXIT_DONE

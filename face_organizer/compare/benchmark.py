@@ -131,7 +131,7 @@ def judge_gender(pictures: Sequence[Seen], device: devices.Device) -> tuple[str,
     """Set the gender of the main faces, by the model that `gender --model auto` takes; its name, or an empty
     one and why there is none."""
     try:
-        model, _ = open_model("auto", device)
+        model = open_model("auto", device)
     except ModelMissingError as error:
         return "", str(error)
     try:

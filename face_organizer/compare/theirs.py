@@ -10,7 +10,7 @@ import numpy as np
 
 from face_organizer.compare.backends import main_first
 from face_organizer.compare.variants import CHANGES, Variant
-from face_organizer.deepface.child import open_detector, ran_on
+from face_organizer.deepface import open_detector, ran_on
 from face_organizer.detect import Found, Look, Pixels
 from face_organizer.errors import PackError
 from face_organizer.networks import packs

@@ -6,30 +6,50 @@ of which each device has one.
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import math
-import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from face_organizer.errors import ImageError
-from face_organizer.gender.journal import Journal
-from face_organizer.gender.models import GenderModel, Judged
+from face_organizer.errors import ImageError, ModelMissingError, UsageError
+from face_organizer.gender.deepface import deepface
+from face_organizer.gender.embedded import embedded
+from face_organizer.gender.insightface import insightface
+from face_organizer.gender.journal import key_of
+from face_organizer.gender.models import GenderModel, Judged, from_json, judged, to_json
 from face_organizer.geometry import align
 from face_organizer.machine import in_order
 from face_organizer.media import images, video
-from face_organizer.types import Faces, FaceTable, Image, Int64, Outcome
+from face_organizer.networks.devices import Device
+from face_organizer.types import Faces, FaceTable, Image, Outcome
 
+MODELS = {"embedded": embedded, "insightface": insightface, "deepface": deepface}
+"""In the order in which `auto` takes them: the first is the one whose accuracy was measured (docs/gender.md),
+is free for any use and always comes along."""
 WHY_NO_PLACE = "the table does not say where the face is; embed the picture again"
-NOWHERE_ELSE: Mapping[str, str] = {}
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Looked:
+def open_model(choice: str, device: Device, *, attributes: bool = False) -> GenderModel:
+    """The model of that name on `device`; `auto` is the first of `MODELS` that is installed.
+
+    `attributes` asks for ages, and for what else the model can tell. Errors: UsageError for an unknown name,
+    ModelMissingError, PackError (a file that cannot be used), DeviceError.
+    """
+    if choice in MODELS:
+        return MODELS[choice](device, attributes)
+    if choice != "auto":
+        raise UsageError(f"no gender model is called {choice!r}", f"say auto, {', '.join(MODELS)}")
+    missing = []
+    for opener in MODELS.values():
+        try:
+            return opener(device, attributes)
+        except ModelMissingError as error:
+            missing.append(str(error))
+    raise ModelMissingError("no gender model is installed: " + "; ".join(missing))
+
+
+class Looked(NamedTuple):
     """`judged` has a row for each face of the table, `failed` the reason for each file that could not be
     used, `known` counts files that were judged by an earlier run."""
 
@@ -41,10 +61,10 @@ class Looked:
 def look(
     table: FaceTable,
     models: Sequence[GenderModel],
-    journal: Journal,
+    journal: dict[str, Any],
     *,
     threads: int,
-    homes: Mapping[str, str] = NOWHERE_ELSE,
+    homes: Mapping[str, str] | None = None,
     on_files: Callable[[int], object] = lambda count: None,
 ) -> Looked:
     """Judge every face of `table` with `models` (the same one on several devices) in so many threads.
@@ -52,32 +72,39 @@ def look(
     The answer depends on the files and the model alone. `on_files` gets the number of files done so far.
     Files that `journal` knows are not opened; others are opened where `homes` says that they lie now.
     """
-    files = np.flatnonzero(table.files.outcome == Outcome.FACES).tolist()
-    ends = np.searchsorted(table.faces.file_index, np.arange(len(table.files) + 1))
-    rows = {file: np.arange(ends[file], ends[file + 1], dtype=np.int64) for file in files}
-    keys = {file: key_of(table, file, rows[file]) for file in files}
-    todo = [file for file in files if not is_answer(journal.get(keys[file]), len(rows[file]))]
-    done = known = len(files) - len(todo)
-    on_files(done)
-    failed: dict[int, str] = {}
+    files, faces = table.files, table.faces
+    ends = np.searchsorted(faces.file_index, np.arange(len(files) + 1))
+    rows = {i: np.arange(*ends[i : i + 2]) for i in np.flatnonzero(files.outcome == Outcome.FACES).tolist()}
+    keys, found = {}, dict[int, Judged | str]()
+    for i, own in rows.items():
+        numbers = files.bytes[i], files.mtime_ns[i], files.content[i]
+        keys[i] = key_of(files.path[i], numbers, faces.box[own], faces.landmarks[own], faces.turn[own])
+        if (past := from_json(journal.get(keys[i]), len(own))) is not None:
+            found[i] = past
+    known, todo = len(found), [i for i in rows if i not in found]
+    on_files(known)
 
     def judge(work: tuple[Sequence[int], GenderModel]) -> list[Judged | str]:
         chunk, model = work
-        places = [homes.get(table.files.path[file], table.files.path[file]) for file in chunk]
-        return _judge(model, places, [table.faces.take(rows[file]) for file in chunk])
+        places = [(homes or {}).get(files.path[i], files.path[i]) for i in chunk]
+        return _judge(model, places, [faces.take(rows[i]) for i in chunk])
 
     size = models[0].at_once
     chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
     work = zip(chunks, itertools.cycle(models))
     for chunk, answers in zip(chunks, in_order(work, judge, threads), strict=True):
-        told = dict(zip(chunk, answers, strict=True))
-        failed |= {file: answer for file, answer in told.items() if isinstance(answer, str)}
-        journal.add({keys[file]: rows_of(a) for file, a in told.items() if isinstance(a, Judged)})
-        done += len(chunk)
-        on_files(done)
-    unknown = rows_of(Judged.empty(1))
-    found = [unknown * len(rows[file]) if file in failed else journal.get(keys[file]) for file in files]
-    return Looked(judged_of([row for answer in found for row in answer]), failed, known)
+        for i, answer in zip(chunk, answers, strict=True):
+            found[i] = answer
+            if not isinstance(answer, str):
+                journal[keys[i]] = to_json(answer)
+        on_files(len(found))
+    whole, failed = judged(np.full(len(table), np.nan)), {}
+    for i, answer in found.items():
+        if isinstance(answer, str):
+            failed[i] = answer
+        else:
+            whole[rows[i]] = answer
+    return Looked(whole, failed, known)
 
 
 def _judge(model: GenderModel, paths: Sequence[str], faces: Sequence[Faces]) -> list[Judged | str]:
@@ -85,15 +112,14 @@ def _judge(model: GenderModel, paths: Sequence[str], faces: Sequence[Faces]) -> 
     crops: list[Image | str] = []
     for path, some in zip(paths, faces, strict=True):
         try:
-            if not (np.isfinite(some.box).all() and align.usable(some.landmarks).all()):
-                raise ImageError(Outcome.UNREADABLE, WHY_NO_PLACE)
-            crops.append(_crops(model, path, some))
+            placed = np.isfinite(some.box).all() and align.usable(some.landmarks).all()
+            crops.append(_crops(model, path, some) if placed else WHY_NO_PLACE)
         except ImageError as error:
             crops.append(error.reason)
     good = [cut for cut in crops if not isinstance(cut, str)]
-    judged = model.judge(np.concatenate(good)) if good else Judged.empty()
-    parts = iter(np.split(np.arange(len(judged)), np.cumsum([len(cut) for cut in good])))
-    return [cut if isinstance(cut, str) else judged.take(next(parts)) for cut in crops]
+    answers: Any = model.judge(np.concatenate(good)) if good else judged([])
+    ends = iter(itertools.accumulate(map(len, good)))
+    return [cut if isinstance(cut, str) else answers[(end := next(ends)) - len(cut) : end] for cut in crops]
 
 
 def _crops(model: GenderModel, path: str, faces: Faces) -> Image:
@@ -102,43 +128,3 @@ def _crops(model: GenderModel, path: str, faces: Faces) -> Image:
         return model.crop(images.open_source(path), faces)
     frames = (video.picture(path, float(time)) for time in faces.time)
     return np.concatenate([model.crop(f, faces.take(np.array([row]))) for row, f in enumerate(frames)])
-
-
-def key_of(table: FaceTable, file: int, rows: Int64) -> str:
-    """What a file's faces are known by: its name, size, time and contents, and where the faces are."""
-    files, faces = table.files, table.faces
-    digest = hashlib.blake2b(os.fsencode(files.path[file]), digest_size=12)
-    for value in (files.bytes[file], files.mtime_ns[file], files.content[file]):
-        digest.update(int(value).to_bytes(9, "little", signed=True))
-    for column in (faces.box, faces.landmarks, faces.turn):
-        digest.update(np.ascontiguousarray(column[rows]).tobytes())
-    return digest.hexdigest()
-
-
-def rows_of(judged: Judged) -> list[list[Any]]:
-    """For the journal, one row per face: woman, age (None where unknown), emotion, race. Exact: float32
-    survives as a double."""
-    ages = [None if math.isnan(age) else age for age in judged.age.tolist()]
-    columns = (judged.woman.tolist(), ages, judged.emotion, judged.race)
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def judged_of(rows: Sequence[Sequence[Any]]) -> Judged:
-    """The reverse of `rows_of`."""
-    return Judged(
-        woman=np.array([row[0] for row in rows], np.float32),
-        age=np.array([math.nan if row[1] is None else row[1] for row in rows], np.float32),
-        emotion=[row[2] for row in rows],
-        race=[row[3] for row in rows],
-    )
-
-
-def is_answer(rows: Any, count: int) -> bool:
-    """Whether this is what `rows_of` returns for `count` faces."""
-
-    def is_row(row: Any) -> bool:
-        types = [type(value) for value in row] if isinstance(row, list) else []
-        fit = types[2:] == [str, str] and types[0] in (float, int) and types[1] in (float, int, type(None))
-        return fit and 0 <= row[0] <= 1
-
-    return isinstance(rows, list) and len(rows) == count and all(map(is_row, rows))

@@ -1,99 +1,92 @@
-"""Gender networks: faces in, how likely each is a woman's out. A new one is a file and a line in `MODELS`."""
+"""What a gender network is: faces in, how likely each is a woman's out. A new one is a file like `embedded`,
+and a line in `judging`."""
 
 from __future__ import annotations
 
-import importlib
-from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from face_organizer.errors import ModelMissingError, UsageError
-from face_organizer.gender import crops
-from face_organizer.networks.devices import Device
-from face_organizer.types import Columns, Faces, Float32, Image, column, text
+from face_organizer.geometry import align
+from face_organizer.types import Faces, Float32, Image
 
 if TYPE_CHECKING:
     from face_organizer.media.images import Shrinkable
 
+Judged = np.recarray[Any, Any]
+"""What a network says of faces, one row per face: `woman`, the probability that it is a woman's, 0 to 1 (NaN:
+not looked at); `age` in years (NaN: unknown); `emotion` and `race`, DeepFace's words (empty: unknown)."""
+_COLUMNS = [("woman", "f4"), ("age", "f4"), ("emotion", "U16"), ("race", "U16")]
+
+
+def judged(woman: Any, **more: Any) -> Judged:
+    """Rows of these columns; those that are not given are unknown."""
+    rows = np.zeros(len(woman), _COLUMNS).view(np.recarray)
+    for name, values in {"woman": woman, "age": np.nan, **more}.items():
+        rows[name] = values
+    return rows
+
+
+def to_json(rows: Judged) -> list[list[Any]]:
+    """One list per face, exact: float32 survives as a double. An unknown age is None."""
+    return [[woman, age if age == age else None, *words] for woman, age, *words in rows.tolist()]
+
+
+def from_json(value: Any, count: int) -> Judged | None:
+    """What `to_json` got, of `count` faces; None where `value` is something else."""
+    try:
+        rows = np.array([tuple(row) for row in value], _COLUMNS).view(np.recarray)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return rows if len(rows) == count and bool(((rows.woman >= 0) & (rows.woman <= 1)).all()) else None
+
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Judged(Columns):
-    """What a network says of faces, one row per face."""
+class GenderModel:
+    """A gender network on a device. Its functions may be called from several threads at once.
 
-    woman: Float32 = column((), "float32", np.nan)
-    """Probability that it is a woman's face, 0 to 1; NaN where it was not looked at."""
-    age: Float32 = column((), "float32", np.nan)
-    """Years; NaN where the model does not say."""
-    emotion: Sequence[str] = text()
-    """DeepFace's word, such as `happy`; empty where unknown."""
-    race: Sequence[str] = text()
-    """DeepFace's word for what it takes for the face's ethnicity; empty where unknown."""
-
-
-class GenderModel(ABC):
-    """A gender network on a device. Its methods may be called from several threads at once."""
+    `name` is what `--model` calls it; `description` says what it is and where it lies; `identity`, stamped on
+    results, what makes answers comparable: hash of the weights, preprocessing. `matrices` are (n, 2, 3) from
+    pixels of the picture to those of the `size`-pixel crop of each face; `ask` gives what the network says of
+    n ≥ 1 crops. `at_once` faces are best judged together; an answer below `min_confidence`, 0.5 to 1, is
+    better not believed. `finish` is done to the crops of the faces.
+    """
 
     name: str
-    """A key of `MODELS`."""
     description: str
-    """What it is and where it lies, for messages."""
     licence: str
     identity: str
-    """What makes two answers comparable: hash of the weights, preprocessing. Stamped on results."""
     size: int
-    """Side of a crop in pixels."""
-    at_once = 32
-    """Faces that are best judged together; callers may give more or fewer."""
-    min_confidence = 0.9
-    """Confidence below which its answer is better not believed, 0.5 to 1."""
-
-    @abstractmethod
-    def matrices(self, faces: Faces) -> Float32:
-        """(n, 2, 3) from pixels of the picture to those of the crop of each of its `faces`."""
+    matrices: Callable[[Faces], Float32]
+    ask: Callable[[Image], Judged]
+    at_once: int = 32
+    min_confidence: float = 0.9
+    finish: Callable[[Image, Faces], object] = lambda crops, faces: None
+    close: Callable[[], object] = lambda: None
 
     def crop(self, source: Shrinkable, faces: Faces) -> Image:
-        """(n, size, size, 3) RGB uint8, the n `faces` of one picture cut as the network wants them. Raises
-        `ImageError` for a picture that cannot be decoded."""
-        return crops.cut(source, self.matrices(faces), self.size)
+        """(n, size, size, 3) RGB uint8, the n `faces` of one picture cut as the network wants them; it is
+        decoded once, as large as the smallest face needs it. Raises `ImageError`."""
+        matrices = self.matrices(faces)
+        crops = np.empty((len(matrices), self.size, self.size, 3), np.uint8)
+        for i in np.argsort(-np.hypot(matrices[:, 0, 0], matrices[:, 1, 0])):  # the finest first
+            crops[i] = align.cut(source, matrices[i], self.size)
+        self.finish(crops, faces)
+        return crops
 
-    @abstractmethod
     def judge(self, crops: Image) -> Judged:
         """What the network says of n ≥ 0 crops. A face's answer does not depend on the others."""
-
-    def close(self) -> None:  # noqa: B027 - most have nothing to close
-        """Let go of processes."""
+        return self.ask(crops) if len(crops) else judged([])
 
 
-MODELS: dict[str, str] = {
-    "embedded": "face_organizer.gender.embedded:Embedded",
-    "insightface": "face_organizer.gender.insightface:InsightFace",
-    "deepface": "face_organizer.gender.deepface:DeepFace",
-}
-"""`--model` → where its class is, in the order in which `auto` takes them: the first is the one whose
-accuracy was measured (docs/gender.md), is free for any use and always comes along."""
-
-
-def open_model(choice: str, device: Device, *, attributes: bool = False) -> tuple[GenderModel, str]:
-    """The model of that name on `device`, and why it: `auto` is the first of `MODELS` that is installed.
-
-    `attributes` asks for ages, and for what else the model can tell. Errors: UsageError for an unknown name,
-    ModelMissingError, PackError (a file that cannot be used), DeviceError.
-    """
-    if choice not in ("auto", *MODELS):
-        raise UsageError(f"no gender model is called {choice!r}", f"say auto, {', '.join(MODELS)}")
-    missing = []
-    for name in MODELS if choice == "auto" else [choice]:
-        module, _, attribute = MODELS[name].partition(":")
-        try:
-            model = getattr(importlib.import_module(module), attribute)(device, attributes)
-        except ModelMissingError as error:
-            if name == choice:
-                raise
-            missing.append(str(error))
-            continue
-        why = "as asked" if name == choice else f"the first of {', '.join(MODELS)} that is installed"
-        return cast(GenderModel, model), why
-    raise ModelMissingError("no gender model is installed: " + "; ".join(missing))
+def around(boxes: Float32, margin: float, clockwise: Any, size: int) -> Float32:
+    """(n, 2, 3) matrices that bring the middle of each of (n, 4) `boxes` to that of a `size`-pixel crop, its
+    longer side to `size` / `margin` pixels, and turn back `clockwise` degrees."""
+    scale = size / ((boxes[:, 2:] - boxes[:, :2]).max(axis=1) * margin)
+    middle = (boxes[:, :2] + boxes[:, 2:]).astype(np.float64) @ np.array([0.5, 0.5j])
+    turn = scale * np.exp(-1j * np.radians(clockwise.astype(np.float64)))
+    shift = (1 + 1j) * size / 2 - turn * middle
+    rows = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]], np.float32)
+    return np.ascontiguousarray(rows.transpose(2, 0, 1))

@@ -16,7 +16,7 @@ from contextlib import suppress
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any, Self
 
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
@@ -44,11 +44,12 @@ class Child:
     """A new process in which `opener(*args)` runs once; what it returns is called there for each `ask`.
 
     The opener must be importable by its name; arguments and answers are pickled. Threads may ask at the same
-    time, and are answered one after the other. What the process prints is not shown; its last line is told
+    time, and are answered one after the other. What the process prints is not shown; its last line is given
     where it dies. The process is killed when the thread that made it ends, even by SIGKILL.
 
-    `name` stands for the child in messages; a `limit` is in seconds, None for none. `__init__` and `ask`
-    raise `ChildError`, and what else the function itself raises of `FaceOrganizerError`.
+    `name` stands for the child in messages; a `limit` is in seconds, None for none; `seconds` is what the
+    opener took, its imports included. `__init__` and `ask` raise `ChildError`, and what else the function
+    itself raises of `FaceOrganizerError`.
     """
 
     def __init__(
@@ -67,10 +68,10 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is the parent's; what the child starts ends with it
             )
+        self.pid = self._process.pid
         self._pipe = Connection(ours.detach())
         try:
             self.seconds: float = self._talk(opener, args, limit)
-            """What the opener took, its imports included."""
         except BaseException:
             self.close()
             raise
@@ -79,11 +80,6 @@ class Child:
         """What the opened function returns for `message`."""
         with self._lock:
             return self._talk(None, message, limit)
-
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
 
     def peak_memory(self) -> int | None:
         """The most memory that it had so far, in bytes; None where the system does not tell."""
@@ -96,9 +92,7 @@ class Child:
     def close(self) -> None:
         """End it, and all that it started."""
         self._pipe.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
-        self._kill()
+        self._end(_GRACE)
         self._noise.close()
 
     def __enter__(self) -> Self:
@@ -113,46 +107,27 @@ class Child:
         try:
             self._pipe.send((opener, args))
             if not self._pipe.poll(limit):
-                self._kill()
+                self._end(0)
                 raise ChildError(f"no answer within {limit:g} s", "timeout")
             error, said = self._pipe.recv()
         except (EOFError, OSError):
-            self._died()
+            self._end(_GRACE)
+            self._noise.seek(max(0, self._noise.seek(0, os.SEEK_END) - 4000))
+            lines = self._noise.read().decode("utf-8", "replace").strip().splitlines()
+            words = f"; its last words: {printable(lines[-1])[:200]}" if lines else ""
+            why = f"{self._owner} process ended ({how_it_ended(self._process.returncode)}){words}"
+            raise ChildError(why, "crashed") from None
         if error is not None:
             raise error
         return said
 
-    def _died(self) -> NoReturn:
+    def _end(self, grace: float) -> None:
+        """Give it so many seconds to end by itself, then kill it and what it started."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
-        self._kill()
-        words = self._last_line()
-        raise ChildError(
-            f"{self._owner} process ended ({how_it_ended(self._process.returncode)})"
-            + (f"; its last words: {words}" if words else ""),
-            "crashed",
-        )
-
-    def _kill(self) -> None:
+            self._process.wait(grace)
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
-
-    def _last_line(self) -> str:
-        self._noise.seek(max(0, self._noise.seek(0, os.SEEK_END) - 4000))
-        lines = self._noise.read().decode("utf-8", "replace").strip().splitlines()
-        return printable(lines[-1])[:200] if lines else ""
-
-
-def call(function: Callable[..., Any], *args: Any, limit: float | None = None) -> Any:
-    """`function(*args)` in a process of its own, ended after `limit` seconds; raises as `Child`."""
-    with Child(_done, function, args, limit=limit) as child:
-        return child.ask()
-
-
-def _done(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[], Any]:
-    result = function(*args)
-    return lambda: result
 
 
 def serve(handle: int) -> None:

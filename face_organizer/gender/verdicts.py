@@ -6,7 +6,7 @@ import math
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from enum import StrEnum
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -17,65 +17,38 @@ from face_organizer.types import FaceTable, Float32, Outcome
 
 GENDERS = ("Woman", "Man")
 """DeepFace's words, which the original's `--gender` takes."""
-UNSURE, CSV = "unsure", "gender.csv"
+CSV = "gender.csv"
 COLUMNS = ("image_path", "verdict", "gender", "confidence", "faces", "face_index", "person", "reason")
 ATTRIBUTES = ("age", "emotion", "race")
-
+VERDICTS = ("matched", "other", "unsure", "no_face", "unreadable")
+"""What becomes of a picture: each ends in exactly one."""
 _LOUDEST = 4.0
 """Log odds beyond which a face's vote counts no more (0.98): one photo that is surely wrong is outvoted."""
 
 
-class Verdict(StrEnum):
-    """What became of a picture. Every picture ends in exactly one."""
-
-    MATCHED = "matched"
-    OTHER = "other"
-    UNSURE = "unsure"
-    NO_FACE = "no_face"
-    UNREADABLE = "unreadable"
-
-
-@dataclass(frozen=True, slots=True)
-class Picture:
+class Picture(NamedTuple):
     """The verdict on one picture, how many faces it has, and the row of `Faces` that the verdict rests on, -1
     where there is none."""
 
     path: str
-    verdict: Verdict
+    verdict: str
     row: int = -1
     faces: int = 0
     reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Used:
-    """The model that judged, by name, why it, where it lies, its licence and what makes answers comparable;
-    the devices, why these, threads on each of them; what looked for the faces (empty: nothing had to), and in
-    how many pictures, since no table held them; folders that could not be listed; pictures that an earlier
-    run has judged."""
-
-    model: str
-    why: str
-    description: str
-    licence: str
-    identity: str
-    devices: str
-    why_devices: str
-    threads: int
-    finder: str = ""
-    searched: int = 0
-    problems: Sequence[str] = ()
-    known: int = 0
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Genders:
     """What a gender network says of the pictures and faces of `table`; `fo.plan` puts them into folders.
 
-    `judged` has a row for each face; `woman`, (number of faces,) float32, is the probability of each that
-    counts: 0 to 1, after the vote of each person's faces, NaN where it was not looked at. `pictures` has the
-    verdict on each file, for the wanted `gender` and by `min_confidence`; `persons` are the names by which
-    faces voted, one per face, or none.
+    `judged` has a row for each face, with the columns woman, age, emotion and race; `woman`, (number of
+    faces,) float32, is the probability of each that counts: 0 to 1, after the vote of each person's faces,
+    NaN where it was not looked at. `pictures` has the verdict on each file, for the wanted `gender` and by
+    `min_confidence`; `persons` are the names by which faces voted, one per face, or none.
+
+    `used` says by what: `model` (its name), `description`, `licence` and `identity`; `devices`, `why_devices`
+    and `threads` on each; `finder`, the pack or detector that looked for faces in `searched` pictures; the
+    number of pictures `known` from an earlier run; and `problems`, folders that could not be listed.
     """
 
     table: FaceTable
@@ -86,54 +59,44 @@ class Genders:
     gender: str
     min_confidence: float
     attributes: bool
-    used: Used
+    used: Mapping[str, Any]
 
     def counts(self) -> dict[str, int]:
         """Pictures by verdict, all verdicts present; the values add up to `table.total_files`."""
-        return counts(self.pictures, self.table.unnamed_files)
+        found = Counter(one.verdict for one in self.pictures)
+        found["no_face"] += self.table.unnamed_files
+        return {verdict: found[verdict] for verdict in VERDICTS}
 
     def unreadable(self) -> list[tuple[str, str]]:
         """Path and reason of each picture that could not be used."""
-        return [(one.path, one.reason) for one in self.pictures if one.verdict is Verdict.UNREADABLE]
+        return [(one.path, one.reason) for one in self.pictures if one.verdict == "unreadable"]
 
-    def view(self, unsure: str = UNSURE) -> View:
+    def view(self, unsure: str = "unsure") -> View:
         """Pictures that match in the folder itself, those on which the network is not sure in `unsure`, and
         `gender.csv` with every picture."""
-        folders = {Verdict.MATCHED: "", Verdict.UNSURE: unsure}
+        folders = {"matched": "", "unsure": unsure}
         entries = [(one.path, folders[one.verdict]) for one in self.pictures if one.verdict in folders]
-        return View(entries, [CSV], lambda folder, *_: write_csv(folder / CSV, self.columns, self.rows()))
-
-    @property
-    def columns(self) -> tuple[str, ...]:
-        """The columns of the CSV."""
-        return (*COLUMNS, *ATTRIBUTES) if self.attributes else COLUMNS
+        columns = COLUMNS + ATTRIBUTES * self.attributes
+        return View(entries, [CSV], lambda folder, *_: write_csv(folder / CSV, columns, self.rows()))
 
     def rows(self) -> Iterator[dict[str, object]]:
         """The CSV, one dict per picture. `gender` is the likelier one, even where it is not sure enough, and
-        `confidence` its probability, 0.5 to 1."""
+        `confidence` its probability, 0.5 to 1; what is unknown is left out."""
         for one in self.pictures:
-            values: dict[str, object] = dict.fromkeys(self.columns, "")
-            values |= {"image_path": one.path, "verdict": one.verdict.value}
+            values: dict[str, object] = {"image_path": one.path, "verdict": one.verdict}
             values |= {"faces": one.faces, "reason": one.reason}
             if one.row >= 0:
-                sure = float(self.woman[one.row])
-                values["gender"] = GENDERS[0] if sure >= 0.5 else GENDERS[1]
-                values["confidence"] = round(max(sure, 1 - sure), 4)
-                values["face_index"] = int(self.table.faces.face_index[one.row])
-                values["person"] = self.persons[one.row] if self.persons else ""
+                sure, said = float(self.woman[one.row]), self.judged[one.row]
+                values |= {
+                    "gender": GENDERS[sure < 0.5],
+                    "confidence": round(max(sure, 1 - sure), 4),
+                    "face_index": int(self.table.faces.face_index[one.row]),
+                    "person": self.persons[one.row] if self.persons else "",
+                }
                 if self.attributes:
-                    age = float(self.judged.age[one.row])
-                    values["age"] = "" if math.isnan(age) else round(age, 1)
-                    values["emotion"] = self.judged.emotion[one.row]
-                    values["race"] = self.judged.race[one.row]
+                    age = "" if math.isnan(said.age) else round(float(said.age), 1)
+                    values |= {"age": age, "emotion": str(said.emotion), "race": str(said.race)}
             yield values
-
-
-def counts(pictures: Sequence[Picture], untold: int = 0) -> dict[str, int]:
-    """Pictures by verdict; `untold` files that a table only counts are without a face."""
-    found = Counter(one.verdict for one in pictures)
-    found[Verdict.NO_FACE] += untold
-    return {verdict.value: found[verdict] for verdict in Verdict}
 
 
 def vote(woman: Float32, persons: Sequence[str]) -> Float32:
@@ -148,7 +111,7 @@ def vote(woman: Float32, persons: Sequence[str]) -> Float32:
     sums = np.bincount(member[voting], odds[voting], len(names))
     voices = np.bincount(member[voting], minlength=len(names))
     mean = (sums / np.maximum(voices, 1))[member]
-    alone = np.array([not name for name in names])[member]
+    alone = (names == "")[member]
     return np.where(alone | ~voting, woman, 1 / (1 + np.exp(-mean))).astype(np.float32)
 
 
@@ -168,10 +131,10 @@ def decide(
         outcome = Outcome(table.files.outcome[i])
         first, faces = starts[i], starts[i + 1] - starts[i]
         if i in failed:
-            pictures.append(Picture(path, Verdict.UNREADABLE, faces=faces, reason=failed[i]))
+            pictures.append(Picture(path, "unreadable", faces=faces, reason=failed[i]))
         elif not faces:
             unusable = outcome in (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
-            verdict = Verdict.UNREADABLE if unusable else Verdict.NO_FACE
+            verdict = "unreadable" if unusable else "no_face"
             reason = table.files.reason[i] or (outcome.label if outcome is not Outcome.NO_FACE else "")
             pictures.append(Picture(path, verdict, reason=reason))
         else:
@@ -180,8 +143,8 @@ def decide(
     return pictures
 
 
-def _verdict(wanted: Float32, least: float) -> Verdict:
+def _verdict(wanted: Float32, least: float) -> str:
     """Of one or several faces: one that surely matches is enough; other needs all to be surely other."""
     if wanted.max() >= least:
-        return Verdict.MATCHED
-    return Verdict.OTHER if (1 - wanted).min() >= least else Verdict.UNSURE
+        return "matched"
+    return "other" if (1 - wanted).min() >= least else "unsure"
