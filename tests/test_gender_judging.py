@@ -114,7 +114,7 @@ def test_what_is_journaled_is_not_asked_again(faces: FaceTable, model: GenderMod
     network = Counting(model)
     told: list[int] = []
     with Journal(tmp_path / "j" / "gender.jsonl", {"model": "a"}) as journal:
-        first = look(faces, [network.model], journal, threads=2, on_files=told.append)
+        first = look(faces, [network.model], journal, 2, tell=lambda _, done, total: told.append(done))
     assert told == sorted(told)
     assert (told[0], told[-1]) == (0, len(faces.files))
     asked = network.crops

@@ -17,10 +17,8 @@ from shell import here
 
 from face_organizer import table
 from face_organizer.errors import ModelMissingError, PackError, UsageError
-from face_organizer.gender import GenderModel, judging, open_model
-from face_organizer.gender import embedded as dlib
-from face_organizer.gender.insightface import insightface
-from face_organizer.gender.judging import MODELS
+from face_organizer.gender import GenderModel, judging, networks, open_model
+from face_organizer.gender.networks import MODELS, insightface
 from face_organizer.media import images
 from face_organizer.networks.devices import CPU
 from face_organizer.types import Faces, FaceTable, Float32
@@ -43,7 +41,7 @@ def faces(dev_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> FaceTabl
 
 @pytest.fixture(scope="module")
 def embedded() -> GenderModel:
-    return dlib.embedded(CPU, attributes=True)
+    return networks.embedded(CPU, attributes=True)
 
 
 @pytest.fixture(scope="module")
@@ -135,8 +133,8 @@ def faces_at(points: Float32) -> Faces:
 def test_dlibs_geometry() -> None:
     """dlib's mean face lies in its chip with a margin of 0.2 of its width on each side."""
     eyes_apart, offset = 0.529016, (0.2 + 0.225619) / 1.4
-    landmarks = (dlib._MEAN_POINTS * 200 + 37).astype(np.float32)
-    matrix = dlib.chip(landmarks[None])[0]
+    landmarks = (networks._MEAN_POINTS * 200 + 37).astype(np.float32)
+    matrix = networks.chip(landmarks[None])[0]
     placed = landmarks @ matrix[:, :2].T + matrix[:, 2]
     np.testing.assert_allclose(placed[0], [offset * 128, (0.2 + 0.215993) / 1.4 * 128], atol=1e-3)
     np.testing.assert_allclose(placed[1] - placed[0], [eyes_apart / 1.4 * 128, 0], atol=1e-3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -31,43 +32,36 @@ from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 
 UNSURE = "unsure"  # folder below the output for pictures on which the network is not sure
+_TABLES = "Tables of embed: their faces are judged, none is searched for again."
+_DETECTOR = """Find faces in --input with a detector of DeepFace (opencv, mtcnn, ssd, retinaface …), as the
+original did, instead of --pack. Slower, and it finds fewer turned faces."""
+
+
+def _choice(flag: str, text: str, *words: str) -> Callable[[Any], Any]:
+    """An option with one of `words`, the first by default."""
+    kind, metavar = click.Choice(words, case_sensitive=False), f"[{'|'.join(words)}]"
+    return click.option(flag, type=kind, metavar=metavar, default=words[0], help=text)
 
 
 @click.command(cls=ManyValues, context_settings={**HELP, "show_default": True})
 @inputs_option("Folders or pictures. With --embeddings: which pictures of the tables, and others.")
 @click.option(
-    "-e",
-    "--embeddings",
-    "tables",
-    multiple=True,
-    type=FOLDER_OR_FILE,
-    metavar="TABLE...",
-    help="Tables of embed: their faces are judged, none is searched for again.",
+    "-e", "--embeddings", "tables", multiple=True, type=FOLDER_OR_FILE, metavar="TABLE...", help=_TABLES
 )
 @output_option("Folder for the pictures that match.", required=True)
-@click.option(
-    "--gender",
-    type=click.Choice(["Woman", "Man"], case_sensitive=False),
-    metavar="[Woman|Man]",
-    default="Woman",
-    help="Which pictures match.",
-)
-@click.option(
+@_choice("--gender", "Which pictures match.", "Woman", "Man")
+@_choice(
     "--model",
-    type=click.Choice(["auto", "embedded", "insightface", "deepface"]),
-    default="auto",
-    help="Gender network; auto is the first of the others that is installed.",
+    "Gender network; auto is the first of the others that is installed.",
+    *("auto", "embedded", "insightface", "deepface"),
 )
 @click.option(
     "--min-confidence",
     type=Finite(0.5, 1),
     help="Below it a picture goes to unsure/.  [default: the model's own, 0.9]",
 )
-@click.option(
-    "--faces",
-    type=click.Choice(["main", "any"]),
-    default="main",
-    help="Which face decides: the main one of a picture, or any that surely matches.",
+@_choice(
+    "--faces", "Which face decides: the main one of a picture, or any that surely matches.", "main", "any"
 )
 @click.option(
     "--vote-by-person",
@@ -83,12 +77,7 @@ UNSURE = "unsure"  # folder below the output for pictures on which the network i
 )
 @workers_option
 @pack_option("Model pack that finds faces in --input.")
-@click.option(
-    "--detector",
-    metavar="BACKEND",
-    help="Find faces in --input with a detector of DeepFace (opencv, mtcnn, ssd, retinaface …), as the "
-    "original did, instead of --pack. Slower, and it finds fewer turned faces.",
-)
+@click.option("--detector", metavar="BACKEND", help=_DETECTOR)
 @device_option("Where the networks run: every GPU there is, the CPU, or GPUs by number.")
 @walk_options
 @place_options
@@ -105,11 +94,9 @@ def gender(
     """Pick the pictures whose main face looks like a woman's (or a man's) into OUTPUT.
 
     Pictures that match go into OUTPUT itself, those on which the network is not sure into OUTPUT/unsure, and
-    OUTPUT/gender.csv has a line for every picture: matched, other, unsure, no_face or unreadable. From the
-    table of `embed` no face is searched for twice. The confidence is that of the likelier gender, 0.5 to 1.
-
-    A network judges how a face looks, is wrong at times, and more often on some people than on others: see
-    docs/gender.md. The same call again goes on where it stopped; `face-organizer undo` takes it back.
+    OUTPUT/gender.csv has a line for every picture: matched, other, unsure, no_face or unreadable. The same
+    call again goes on where it stopped; `face-organizer undo` takes it back. A network judges how a face
+    looks, is wrong at times, and more often on some people than on others: see docs/gender.md.
 
     \b
     face-organizer gender --input input/2017 --output faces_female/2017 --gender Woman
@@ -123,11 +110,11 @@ def gender(
 
         def on_progress(stage: str, done: int, total: int) -> None:
             if stage not in bars:
-                for bar in bars.values():
-                    bar.close()
                 bars[stage] = stack.enter_context(console.progress(total, "pictures"))
                 bars[stage].initial = bars[stage].n = done
             bars[stage].update(done - bars[stage].n)
+            if done == total:
+                bars[stage].close()
 
         words = {"keep": not dry_run, "on_progress": on_progress, "warn": console.warn, **options}
         found = fo.gender(inputs, folder=output, **words)
@@ -140,7 +127,8 @@ def gender(
         which = f"{used['searched']:,} of {total:,} pictures are in no table: "
         console.say(f"{which if used['searched'] < total else ''}{used['finder']} finds the faces")
     placed = place(fo.plan(found, output, mode=mode, unsure=UNSURE), dry_run=dry_run, console=console)
-    counts, bad, seconds = found.counts(), found.unreadable(), time.perf_counter() - started
+    counts, seconds = found.counts(), time.perf_counter() - started
+    bad = [(one.path, one.reason) for one in found.pictures if one.verdict == "unreadable"]
     console.files(f"{count(len(bad), 'file')} could not be used:", bad)
     if isinstance(placed, fo.Applied):
         console.say("Gender filter complete!")
@@ -160,11 +148,9 @@ def gender(
             "counts": counts,
             "unreadable": [{"path": path, "reason": reason} for path, reason in bad],
             "gender": found.gender,
-            "model": used["model"],
             "model_identity": used["identity"],
-            "licence": used["licence"],
+            **{name: used[name] for name in ("model", "licence", "known")},
             "min_confidence": found.min_confidence,
-            "known": used["known"],
             "seconds": round(seconds, 3),
             **summary(placed),
         }

@@ -10,10 +10,8 @@ import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,17 +25,14 @@ from face_organizer.types import Float32, Image
 __all__ = ["BATCH", "Area", "engine", "open_detector", "open_networks", "ran_on", "weights_folder"]
 
 BATCH = 16
-"""Faces that a network gets at once. On a CPU more win little and cost memory: 13 MB per face in the first
-layer alone."""
+"""Faces that a network gets at once. On a CPU more win little and cost memory, 13 MB per face."""
 ENGINES = ("tensorflow", "onnx")
 _OFFLINE = "nothing is downloaded unasked"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Area:
-    """A face that a detector of DeepFace found. `box` is x1, y1, x2, y2 in pixels; `landmarks` are (5, 2) as
-    in `types.Faces`, nose and mouth placed by the eyes where it finds these alone, None where it finds none;
-    `score` is 0 to 1, None where there is none."""
+class Area(NamedTuple):
+    """A face: x1, y1, x2, y2 in pixels; (5, 2) landmarks as in `types.Faces`, nose and mouth placed by the
+    eyes where a detector finds these alone, None where it finds none; score, 0 to 1, or None."""
 
     box: tuple[float, float, float, float]
     landmarks: Float32 | None
@@ -51,17 +46,14 @@ def weights_folder() -> Path:
 
 def engine() -> str:
     """The engine that DeepFace runs on: $DEEPFACE_BACKEND_ENGINE, else TensorFlow where it is, else ONNX.
-
-    Raises `ModelMissingError` where it, or DeepFace, is not installed.
-    """
+    Raises `ModelMissingError` where it, or DeepFace, is not installed."""
     if importlib.util.find_spec("deepface") is None:
-        raise ModelMissingError(
-            "DeepFace is not installed: make setup PROFILE=cpu-tf (or gpu, gpu-pascal) installs it"
-        )
+        mend = "make setup PROFILE=cpu-tf (or gpu, gpu-pascal) installs it"
+        raise ModelMissingError("DeepFace is not installed", mend)
     tensorflow = importlib.util.find_spec("tensorflow") is not None
     chosen = os.environ.get("DEEPFACE_BACKEND_ENGINE", "").strip().lower() or ENGINES[not tensorflow]
-    if chosen not in ENGINES or (chosen == "tensorflow" and not tensorflow):
-        have = "" if tensorflow else " (TensorFlow is not installed: make setup PROFILE=cpu-tf)"
+    if chosen not in ENGINES[not tensorflow :]:
+        have = "" if tensorflow else "; TensorFlow is not installed (make setup PROFILE=cpu-tf)"
         why = f"DEEPFACE_BACKEND_ENGINE={chosen}: DeepFace runs here on tensorflow or onnx only{have}"
         raise ModelMissingError(why)
     return chosen
@@ -92,40 +84,33 @@ def open_networks(device: Device, names: Sequence[str]) -> Callable[[Image], dic
     # Networks are compiled as a whole, for one size of batch: half as fast again on a CPU.
     compiles = chosen == "tensorflow" and device.kind == "cpu"
 
-    def network(name: str) -> Any:
+    def load() -> Any:
         from deepface.modules import modeling
 
-        client = modeling.build_model("facial_attribute", name)
-        if compiles:
+        clients = {name: modeling.build_model("facial_attribute", name) for name in names}
+        for client in clients.values() if compiles else ():
             client.model.compile(jit_compile=True)
-        return client
+        return clients
 
-    clients = {name: _loaded("networks", partial(network, name)) for name in names}
-    if device.kind == "cuda" and not _on_card(chosen, clients[names[0]]):
-        raise DeviceError(
-            f"device {device} was asked for, but DeepFace ({chosen}) sees no CUDA card",
-            "run `face-organizer doctor`, or use --device cpu",
-        )
+    clients = _loaded("networks", load)
+    if device.kind == "cuda":
+        if chosen == "onnx":
+            there = clients[names[0]].model.get_providers()[0] == "CUDAExecutionProvider"
+        else:
+            there = bool(sys.modules["tensorflow"].config.list_physical_devices("GPU"))
+        if not there:
+            why = f"device {device} was asked for, but DeepFace ({chosen}) sees no CUDA card"
+            raise DeviceError(why, "run `face-organizer doctor`, or use --device cpu")
     predict = {name: client.predict for name, client in clients.items()}
     return lambda crops: answers(predict, crops, BATCH if compiles else 0)
-
-
-def _on_card(chosen: str, client: Any) -> bool:
-    if chosen == "onnx":
-        return bool(client.model.get_providers()[0] == "CUDAExecutionProvider")
-    import tensorflow as tf
-
-    return bool(tf.config.list_physical_devices("GPU"))
 
 
 def answers(
     predict: dict[str, Callable[[list[Float32]], Any]], crops: Image, fixed: int = 0
 ) -> dict[str, Any]:
-    """Each network's outputs for (n, 224, 224, 3) RGB `crops`: (n, classes), of Age (n, 1).
-
-    DeepFace's networks read BGR in [0, 1] (`modules/demography.py`). Batches are filled up to `fixed` faces
-    with black ones, whose answers are dropped: a network is compiled anew for every size that it meets.
-    """
+    """Each network's outputs for (n, 224, 224, 3) RGB `crops`: (n, classes), of Age (n, 1). They read BGR in
+    [0, 1] (`modules/demography.py`). Batches are filled up to `fixed` faces with black ones, whose answers
+    are dropped: a network is compiled anew for every size that it meets."""
     count = len(crops)
     batch = np.zeros((max(count, fixed), *crops.shape[1:]), np.float32)
     np.divide(crops[..., ::-1], 255, out=batch[:count], dtype=np.float32)
@@ -136,7 +121,7 @@ def answers(
 def open_detector(name: str, device: Device, downloads: bool = False) -> Callable[[Image], list[Area]]:
     """A function from an (h, w, 3) uint8 RGB picture to its faces by DeepFace's detector `name` (`opencv`,
     `ssd`, `mtcnn`, `retinaface` …), as DeepFace calls it, with half a picture of border. `downloads` lets
-    DeepFace fetch its weights. A picture without a face has none (unlike by `enforce_detection=False`)."""
+    DeepFace fetch its weights."""
     os.environ.update(environment(device, engine()))
     if not downloads:
         _stay_offline()
@@ -174,8 +159,7 @@ def area_of(area: Any) -> Area:
 
 def ran_on() -> str:
     """What ran in this process, after it ran: `cuda:0` only where a framework has taken memory of a card."""
-    tensorflow, torch = sys.modules.get("tensorflow"), sys.modules.get("torch")
-    taken = 0
+    tensorflow, torch, taken = sys.modules.get("tensorflow"), sys.modules.get("torch"), 0
     if tensorflow is not None and tensorflow.config.list_logical_devices("GPU"):
         taken = tensorflow.config.experimental.get_memory_info("GPU:0")["peak"]
     elif torch is not None and torch.cuda.is_available():

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
@@ -19,10 +19,11 @@ from face_organizer.cluster import People, former
 from face_organizer.embed import plan_threads
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import MARKER, count, printable
-from face_organizer.gender.faces import by_detector, by_pack, completed, merged
+from face_organizer.gender.faces import OnProgress, OnWarning, by_detector, by_pack, completed, merged
 from face_organizer.gender.journal import Journal
-from face_organizer.gender.judging import look, open_model
+from face_organizer.gender.judging import look
 from face_organizer.gender.models import GenderModel
+from face_organizer.gender.networks import open_model
 from face_organizer.gender.verdicts import GENDERS, Genders, decide, vote
 from face_organizer.media.listing import listing
 from face_organizer.networks import devices
@@ -51,28 +52,25 @@ def gender(
     exclude: Sequence[str] = (),
     folder: str | Path | None = None,
     keep: bool = True,
-    on_progress: Callable[[str, int, int], object] = lambda stage, done, total: None,
-    warn: Callable[[str], object] = lambda text: None,
+    on_progress: OnProgress = lambda stage, done, total: None,
+    warn: OnWarning = lambda text: None,
 ) -> Genders:
     """Ask a network whether faces look like women's or men's; which pictures are of a wanted `gender`.
 
     `source`: a face table, whose faces are judged; or folders and pictures, in which faces are looked for
-    unless one of `tables` holds them. Tables may be named by their paths.
+    unless one of `tables` (or their paths) holds them.
 
     `gender`: "Woman" or "Man", which pictures match. `faces`: whether the "main" face of a picture decides or
     "any" that surely matches. `min_confidence`: below it a face is unsure, 0.5 to 1 (default: the model's
     own). `people`: what `cluster` returned, or its output folder: all faces of a person vote together.
-    `model`: "embedded", "insightface", "deepface", or "auto", the first that is installed.
-    `attributes` asks for ages, and "deepface" for emotion and race too.
+    `model`: "embedded", "insightface", "deepface", or "auto", the first that is installed. `attributes` asks
+    for ages, and "deepface" for emotion and race too.
 
-    `pack`, `recursive` and `exclude` are as for `embed`; `detector` looks for faces with one of DeepFace's
-    instead of a pack's. `device`: "auto", "cpu", "0", "0,1" (default: the variable GPU_ID, else auto);
-    `workers`: threads on each (default: by cores and free memory).
-
-    `folder`: where the pictures are to go. Those of `source` that an earlier plan moved there count as if
-    they were in their old place, and with `keep` all that is found and judged is kept there as it comes, so
-    that the next call goes on from it. `on_progress` gets "find" or "judge", the pictures done so far and
-    their number; `warn` gets what the user should know, in words.
+    `pack`, `device`, `workers`, `recursive` and `exclude` are as for `embed`; `detector` looks for faces with
+    one of DeepFace's instead of a pack's. `folder`: where the pictures are to go. Those of `source` that an
+    earlier plan moved there count as if they were in their old place, and with `keep` all that is found and
+    judged is kept there as it comes, so that the next call goes on from it. `on_progress` gets "find" or
+    "judge", the pictures done so far and their number; `warn` gets what the user should know, in words.
 
     Raises `UsageError`, `FaceOrganizerError` where there are no pictures or `people` is of others,
     `ModelMissingError`, `PackError`, `DeviceError`, `TableError`.
@@ -107,35 +105,26 @@ def gender(
         table, used = merged(known), dict[str, Any](problems=[], searched=0)
         if inputs:
             homes, used["problems"] = _listed(inputs, recursive, exclude, moved)
-            find: Callable[..., FaceTable]
             if detector:
                 find = partial(by_detector, name=detector, device=chosen[0], threads=threads)
             else:
                 find = partial(by_pack, pack=pack, device=device, workers=threads, warn=warn)
-            find = partial(find, place=place, every=faces == "any", on_progress=on_progress)
-            table, found = completed(table, homes, find)
+            where = {"place": place, "every": faces == "any", "tell": on_progress}
+            table, found = completed(table, homes, partial(find, **where))
             used["searched"] = len(found.files)
             used["finder"] = f"pack {found.stamp.pack}" if found.stamp else f"DeepFace's detector {detector}"
         _check_apart({os.path.dirname(path) for path in table.files.path}, folder)
         persons = [] if people is None else persons_of(people, table)
-        total = table.outcome_counts()["faces"]
         stamp = {"model": models[0].identity, "attributes": attributes}
-        journal = stack.enter_context(Journal(place / "gender.jsonl", stamp))
-        judged, failed, before = look(
-            table,
-            models,
-            journal,
-            threads=threads * len(chosen),
-            homes=moved,
-            on_files=lambda done: on_progress("judge", done, total),
-        )
-    woman = vote(judged.woman, persons) if persons else judged.woman
+        with Journal(place / "gender.jsonl", stamp) as journal:
+            looked = look(table, models, journal, threads * len(chosen), moved, on_progress)
+    woman = vote(looked.judged.woman, persons) if persons else looked.judged.woman
     least = models[0].min_confidence if min_confidence is None else min_confidence
-    pictures = decide(table, failed, woman, gender, least, every=faces == "any")
+    pictures = decide(table, looked.failed, woman, gender, least, every=faces == "any")
     used |= {name: getattr(models[0], name) for name in ("description", "licence", "identity")}
     used |= {"devices": ", ".join(map(str, chosen)), "why_devices": why_devices, "threads": threads}
-    used |= {"model": models[0].name, "known": before}
-    return Genders(table, judged, woman, pictures, persons, gender, least, attributes, used)
+    used |= {"model": models[0].name, "known": looked.known}
+    return Genders(table, looked.judged, woman, pictures, persons, gender, least, attributes, used)
 
 
 def _check_apart(places: Iterable[str | Path], folder: str | Path | None) -> None:

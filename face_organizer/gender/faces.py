@@ -29,6 +29,7 @@ from face_organizer.networks.devices import Device
 from face_organizer.types import Detections, Faces, FaceTable, Files, Float32
 
 OnProgress = Callable[[str, int, int], object]
+OnWarning = Callable[[str], object]
 
 
 def merged(tables: Sequence[FaceTable | str | Path]) -> FaceTable:
@@ -41,10 +42,8 @@ def merged(tables: Sequence[FaceTable | str | Path]) -> FaceTable:
         whole = one if isinstance(one, FaceTable) else table.read(one)
         if len(whole) and not np.isfinite(whole.faces.landmarks).any():
             name = "a table" if isinstance(one, FaceTable) else printable(one)
-            raise FaceOrganizerError(
-                f"{name} does not say where the faces are on their pictures (it is not of this program)",
-                "embed them again, or give their folders instead",
-            )
+            why = f"{name} does not say where the faces are on their pictures (it is not of this program)"
+            raise FaceOrganizerError(why, "embed them again, or give their folders instead")
         read.append(_bare(whole.faces, whole.files, whole.unnamed_files))
     return table.merge(read)
 
@@ -67,13 +66,7 @@ def completed(
 
 
 def by_pack(
-    paths: Sequence[str],
-    *,
-    place: Path,
-    every: bool,
-    on_progress: OnProgress,
-    warn: Callable[[str], object],
-    **options: Any,
+    paths: Sequence[str], place: Path, every: bool, tell: OnProgress, *, warn: OnWarning, **options: Any
 ) -> FaceTable:
     """The main face on each of `paths` (sorted), or `every` face, as `embed` finds them with its `options`.
     They are kept in `place`. Raises as `embed`."""
@@ -83,7 +76,7 @@ def by_pack(
         nonlocal done
         if isinstance(event, Planned | Progress):
             done += event.pictures - (event.left if isinstance(event, Planned) else 0)
-            on_progress("find", done, len(paths))
+            tell("find", done, len(paths))
         elif isinstance(event, Warned):
             warn(event.text)
         elif isinstance(event, Made):
@@ -95,14 +88,7 @@ def by_pack(
 
 
 def by_detector(
-    paths: Sequence[str],
-    *,
-    place: Path,
-    every: bool,
-    on_progress: OnProgress,
-    name: str,
-    device: Device,
-    threads: int,
+    paths: Sequence[str], place: Path, every: bool, tell: OnProgress, name: str, device: Device, threads: int
 ) -> FaceTable:
     """As `by_pack`, with DeepFace's detector `name`, which takes pictures one by one, as DeepFace does;
     threads read them. Raises as `deepface.open_detector`."""
@@ -110,14 +96,14 @@ def by_detector(
     keys = [key_of(picture.path, (picture.bytes, picture.mtime_ns)) for picture in pictures]
     with Journal(place / "found.jsonl", {"detector": name}) as journal, ExitStack() as processes:
         todo = [i for i, picture in enumerate(pictures) if not _take(picture, journal.get(keys[i]))]
-        on_progress("find", len(paths) - len(todo), len(paths))
+        tell("find", len(paths) - len(todo), len(paths))
         if todo:
-            child = processes.enter_context(Child(open_detector, name, device, name="DeepFace"))
+            child = processes.enter_context(Child(open_detector, name, device, name="DeepFace's"))
         looked = in_order(todo, lambda i: _look(pictures[i], child), threads)
         for left, (i, value) in enumerate(zip(todo, looked, strict=True), 1 - len(todo)):
             if _take(pictures[i], value):
                 journal[keys[i]] = value
-            on_progress("find", len(paths) + left, len(paths))
+            tell("find", len(paths) + left, len(paths))
     choose(pictures, EmbedOptions(faces="all" if every else "largest", min_face_size=1), Report())
     found = Detections.concatenate([picture.found for picture in pictures])
     places = [(i, k) for i, picture in enumerate(pictures) for k in range(len(picture.found))]

@@ -18,8 +18,8 @@ _LONGEST = 1 << 20  # characters of a line; a file of more faces than that holds
 class Journal(dict[str, Any]):
     """JSON values by key, one line each, after a first line that says what they were made by (`stamp`).
 
-    Damaged lines (such as the last one of a killed run) and those of another stamp count as not there; what
-    the values hold is for the caller to check. A value that was set survives a kill. Use it as a context.
+    A value that was set survives a kill. Damaged lines and those of another stamp count as not there; what
+    the values hold is for the caller to check.
     """
 
     def __init__(self, path: Path, stamp: Mapping[str, Any]) -> None:

@@ -12,46 +12,19 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from face_organizer.errors import ImageError, ModelMissingError, UsageError
-from face_organizer.gender.deepface import deepface
-from face_organizer.gender.embedded import embedded
-from face_organizer.gender.insightface import insightface
+from face_organizer.errors import ImageError
 from face_organizer.gender.journal import key_of
 from face_organizer.gender.models import GenderModel, Judged, from_json, judged, to_json
 from face_organizer.geometry import align
 from face_organizer.machine import in_order
 from face_organizer.media import images, video
-from face_organizer.networks.devices import Device
 from face_organizer.types import Faces, FaceTable, Image, Outcome
 
-MODELS = {"embedded": embedded, "insightface": insightface, "deepface": deepface}
-"""In the order in which `auto` takes them: the first is the one whose accuracy was measured (docs/gender.md),
-is free for any use and always comes along."""
 WHY_NO_PLACE = "the table does not say where the face is; embed the picture again"
 
 
-def open_model(choice: str, device: Device, *, attributes: bool = False) -> GenderModel:
-    """The model of that name on `device`; `auto` is the first of `MODELS` that is installed.
-
-    `attributes` asks for ages, and for what else the model can tell. Errors: UsageError for an unknown name,
-    ModelMissingError, PackError (a file that cannot be used), DeviceError.
-    """
-    if choice in MODELS:
-        return MODELS[choice](device, attributes)
-    if choice != "auto":
-        raise UsageError(f"no gender model is called {choice!r}", f"say auto, {', '.join(MODELS)}")
-    missing = []
-    for opener in MODELS.values():
-        try:
-            return opener(device, attributes)
-        except ModelMissingError as error:
-            missing.append(str(error))
-    raise ModelMissingError("no gender model is installed: " + "; ".join(missing))
-
-
 class Looked(NamedTuple):
-    """`judged` has a row for each face of the table, `failed` the reason for each file that could not be
-    used, `known` counts files that were judged by an earlier run."""
+    """A row for each face, why files could not be used, and how many files an earlier run has judged."""
 
     judged: Judged
     failed: dict[int, str]
@@ -62,15 +35,14 @@ def look(
     table: FaceTable,
     models: Sequence[GenderModel],
     journal: dict[str, Any],
-    *,
     threads: int,
     homes: Mapping[str, str] | None = None,
-    on_files: Callable[[int], object] = lambda count: None,
+    tell: Callable[[str, int, int], object] = lambda stage, done, total: None,
 ) -> Looked:
     """Judge every face of `table` with `models` (the same one on several devices) in so many threads.
 
-    The answer depends on the files and the model alone. `on_files` gets the number of files done so far.
-    Files that `journal` knows are not opened; others are opened where `homes` says that they lie now.
+    The answer depends on the files and the model alone. `tell` gets "judge", the files done so far and their
+    number. Files that `journal` knows are not opened; others are opened where `homes` says that they lie now.
     """
     files, faces = table.files, table.faces
     ends = np.searchsorted(faces.file_index, np.arange(len(files) + 1))
@@ -82,7 +54,7 @@ def look(
         if (past := from_json(journal.get(keys[i]), len(own))) is not None:
             found[i] = past
     known, todo = len(found), [i for i in rows if i not in found]
-    on_files(known)
+    tell("judge", known, len(rows))
 
     def judge(work: tuple[Sequence[int], GenderModel]) -> list[Judged | str]:
         chunk, model = work
@@ -97,7 +69,7 @@ def look(
             found[i] = answer
             if not isinstance(answer, str):
                 journal[keys[i]] = to_json(answer)
-        on_files(len(found))
+        tell("judge", len(found), len(rows))
     whole, failed = judged(np.full(len(table), np.nan)), {}
     for i, answer in found.items():
         if isinstance(answer, str):

@@ -1,5 +1,4 @@
-"""What a gender network is: faces in, how likely each is a woman's out. A new one is a file like `embedded`,
-and a line in `judging`."""
+"""What a gender network is: faces in, how likely each is a woman's out."""
 
 from __future__ import annotations
 

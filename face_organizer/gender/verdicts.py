@@ -22,13 +22,11 @@ COLUMNS = ("image_path", "verdict", "gender", "confidence", "faces", "face_index
 ATTRIBUTES = ("age", "emotion", "race")
 VERDICTS = ("matched", "other", "unsure", "no_face", "unreadable")
 """What becomes of a picture: each ends in exactly one."""
-_LOUDEST = 4.0
-"""Log odds beyond which a face's vote counts no more (0.98): one photo that is surely wrong is outvoted."""
+_LOUDEST = 4.0  # log odds (0.98): one photo that is surely wrong is outvoted
 
 
 class Picture(NamedTuple):
-    """The verdict on one picture, how many faces it has, and the row of `Faces` that the verdict rests on, -1
-    where there is none."""
+    """The verdict on one picture, the row of `Faces` that it rests on (-1: none), and how many there are."""
 
     path: str
     verdict: str
@@ -67,10 +65,6 @@ class Genders:
         found["no_face"] += self.table.unnamed_files
         return {verdict: found[verdict] for verdict in VERDICTS}
 
-    def unreadable(self) -> list[tuple[str, str]]:
-        """Path and reason of each picture that could not be used."""
-        return [(one.path, one.reason) for one in self.pictures if one.verdict == "unreadable"]
-
     def view(self, unsure: str = "unsure") -> View:
         """Pictures that match in the folder itself, those on which the network is not sure in `unsure`, and
         `gender.csv` with every picture."""
@@ -82,17 +76,14 @@ class Genders:
     def rows(self) -> Iterator[dict[str, object]]:
         """The CSV, one dict per picture. `gender` is the likelier one, even where it is not sure enough, and
         `confidence` its probability, 0.5 to 1; what is unknown is left out."""
-        for one in self.pictures:
-            values: dict[str, object] = {"image_path": one.path, "verdict": one.verdict}
-            values |= {"faces": one.faces, "reason": one.reason}
-            if one.row >= 0:
-                sure, said = float(self.woman[one.row]), self.judged[one.row]
-                values |= {
-                    "gender": GENDERS[sure < 0.5],
-                    "confidence": round(max(sure, 1 - sure), 4),
-                    "face_index": int(self.table.faces.face_index[one.row]),
-                    "person": self.persons[one.row] if self.persons else "",
-                }
+        for path, verdict, row, faces, reason in self.pictures:
+            values: dict[str, object] = {"image_path": path, "verdict": verdict, "faces": faces}
+            values["reason"] = reason
+            if row >= 0:
+                sure, said = float(self.woman[row]), self.judged[row]
+                values["gender"], values["confidence"] = GENDERS[sure < 0.5], round(max(sure, 1 - sure), 4)
+                values["face_index"] = int(self.table.faces.face_index[row])
+                values["person"] = self.persons[row] if self.persons else ""
                 if self.attributes:
                     age = "" if math.isnan(said.age) else round(float(said.age), 1)
                     values |= {"age": age, "emotion": str(said.emotion), "race": str(said.race)}
@@ -101,10 +92,8 @@ class Genders:
 
 def vote(woman: Float32, persons: Sequence[str]) -> Float32:
     """(n,) probabilities in which all faces of one person are given that of the person as a whole.
-
     `persons` names each face's person; empty for a face that stands for itself. A person's log odds are the
-    mean of the faces', each cut off at 4. Faces that were not judged (NaN) neither vote nor get a vote.
-    """
+    mean of the faces', each cut off at 4. Faces that were not judged (NaN) neither vote nor get a vote."""
     odds = np.clip(np.log(woman + 1e-9) - np.log(1 - woman + 1e-9), -_LOUDEST, _LOUDEST)
     names, member = np.unique(np.array(persons, object).astype(str), return_inverse=True)
     voting = np.isfinite(odds)
@@ -119,27 +108,22 @@ def decide(
     table: FaceTable, failed: Mapping[int, str], woman: Float32, gender: str, least: float, *, every: bool
 ) -> list[Picture]:
     """The verdict on each file of `table`, in its order. `woman` is (number of faces,), voted or not;
-    `failed` says why a file could not be used.
-
-    The main face of a picture decides, or with `every` one face that surely matches is enough; a face is sure
-    from a confidence of `least`, 0.5 to 1.
-    """
-    starts = np.searchsorted(table.faces.file_index, np.arange(len(table.files) + 1)).tolist()
+    `failed` says why files could not be used. The main face of a picture decides, or with `every` one face
+    that surely matches is enough; a face is sure from a confidence of `least`, 0.5 to 1."""
+    ends = np.searchsorted(table.faces.file_index, np.arange(len(table.files) + 1)).tolist()
     wanted = woman if gender == "Woman" else 1 - woman
     pictures = []
     for i, path in enumerate(table.files.path):
-        outcome = Outcome(table.files.outcome[i])
-        first, faces = starts[i], starts[i + 1] - starts[i]
+        outcome, first, faces = Outcome(table.files.outcome[i]), ends[i], ends[i + 1] - ends[i]
         if i in failed:
             pictures.append(Picture(path, "unreadable", faces=faces, reason=failed[i]))
-        elif not faces:
-            unusable = outcome in (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
-            verdict = "unreadable" if unusable else "no_face"
-            reason = table.files.reason[i] or (outcome.label if outcome is not Outcome.NO_FACE else "")
-            pictures.append(Picture(path, verdict, reason=reason))
-        else:
+        elif faces:
             deciding = wanted[first : first + (faces if every else 1)]
             pictures.append(Picture(path, _verdict(deciding, least), first + int(deciding.argmax()), faces))
+        else:
+            unusable = outcome in (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
+            reason = table.files.reason[i] or (outcome.label if outcome is not Outcome.NO_FACE else "")
+            pictures.append(Picture(path, "unreadable" if unusable else "no_face", reason=reason))
     return pictures
 
 

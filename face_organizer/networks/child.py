@@ -47,15 +47,14 @@ class Child:
     time, and are answered one after the other. What the process prints is not shown; its last line is given
     where it dies. The process is killed when the thread that made it ends, even by SIGKILL.
 
-    `name` stands for the child in messages; a `limit` is in seconds, None for none; `seconds` is what the
-    opener took, its imports included. `__init__` and `ask` raise `ChildError`, and what else the function
-    itself raises of `FaceOrganizerError`.
+    `name` says whose process it is; `limit` is in seconds, and `seconds` what the opener took with its
+    imports. `__init__` and `ask` raise `ChildError`, and what the function raises of `FaceOrganizerError`.
     """
 
     def __init__(
-        self, opener: Callable[..., Any], *args: Any, name: str = "", limit: float | None = None
+        self, opener: Callable[..., Any], *args: Any, name: str = "its", limit: float | None = None
     ) -> None:
-        self._owner = f"{name}'s" if name else "its"
+        self._name = name
         self._lock = threading.Lock()
         self._noise = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
         ours, theirs = socket.socketpair()
@@ -82,8 +81,7 @@ class Child:
             return self._talk(None, message, limit)
 
     def peak_memory(self) -> int | None:
-        """The most memory that it had so far, in bytes; None where the system does not tell."""
-        # Not `ru_maxrss`, which holds its parent's too.
+        """The most memory that it had so far, in bytes, without its parent's; None where unknown."""
         with suppress(OSError, ValueError, IndexError):
             status = Path(f"/proc/{self.pid}/status").read_text("ascii", "replace")
             return int(status.split("VmHWM:")[1].split()[0]) * 1024
@@ -115,7 +113,7 @@ class Child:
             self._noise.seek(max(0, self._noise.seek(0, os.SEEK_END) - 4000))
             lines = self._noise.read().decode("utf-8", "replace").strip().splitlines()
             words = f"; its last words: {printable(lines[-1])[:200]}" if lines else ""
-            why = f"{self._owner} process ended ({how_it_ended(self._process.returncode)}){words}"
+            why = f"{self._name} process ended ({how_it_ended(self._process.returncode)}){words}"
             raise ChildError(why, "crashed") from None
         if error is not None:
             raise error
@@ -137,21 +135,18 @@ def serve(handle: int) -> None:
     answer: Any = None
     with suppress(EOFError, OSError):  # the parent is gone, or has closed its end
         while True:
-            request = pipe.recv_bytes()
-            start = time.perf_counter()
-            error: Exception | None = None
-            said: Any = None
+            request, start = pipe.recv_bytes(), time.perf_counter()
+            reply: tuple[Exception | None, Any]
             try:
                 opener, args = ForkingPickler.loads(request)
                 if opener:
-                    answer, said = opener(*args), time.perf_counter() - start
-                else:
-                    said = answer(*args)
-            except FaceOrganizerError as raised:
-                error = raised
-            except Exception as raised:  # libraries raise what they like; it crosses as one line
-                error = ChildError(f"{type(raised).__name__}: {first_line(raised)}")
-            pipe.send((error, said))
+                    answer = opener(*args)
+                reply = None, time.perf_counter() - start if opener else answer(*args)
+            except FaceOrganizerError as error:
+                reply = error, None
+            except Exception as error:  # libraries raise what they like; it crosses as one line
+                reply = ChildError(f"{type(error).__name__}: {first_line(error)}"), None
+            pipe.send(reply)
 
 
 def first_line(error: BaseException) -> str:
