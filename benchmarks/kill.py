@@ -2,7 +2,8 @@
 
 `python benchmarks/kill.py [KILLS]` prints one JSON line. Moments are spread evenly over the time of an
 undisturbed run; every third kills one of its processes, the others the main process; one that comes too late
-does not count. A kill is survived when the table of the call after it equals the undisturbed one byte for byte.
+does not count. A kill is survived when the table of the call after it equals the undisturbed one byte for
+byte.
 """
 
 from __future__ import annotations

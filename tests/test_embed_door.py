@@ -97,6 +97,8 @@ def test_what_it_tells(photos: Path, tmp_path: Path) -> None:
         ({"enhance": "yes"}, "enhance must be none or clahe, not 'yes'"),
         ({"again": "never"}, "again must be changed, failed or all, not 'never'"),
         ({"shard": "2/2"}, "'2/2' is no shard: say 0/2 and 1/2 for two halves"),
+        ({"limit": 0}, "limit must be at least 1, not 0"),
+        ({"offset": -1}, "offset must be at least 0, not -1"),
         ({"offset": 20}, "leaves nothing of 20 pictures"),
         ({"device": "toaster"}, "'toaster' is no device"),
     ],

@@ -213,7 +213,7 @@ def test_reduced_decoding_gives_the_same_face(
     reduced, _ = run(paths, models)
     assert len(decoded) >= 6
     assert min(decoded) > 1, "never the whole"
-    monkeypatch.setattr(images, "_reduction", lambda longer, wanted: 1)
+    monkeypatch.setattr(images.Shrinkable, "_reduction", lambda self, longer_side: 1)
     whole, _ = run(paths, models)
     assert len(reduced) == len(whole) == 6
     assert ((reduced.embeddings * whole.embeddings).sum(axis=1) >= 0.97).all()

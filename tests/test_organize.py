@@ -12,7 +12,7 @@ import sys
 import tempfile
 import time
 import unicodedata
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
@@ -92,6 +92,34 @@ def test_the_same_plan_again_touches_nothing(tmp_path: Path, out: Path) -> None:
     before = {p: os.stat(out / p).st_ino for p in files(out)}
     sort(entries, out)
     assert {p: os.stat(out / p).st_ino for p in files(out)} == before
+
+
+def test_a_result_writes_its_own_files_with_what_was_really_placed(tmp_path: Path, out: Path) -> None:
+    a, b, gone = pictures(tmp_path / "in", "a.jpg", "b.jpg", "gone.jpg")
+
+    def write(folder: Path, placed: organize.Placed, on_step: Callable[[], object]) -> None:
+        names = sorted(f"{os.path.basename(source)} {target}" for (source, _), target in placed.items())
+        (folder / "list.txt").write_text("\n".join(names))
+        on_step()
+
+    view = organize.View([(a, "p"), (b, ""), (gone, "p")], ["list.txt"], write, steps=1)
+    planned = organize.plan(view, out)
+    assert not out.exists()
+    assert (planned.bytes, planned.folders) == (sum(map(len, (a, b, gone))), {"p": 2, "": 1})
+    os.unlink(gone)
+    done: list[str] = []
+    applied = planned.apply(lambda move: done.append(move.source), lambda: done.append("step"))
+    assert (sorted(done[:-1]), done[-1]) == ([a, b, gone], "step")
+    assert [m.source for m in applied.missing] == [gone]
+    assert (applied.folders, applied.sources) == ({"p": 1, "": 1}, {a, b})
+    assert (out / "list.txt").read_text() == "a.jpg p/a.jpg\nb.jpg b.jpg"
+    organize.undo(str(out))
+    assert not out.exists()
+
+
+def test_pairs_take_no_options_of_a_result(out: Path) -> None:
+    with pytest.raises(TypeError, match="pairs of path and folder take no options: sheets"):
+        organize.plan([], out, sheets=3)
 
 
 # --- names

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 from making_tables import table_of, unit
 from numpy.typing import NDArray
 
+import face_organizer as fo
 from face_organizer.cluster import merging, neighbours
 from face_organizer.cluster import names as stability
 from face_organizer.cluster import threshold as strangers
@@ -21,7 +23,7 @@ from face_organizer.cluster.faiss_device import CPU, choose
 from face_organizer.cluster.graph import find_people, space_of
 from face_organizer.cluster.known_number import largest_people
 from face_organizer.cluster.result import Former
-from face_organizer.errors import DeviceError, UsageError
+from face_organizer.errors import ClusterError, DeviceError, UsageError
 from face_organizer.evaluate import scores as metrics
 from face_organizer.types import Clustering, FaceTable
 
@@ -311,6 +313,43 @@ def test_a_named_person_is_never_parted_by_auto() -> None:
     labels = auto(vectors, Hints(named=named)).labels
     assert len(set(labels[named == 7].tolist())) == 1
     assert labels[0] >= 0
+
+
+# All of it.
+
+
+def test_from_a_table_to_folders_and_judged(tmp_path: Path) -> None:
+    people = ["anna"] * 9 + ["bert"] * 6 + ["stranger"]
+    paths = [tmp_path / "in" / person / f"{i:02}.jpg" for i, person in enumerate(people)]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(path.name)
+    drawn = table_of({str(path): 1 for path in paths}, dim=128)
+    track = np.full(16, -1, np.int32)
+    faces_ = dataclasses.replace(drawn.faces, source_filename=[""] * 16, track=track)
+    table = FaceTable(faces([9, 6, 1]), faces_, drawn.files, drawn.stamp)
+    found = fo.cluster(table)
+    assert found.labels.tolist() == [0] * 9 + [1] * 6 + [-1]
+    assert (found.advice, found.kept, found.device) == (None, None, "cpu")
+    assert found.strangers is not None
+    assert found.threshold == found.strangers.threshold()
+    assert [row["person"] for row in found.rows()] == ["person_A"] * 9 + ["person_B"] * 6 + ["unassigned"]
+    applied = fo.plan(found, tmp_path / "people", sheets=1).apply()
+    assert applied.folders == {"person_A": 9, "person_B": 6, "unassigned": 1}
+    assert (tmp_path / "people" / "person_A.jpg").is_file()
+    assert not (tmp_path / "people" / "person_B.jpg").exists()
+    for result in (found, tmp_path / "people"):
+        judged = fo.evaluate(result, tmp_path / "in")
+        assert (judged.judged, judged.clusters, judged.scores.bcubed_f) == (16, 2, 1.0)
+    os.rename(tmp_path / "people" / "person_B", tmp_path / "people" / "Bert")
+    again = fo.cluster(table, 1, previous=tmp_path / "people")
+    assert list(again.names) == ["person_A", "Bert"]
+    assert again.advice is not None
+    assert (again.advice.asked, again.advice.suggested) == (1, 2)
+    more = fo.cluster(table, "auto", min_cluster_size=1, previous=again)
+    assert list(more.names) == ["person_A", "Bert", "person_B"]
+    with pytest.raises(ClusterError, match="no faces among 1 picture: nothing to sort"):
+        fo.cluster(table_of({"/faceless": 0}))
 
 
 # Devices.

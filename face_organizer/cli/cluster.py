@@ -25,9 +25,8 @@ from face_organizer.cli.options import (
 from face_organizer.cli.placing import place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
-from face_organizer.types import Outcome
 
-UNASSIGNED = "unassigned"
+UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a picture with faces
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
@@ -191,11 +190,7 @@ def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, conso
     parts = [f"{len(known):,} sorted"]
     parts += [f"{len(them):,} {word}" for them, word in ((nobody, UNASSIGNED), (gone, "missing")) if them]
     outcomes = table.outcome_counts()
-    parts += [
-        f"{n:,} {label.replace('_', ' ')}"
-        for label, n in outcomes.items()
-        if n and label != Outcome.FACES.label
-    ]
+    parts += [f"{n:,} {label.replace('_', ' ')}" for label, n in outcomes.items() if n and label != FACES]
     console.say(f"{count(table.total_files, 'picture')} = {' + '.join(parts)}")
     console.result(
         {

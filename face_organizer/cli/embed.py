@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,98 +36,62 @@ if TYPE_CHECKING:
 UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
 """Outcomes of files that the program could not use; they make the exit code 3."""
 
+option = partial(click.option, show_default=True)
+
 looking_options = together(
-    click.option(
+    option(
         "--faces",
         type=click.Choice(["largest", "all"]),
         default="largest",
-        show_default=True,
         help="One face per picture, or a row for each.",
     ),
-    click.option(
+    option(
         "--min-confidence",
         type=Finite(0, 1),
         default=0.5,
-        show_default=True,
         help="Detection score below which nothing is a face (0 to 1).",
     ),
-    click.option(
-        "--min-face-size",
-        type=Finite(1),
-        default=20,
-        show_default=True,
-        help="Smallest face, in pixels of the picture.",
-    ),
-    click.option(
-        "--fps",
-        type=Finite(0.01, 240),
-        default=1,
-        show_default=True,
-        help="Frames to look at in each second of a video.",
-    ),
-    click.option(
+    option("--min-face-size", type=Finite(1), default=20, help="Smallest face, in pixels of the picture."),
+    option("--fps", type=Finite(0.01, 240), default=1, help="Frames to look at in each second of a video."),
+    option(
         "--det-size",
         type=click.IntRange(64, 4096),
         help="Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
     ),
-    click.option(
+    option(
         "--turns",
         type=click.Choice(["auto", "off"]),
         default="auto",
-        show_default=True,
         help="Look for turned faces where none is surely upright.",
     ),
-    click.option(
-        "--max-side",
-        type=click.IntRange(64),
-        help="Shrink pictures to less than twice this longer side, in pixels.",
-    ),
-    click.option(
+    option("--max-side", type=click.IntRange(64), help="Shrink pictures to less than twice this, in pixels."),
+    option(
         "--enhance",
         type=click.Choice(["none", "clahe"]),
         default="none",
-        show_default=True,
         help="clahe lights dark pictures evenly; tables with and without it do not mix.",
     ),
-    click.option(
+    option(
         "--headers/--no-headers",
         default=True,
-        show_default=True,
         help="Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
     ),
-    click.option(
-        "--max-megapixels",
-        type=Finite(0.01),
-        default=256.0,
-        show_default=True,
-        help="Larger pictures are not decoded.",
-    ),
+    option("--max-megapixels", type=Finite(0.01), default=256, help="Larger pictures are not decoded."),
 )
 """How pictures are looked at."""
 
 which_options = together(
     walk_options,
-    click.option(
-        "--shard",
-        metavar="I/N",
-        help="Take shard I (from 0) of N: the same pictures on every machine that shares them.",
-    ),
-    click.option(
-        "--offset",
-        type=click.IntRange(0),
-        default=0,
-        show_default=True,
-        help="Leave out the first N of the sorted pictures.",
-        metavar="N",
-    ),
-    click.option("--limit", type=click.IntRange(1), metavar="N", help="At most N pictures."),
-    click.option(
+    option("--shard", metavar="I/N", help="Take shard I (from 0) of N: the same pictures on every machine."),
+    option("--offset", type=click.IntRange(0), default=0, help="Leave out this many of the sorted pictures."),
+    option("--limit", type=click.IntRange(1), help="At most this many pictures."),
+    option(
         "--again",
         type=click.Choice(["changed", "failed", "all"]),
-        help="Look again at files that failed, at those whose bytes changed under the same size and time "
-        "(reads every file), or at all.",
+        help="Known files to look at again: those whose bytes changed under the same size and time (reads "
+        "every file), those that could not be used, or all.",
     ),
-    click.option(
+    option(
         "--replace",
         is_flag=True,
         help="Replace a table that holds other pictures too; it is kept as NAME.bak.",
@@ -143,7 +108,7 @@ which_options = together(
 @device_option(
     "Where the networks run: every GPU there is, the CPU, or numbers of GPUs; each in a process of its own."
 )
-@click.option(
+@option(
     "--gpu-memory",
     type=click.IntRange(64),
     metavar="MB",
@@ -170,8 +135,7 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     console = Console(as_json=as_json, quiet=quiet)
     check_table_place(output)
     options["turns"] = options["turns"] == "auto"
-    with ExitStack() as stack:
-        stack.enter_context(quiet_libraries())
+    with quiet_libraries(), ExitStack() as stack:
         watch = _Watch(console, stack)
         table = fo.embed(inputs, output, **options, on_event=watch)
     return _report(table, output, watch, console)
@@ -228,14 +192,10 @@ def _say_listed(listed: fo.Listed, console: Console) -> None:
         console.say(f"Left out {printable(folder)}: an output folder of this program")
     for problem in found.problems:
         console.warn(f"cannot look into {printable(problem)}")
-    pictures = (
-        count(taken, "picture")
-        if taken == len(found.paths)
-        else f"{taken:,} of {count(len(found.paths), 'picture')}"
-    )
+    of = f"{taken:,} of " if taken < len(found.paths) else ""
     videos = f" ({count(listed.videos, 'video')} among them)" if listed.videos else ""
     other = f", {count(found.other, 'other file')} left alone" if found.other else ""
-    console.say(f"{pictures}{videos}{other}")
+    console.say(f"{of}{count(len(found.paths), 'picture')}{videos}{other}")
 
 
 def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> int:

@@ -14,6 +14,7 @@ from face_organizer.cluster.known_number import largest_people
 from face_organizer.cluster.labels import from_labels, person_name
 from face_organizer.cluster.people import People, former, margins
 from face_organizer.errors import ClusterError
+from face_organizer.files import count
 from face_organizer.types import Clustering, FaceTable, Int64
 
 
@@ -48,7 +49,7 @@ def cluster(
     for a GPU that FAISS does not have.
     """
     if not len(table):
-        raise ClusterError(f"no faces among {table.total_files:,} pictures: nothing to sort")
+        raise ClusterError(f"no faces among {count(table.total_files, 'picture')}: nothing to sort")
     gpu, why = faiss_device.choose(device)
     before = None if previous is None else former(previous)
     old = None if before is None else names.before(before, table)
@@ -77,14 +78,14 @@ def cluster(
         nobody = "stranger"
     if given is not None:
         division = _pinned(table, division, given)
-    count = len(division.centers)
-    kept = None if before is None or old is None else names.keep_names(division.labels, count, old, before)
+    persons = len(division.centers)
+    kept = None if before is None or old is None else names.keep_names(division.labels, persons, old, before)
     return People(
         division.labels,
         division.centers,
         division.similarity,
         table,
-        names=[person_name(i) for i in range(count)] if kept is None else kept.names,
+        names=[person_name(i) for i in range(persons)] if kept is None else kept.names,
         margin=margins(table.embeddings, division),
         reasons=_reasons(division.labels, nobody, given),
         threshold=found.threshold,

@@ -38,12 +38,13 @@ class Card:
 def write(path: Path, table: FaceTable, clustering: Clustering, cards: Sequence[Card]) -> None:
     """Write the page, replacing what is there."""
     page = _template().render(
-        totals=_totals(table, clustering, cards),
+        totals=_totals(table, clustering),
         outcomes=_outcomes(table),
         shown=[_card(table, clustering, i, card) for i, card in enumerate(cards) if card.typical],
         rest=[_card(table, clustering, i, card) for i, card in enumerate(cards) if not card.typical],
         histogram=_histogram(clustering),
-        points=_points(table, cards),
+        points=(points := _points(table, cards)),
+        point_count=count(len(points), "face"),
         legend=[
             {"name": printable(card.name), "colour": _colour(i, card.name)}
             for i, card in enumerate(cards[:_COLOURS])
@@ -73,16 +74,18 @@ def _template() -> Any:
     )
 
 
-def _totals(table: FaceTable, clustering: Clustering, cards: Sequence[Card]) -> list[tuple[str, str]]:
-    nobody = int((clustering.labels < 0).sum())
-    sorted_files = len(np.unique(table.faces.file_index[clustering.labels >= 0]))
-    return [
-        (f"{sum(card.name != UNASSIGNED for card in cards):,}", "persons"),
-        (f"{table.total_files:,}", "pictures"),
-        (f"{sorted_files:,}", "pictures of a person"),
-        (f"{len(table):,}", "faces"),
-        (f"{nobody:,}", "faces of nobody known"),
+def _totals(table: FaceTable, clustering: Clustering) -> list[list[str]]:
+    """Number and word of each."""
+    known = clustering.labels >= 0
+    pictures = len(np.unique(table.faces.file_index[known]))
+    counts = [
+        count(len(clustering.centers), "person", "persons"),
+        count(table.total_files, "picture"),
+        count(pictures, "picture of a person", "pictures of a person"),
+        count(len(table), "face"),
+        count(int((~known).sum()), "unassigned face"),
     ]
+    return [words.split(" ", 1) for words in counts]
 
 
 def _outcomes(table: FaceTable) -> list[tuple[str, str]]:
@@ -120,7 +123,7 @@ def _data(picture: Image) -> str:
 
 
 def _histogram(clustering: Clustering) -> dict[str, Any]:
-    """Bars of faces by similarity to their center, those of persons below, those of nobody on top."""
+    """Bars of faces by similarity to their center, those of persons below, the unassigned on top."""
     similarity, labels = clustering.similarity, clustering.labels
     low = max(-1.0, np.floor(float(similarity.min(initial=0.0)) * 10) / 10)
     edges = np.linspace(low, 1.0, _BINS + 1)
@@ -134,7 +137,7 @@ def _histogram(clustering: Clustering) -> dict[str, Any]:
             "width": round(100 / _BINS - 0.25, 3),
             "known": round(100 * float(k) / top, 2),
             "nobody": round(100 * float(n) / top, 2),
-            "title": f"{edges[i]:.2f} to {edges[i + 1]:.2f}: {k:,} faces of persons, {n:,} of nobody known",
+            "title": f"{edges[i]:.2f} to {edges[i + 1]:.2f}: {k:,} faces of persons, {n:,} unassigned",
         }
         for i, (k, n) in enumerate(zip(known, nobody, strict=True))
     ]

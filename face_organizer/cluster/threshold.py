@@ -4,6 +4,10 @@ Nearly all pairs of faces out of a large table show two people, and their cosine
 bulk of random pairs tells how similar strangers are, and from it follows how similar two faces must be for
 chance to be no explanation in a table of so many people. Where a few people make up the whole table, pairs of
 one person form a second hump; a mixture of two normals takes the two apart.
+
+`search.threshold.Crowd` is the other reading of strangers: the cosines of one profile to all faces. Each is
+made for its question (any two faces; one against all), and their samples and cuts differ: one in place of the
+other would change results.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ from face_organizer.embed.events import Chosen, Event, Listed, Made, Planned, Re
 from face_organizer.embed.models import stamp_of
 from face_organizer.embed.options import EmbedOptions
 from face_organizer.embed.processes import Processes
-from face_organizer.embed.resume import AGAIN, Workplace
+from face_organizer.embed.resume import Workplace
 from face_organizer.embed.shards import Engine, Setup, split
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.faceswap import trust
@@ -106,8 +106,11 @@ def embed(
     or SIGTERM, with all that was finished saved for the next call.
     """
     tell = on_event or (lambda event: None)
-    if again not in (None, *AGAIN):
+    if again not in (None, "changed", "failed", "all"):
         raise UsageError(f"again must be changed, failed or all, not {again!r}")
+    for name, number, least in (("workers", workers, 1), ("limit", limit, 1), ("offset", offset, 0)):
+        if number is not None and number < least:
+            raise UsageError(f"{name} must be at least {least}, not {number}")
     options = EmbedOptions(
         faces=faces,
         min_confidence=float(min_confidence),
@@ -124,22 +127,26 @@ def embed(
     listed = _listed(roots, recursive, exclude, shard, offset, limit)
     tell(listed)
     started = time.perf_counter()
-    chosen = _chosen(pack, device, workers, chosen_by_caller=engine is not None)
-    tell(chosen)
-    if chosen.threads and chosen.threads.warning:
-        tell(Warned(chosen.threads.warning))
-    if engine is None:
+    networks = packs.resolve(pack)
+    if engine is not None:
+        tell(Chosen(networks))
+    else:
+        devices, why = choose(device)
+        threads = plan_threads(workers, devices)
+        tell(Chosen(networks, devices, why, threads))
+        if threads.warning:
+            tell(Warned(threads.warning))
         cuda = CudaOptions(memory_limit=gpu_memory and gpu_memory * 1_000_000)
-        engine = Processes(chosen.devices, chosen.threads.count if chosen.threads else 1, cuda)
+        engine = Processes(devices, threads.count, cuda)
     with _place(output) as place:
         workplace = Workplace(place, engine.lock)
-        stamp = stamp_of(chosen.pack, options, shard or "")
+        stamp = stamp_of(networks, options, shard or "")
         with workplace.locked():
             todo = workplace.plan(listed.paths, stamp, again, replace=replace)
             tell(Planned(len(listed.paths), todo.pictures))
             report = Report()
             if todo.shards:
-                setup = Setup(chosen.pack.location, options, stamp, trust.samples(listed.paths))
+                setup = Setup(networks.location, options, stamp, trust.samples(listed.paths))
                 report = engine.run(setup, todo.shards, tell)
             made = workplace.finish(todo, listed.paths, stamp)
     tell(Made(report, todo.pictures, todo.backup, time.perf_counter() - started))
@@ -164,13 +171,6 @@ def _listed(
         word = "--offset" if offset else "--shard"
         raise UsageError(f"{word} leaves nothing of {count(len(found.paths), 'picture')}")
     return Listed(found, paths, sum(map(is_video, paths)))
-
-
-def _chosen(pack: str, device: str | None, workers: int | None, *, chosen_by_caller: bool) -> Chosen:
-    if chosen_by_caller:
-        return Chosen(packs.resolve(pack))
-    devices, why = choose(device)
-    return Chosen(packs.resolve(pack), devices, why, plan_threads(workers, devices))
 
 
 def plan_threads(requested: int | None, devices: Sequence[Device]) -> Threads:

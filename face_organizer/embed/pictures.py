@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import islice, pairwise
+from typing import Any
 
 import numpy as np
 
@@ -242,14 +243,8 @@ def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, r
 
 def files_of(pictures: Sequence[Picture]) -> Files:
     """A row of `Files` for each picture: what became of it."""
-    return Files(
-        path=[p.path for p in pictures],
-        outcome=np.array([p.outcome for p in pictures], np.uint8),
-        reason=[p.reason for p in pictures],
-        width=np.array([p.width for p in pictures], np.int32),
-        height=np.array([p.height for p in pictures], np.int32),
-        bytes=np.array([p.bytes for p in pictures], np.int64),
-        mtime_ns=np.array([p.mtime_ns for p in pictures], np.int64),
-        content=np.array([p.content for p in pictures], np.uint64),
-        retry=np.array([p.retry for p in pictures], np.uint8),
-    )
+    columns: dict[str, Any] = {}
+    for spec in Files.specs():  # a picture's attributes are called like the columns
+        values = [getattr(picture, spec.name) for picture in pictures]
+        columns[spec.name] = np.array(values, spec.metadata["dtype"]) if "dtype" in spec.metadata else values
+    return Files(**columns)

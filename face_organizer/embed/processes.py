@@ -200,7 +200,7 @@ class _Run:
             return
         spans = list(child.in_hand)
         pictures = sum(map(len, spans))
-        self._tell(Progress(child.left - pictures))  # what it told of is looked at again
+        self._tell(Progress(child.left - pictures))  # what it was done with is looked at again
         if not spans:
             self._early_deaths += 1
             if self._early_deaths >= _EARLY_DEATHS:

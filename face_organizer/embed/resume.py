@@ -14,7 +14,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,6 @@ from face_organizer.files import atomic_write, count, os_errors, printable
 from face_organizer.media import images
 from face_organizer.types import FaceTable, Outcome, Stamp
 
-AGAIN = ("changed", "failed", "all")
 _PLAN, _TABLES = "plan.json", "shard-*"
 
 
@@ -67,7 +66,8 @@ class Workplace:
         """Make the folder, and remove it in the end where nothing in it is worth keeping."""
         if self.folder.is_file():
             raise TableError(f"{printable(self.folder)} is a file, where a folder is wanted")
-        with os_errors(self.folder, "cannot be made", TableError):
+        # Where the run before removes the folder just now, that says that it exists; `lock` will say so.
+        with os_errors(self.folder, "cannot be made", TableError), suppress(FileExistsError):
             self.folder.mkdir(parents=True, exist_ok=True)
         with self._lock(self.folder):
             try:

@@ -32,7 +32,7 @@ class Span:
         return self.again or len(self) == 1
 
     def to_make(self) -> Shard:
-        """What a process is told to make."""
+        """What a process is given."""
         shard = self.shard
         if len(self) == len(shard.paths):
             return shard

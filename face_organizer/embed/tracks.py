@@ -12,7 +12,6 @@ import bisect
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -118,7 +117,7 @@ class Tracker:
         self._before = time
 
     def _joined(self, boxes: Float32, embeddings: Float32) -> dict[int, Track]:
-        """Which track each face goes on with: one a face and one a track, the likest pairs first."""
+        """Which track each face goes on with: one per face and one per track, the likest pairs first."""
         if not self._open or not len(boxes):
             return {}
         cosines = np.stack([t.likeness(embeddings) for t in self._open])
@@ -146,16 +145,16 @@ class Tracker:
         tracks = sorted(joined, key=lambda t: (-t.seen, t.first, t.box.tolist()))
         chosen = [(number, t, c) for number, t in enumerate(tracks) for c in t.candidates]
         faces = Faces.concatenate([c[2] for _, _, c in chosen])
-        told: dict[str, Any] = {
-            "file_index": np.zeros(len(chosen), np.int64),
-            "face_index": np.arange(len(chosen), dtype=np.int32),
-            "time": np.array([c[1] for _, _, c in chosen], np.float32),
-            "track": np.array([number for number, _, _ in chosen], np.int32),
-            "seen_from": np.array([t.first for _, t, _ in chosen], np.float32),
-            "seen_to": np.array([t.last for _, t, _ in chosen], np.float32),
-        }
-        vectors: Sequence[Float32] = [c[3] for _, _, c in chosen]
-        return dataclasses.replace(faces, **told), np.array(vectors, np.float32).reshape(len(chosen), dim)
+        rows = dataclasses.replace(
+            faces,
+            file_index=np.zeros(len(chosen), np.int64),
+            face_index=np.arange(len(chosen), dtype=np.int32),
+            time=np.array([c[1] for _, _, c in chosen], np.float32),
+            track=np.array([number for number, _, _ in chosen], np.int32),
+            seen_from=np.array([t.first for _, t, _ in chosen], np.float32),
+            seen_to=np.array([t.last for _, t, _ in chosen], np.float32),
+        )
+        return rows, np.array([c[3] for _, _, c in chosen], np.float32).reshape(len(chosen), dim)
 
 
 def _rejoined(tracks: Sequence[Track]) -> list[Track]:

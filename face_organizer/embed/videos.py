@@ -100,7 +100,7 @@ def _batches(source: video.Video, options: EmbedOptions, report: Report) -> Iter
 
 
 def _settle(clip: Picture, faces: int, outcomes: set[Outcome], damage: str, options: EmbedOptions) -> None:
-    """Set the outcome of a video that gave so many rows and whose frames had these outcomes."""
+    """Set the outcome of a video that gave `faces` rows and whose frames had these outcomes."""
     clip.reason = damage
     if faces:
         clip.outcome = Outcome.FACES

@@ -18,7 +18,11 @@ from face_organizer.types import Detections, Float32, Int64
 
 def area(boxes: NDArray[Any], extra: float = 0.0) -> NDArray[Any]:
     """(n,) the area of each box, 0 where it is inside out; `extra` is added to widths and heights."""
-    sides = np.maximum(boxes[..., 2:] - boxes[..., :2] + extra, 0)
+    return _area(boxes[..., :2], boxes[..., 2:], extra)
+
+
+def _area(low: NDArray[Any], high: NDArray[Any], extra: float) -> NDArray[Any]:
+    sides = np.maximum(high - low + extra, 0)
     return np.asarray(sides[..., 0] * sides[..., 1])
 
 
@@ -26,7 +30,7 @@ def shared(boxes: NDArray[Any], others: NDArray[Any], extra: float = 0.0) -> NDA
     """(n, m) the area that each of `boxes` has in common with each of (m, 4) `others`; see `area`."""
     low = np.maximum(boxes[:, None, :2], others[None, :, :2])
     high = np.minimum(boxes[:, None, 2:], others[None, :, 2:])
-    return area(np.concatenate([low, high], axis=2), extra)
+    return _area(low, high, extra)
 
 
 def overlap(boxes: Float32, others: Float32) -> Float32:
