@@ -13,7 +13,7 @@ import pytest
 
 from face_organizer.errors import DeviceError
 from face_organizer.machine import how_it_ended
-from face_organizer.networks.child import Child, ChildError
+from face_organizer.networks.child import Child, ChildError, call
 
 TESTS = Path(__file__).resolve().parent
 
@@ -66,6 +66,12 @@ def test_it_is_stopped_at_its_limit() -> None:
     assert late.value.state == "timeout"
     with Child(standins.opened) as child, pytest.raises(ChildError, match="no answer"):
         child.ask("hang", limit=0.2)
+
+
+def test_one_call() -> None:
+    assert call(standins.answer, "", 3, limit=60) == 3
+    with pytest.raises(ChildError, match="out of luck"):
+        call(standins.answer, "raise")
 
 
 def test_a_parent_that_is_killed_takes_it_along() -> None:

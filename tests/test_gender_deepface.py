@@ -428,7 +428,13 @@ def search(
     place: Path, paths: Sequence[str], told: Callable[[int], object] = print, *, every: bool = False
 ) -> FaceTable:
     return finding.by_detector(
-        paths, place, every, lambda stage, done, total: told(done), name="fake", device=CPU, threads=1
+        paths,
+        place,
+        "all" if every else "largest",
+        lambda _, done, total: told(done),
+        name="fake",
+        device=CPU,
+        threads=1,
     )
 
 

@@ -20,8 +20,7 @@ from face_organizer import table
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.gender import Genders, judging, open_model, persons_of, verdicts
 from face_organizer.gender.journal import Journal
-from face_organizer.gender.judging import look
-from face_organizer.gender.models import GenderModel, Judged, from_json, judged
+from face_organizer.gender.judging import GenderModel, Judged, from_json, judged, look
 from face_organizer.gender.verdicts import decide
 from face_organizer.networks.devices import CPU
 from face_organizer.types import FaceTable, Image, Outcome

@@ -32,7 +32,9 @@ from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 
 UNSURE = "unsure"  # folder below the output for pictures on which the network is not sure
+_MODELS = "auto", "embedded", "insightface", "deepface"
 _TABLES = "Tables of embed: their faces are judged, none is searched for again."
+_VOTE = "Output of cluster, or its cluster_assignments.pkl: all photos of a person vote together."
 _DETECTOR = """Find faces in --input with a detector of DeepFace (opencv, mtcnn, ssd, retinaface …), as the
 original did, instead of --pack. Slower, and it finds fewer turned faces."""
 
@@ -50,31 +52,11 @@ def _choice(flag: str, text: str, *words: str) -> Callable[[Any], Any]:
 )
 @output_option("Folder for the pictures that match.", required=True)
 @_choice("--gender", "Which pictures match.", "Woman", "Man")
-@_choice(
-    "--model",
-    "Gender network; auto is the first of the others that is installed.",
-    *("auto", "embedded", "insightface", "deepface"),
-)
-@click.option(
-    "--min-confidence",
-    type=Finite(0.5, 1),
-    help="Below it a picture goes to unsure/.  [default: the model's own, 0.9]",
-)
-@_choice(
-    "--faces", "Which face decides: the main one of a picture, or any that surely matches.", "main", "any"
-)
-@click.option(
-    "--vote-by-person",
-    "people",
-    type=FOLDER_OR_FILE,
-    metavar="CLUSTERS",
-    help="Output of cluster, or its cluster_assignments.pkl: all photos of a person vote together.",
-)
-@click.option(
-    "--attributes",
-    is_flag=True,
-    help="Ages as well, and with --model deepface emotion and race where their weights are there.",
-)
+@_choice("--model", "Gender network; auto is the first of the others that is installed.", *_MODELS)
+@click.option("--min-confidence", type=Finite(0.5, 1), help="Pictures below go to unsure/.  [default: 0.9]")
+@_choice("--faces", "Which face decides: the main one, or any that surely matches.", "main", "any")
+@click.option("--vote-by-person", "people", type=FOLDER_OR_FILE, metavar="CLUSTERS", help=_VOTE)
+@click.option("--attributes", is_flag=True, help="Ages as well; with deepface, emotion and race too.")
 @workers_option
 @pack_option("Model pack that finds faces in --input.")
 @click.option("--detector", metavar="BACKEND", help=_DETECTOR)
@@ -82,15 +64,7 @@ def _choice(flag: str, text: str, *words: str) -> Callable[[Any], Any]:
 @walk_options
 @place_options
 @json_option
-def gender(
-    inputs: tuple[str, ...],
-    output: Path,
-    mode: str,
-    dry_run: bool,
-    as_json: bool,
-    quiet: bool,
-    **options: Any,
-) -> int:
+def gender(output: Path, mode: str, dry_run: bool, as_json: bool, quiet: bool, **options: Any) -> int:
     """Pick the pictures whose main face looks like a woman's (or a man's) into OUTPUT.
 
     Pictures that match go into OUTPUT itself, those on which the network is not sure into OUTPUT/unsure, and
@@ -116,8 +90,8 @@ def gender(
             if done == total:
                 bars[stage].close()
 
-        words = {"keep": not dry_run, "on_progress": on_progress, "warn": console.warn, **options}
-        found = fo.gender(inputs, folder=output, **words)
+        options |= {"keep": not dry_run, "on_progress": on_progress, "warn": console.warn}
+        found = fo.gender(options.pop("inputs"), folder=output, **options)
     used, total = found.used, found.table.total_files
     for problem in used["problems"]:
         console.warn(f"cannot look into {printable(problem)}")
@@ -125,7 +99,8 @@ def gender(
     console.say(f"Device {used['devices']} ({used['why_devices']}); {count(used['threads'], 'thread')} each")
     if used["searched"]:
         which = f"{used['searched']:,} of {total:,} pictures are in no table: "
-        console.say(f"{which if used['searched'] < total else ''}{used['finder']} finds the faces")
+        finder = f"{'detector' if options['detector'] else 'pack'} {used['finder']}"
+        console.say(f"{which if used['searched'] < total else ''}{finder} finds the faces")
     placed = place(fo.plan(found, output, mode=mode, unsure=UNSURE), dry_run=dry_run, console=console)
     counts, seconds = found.counts(), time.perf_counter() - started
     bad = [(one.path, one.reason) for one in found.pictures if one.verdict == "unreadable"]

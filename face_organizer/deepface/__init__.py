@@ -1,7 +1,6 @@
 """DeepFace, with TensorFlow, which nothing else of this program imports: `networks.child.Child` runs
-`open_networks` or `open_detector` in a process of its own.
-
-Both raise `ModelMissingError` for packages, `PackError` for weights, `DeviceError`.
+`open_networks` or `open_detector` in a process of its own. Both raise `ModelMissingError` for packages,
+`PackError` for weights, `DeviceError`.
 """
 
 from __future__ import annotations
@@ -53,9 +52,8 @@ def engine() -> str:
     tensorflow = importlib.util.find_spec("tensorflow") is not None
     chosen = os.environ.get("DEEPFACE_BACKEND_ENGINE", "").strip().lower() or ENGINES[not tensorflow]
     if chosen not in ENGINES[not tensorflow :]:
-        have = "" if tensorflow else "; TensorFlow is not installed (make setup PROFILE=cpu-tf)"
-        why = f"DEEPFACE_BACKEND_ENGINE={chosen}: DeepFace runs here on tensorflow or onnx only{have}"
-        raise ModelMissingError(why)
+        why = f"DEEPFACE_BACKEND_ENGINE={chosen}: DeepFace runs here on {' or '.join(ENGINES)} only"
+        raise ModelMissingError(why, "" if tensorflow else "TensorFlow is not installed (PROFILE=cpu-tf)")
     return chosen
 
 

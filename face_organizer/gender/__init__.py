@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
@@ -18,11 +18,10 @@ from face_organizer import organize
 from face_organizer.cluster import People, former
 from face_organizer.embed import plan_threads
 from face_organizer.errors import FaceOrganizerError, UsageError
-from face_organizer.files import MARKER, count, printable
+from face_organizer.files import MARKER, printable
 from face_organizer.gender.faces import OnProgress, OnWarning, by_detector, by_pack, completed, merged
 from face_organizer.gender.journal import Journal
-from face_organizer.gender.judging import look
-from face_organizer.gender.models import GenderModel
+from face_organizer.gender.judging import GenderModel, look
 from face_organizer.gender.networks import open_model
 from face_organizer.gender.verdicts import GENDERS, Genders, decide, vote
 from face_organizer.media.listing import listing
@@ -75,11 +74,9 @@ def gender(
     Raises `UsageError`, `FaceOrganizerError` where there are no pictures or `people` is of others,
     `ModelMissingError`, `PackError`, `DeviceError`, `TableError`.
     """
-    known, inputs = [*tables], list[str | Path]()
-    if isinstance(source, FaceTable):
-        known.append(source)
-    else:
-        inputs += [source] if isinstance(source, str | Path) else source
+    sources = [source] if isinstance(source, Source) else source
+    known = [*tables, *(one for one in sources if isinstance(one, FaceTable))]
+    inputs = [one for one in sources if not isinstance(one, FaceTable)]
     if not inputs and not known:
         raise UsageError("nothing to look at", "give --input, --embeddings, or both")
     if detector and known:
@@ -92,14 +89,10 @@ def gender(
     chosen, why_devices = devices.choose(device)
     threads = plan_threads(workers, chosen).count
     with ExitStack() as stack:
-        if folder is not None and keep:
-            place = Path(folder) / MARKER
-        else:
-            place = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="face-organizer-")))
-        models = []
-        for one in chosen:
-            models.append(open_model(model, one, attributes=attributes))
-            stack.callback(models[-1].close)
+        where = folder if keep else None
+        place = Path(where or stack.enter_context(tempfile.TemporaryDirectory()), MARKER)
+        opened = (open_model(model, one, attributes=attributes) for one in chosen)
+        models = [stack.enter_context(closing(one)) for one in opened]
         # Pictures that an earlier plan has moved are looked at where they are now.
         moved = {} if folder is None else organize.moved(Path(folder))
         table, used = merged(known), dict[str, Any](problems=[], searched=0)
@@ -109,10 +102,9 @@ def gender(
                 find = partial(by_detector, name=detector, device=chosen[0], threads=threads)
             else:
                 find = partial(by_pack, pack=pack, device=device, workers=threads, warn=warn)
-            where = {"place": place, "every": faces == "any", "tell": on_progress}
-            table, found = completed(table, homes, partial(find, **where))
-            used["searched"] = len(found.files)
-            used["finder"] = f"pack {found.stamp.pack}" if found.stamp else f"DeepFace's detector {detector}"
+            find = partial(find, place=place, faces="all" if faces == "any" else "largest", tell=on_progress)
+            table, found = completed(table, homes, find)
+            used |= {"searched": len(found.files), "finder": found.stamp.pack if found.stamp else detector}
         _check_apart({os.path.dirname(path) for path in table.files.path}, folder)
         persons = [] if people is None else persons_of(people, table)
         stamp = {"model": models[0].identity, "attributes": attributes}
@@ -128,11 +120,9 @@ def gender(
 
 
 def _check_apart(places: Iterable[str | Path], folder: str | Path | None) -> None:
-    if folder is None:
-        return
-    output = os.path.realpath(folder)
+    output = os.path.realpath(folder) if folder else ""
     for place in places:
-        if os.path.commonpath([output, os.path.realpath(place)]) == output:
+        if output and os.path.commonpath([output, os.path.realpath(place)]) == output:
             raise UsageError(f"{printable(place)} lies in the output folder", "give another --output")
 
 
@@ -146,16 +136,13 @@ def _listed(
     homes = {path: path for path in found.paths}
     homes |= {path: now for path, now in moved.items() if path.startswith(roots)}
     if not homes:
-        other = f" ({count(found.other, 'other file')})" if found.other else ""
-        raise FaceOrganizerError(f"no pictures in {', '.join(map(printable, inputs))}{other}")
+        raise FaceOrganizerError(f"no pictures in {', '.join(map(printable, inputs))}")
     return homes, list(found.problems)
 
 
 def persons_of(people: People | str | Path, table: FaceTable) -> list[str]:
-    """(number of faces,) the person of each face of `table`, empty where none is named.
-
-    Raises `FaceOrganizerError` where there is no such result, or none of these faces is in it.
-    """
+    """(number of faces,) the person of each face of `table`, empty where none is named. Raises
+    `FaceOrganizerError` where there is no such result, or none of these faces is in it."""
     past = former(people)
     faces = zip(past.paths, past.face_index.tolist(), past.labels.tolist(), strict=True)
     known = {(path, index): past.names[label] for path, index, label in faces if label >= 0}

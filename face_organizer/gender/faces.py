@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import operator
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
@@ -33,10 +32,8 @@ OnWarning = Callable[[str], object]
 
 
 def merged(tables: Sequence[FaceTable | str | Path]) -> FaceTable:
-    """The faces of some tables, whatever embedded them, without their embeddings.
-
-    Raises `FaceOrganizerError` for one that does not know where its faces are.
-    """
+    """The faces of some tables, whatever embedded them, without their embeddings. Raises
+    `FaceOrganizerError` for one that does not know where its faces are."""
     read = [_bare(Faces.empty(), Files.empty())]
     for one in tables:
         whole = one if isinstance(one, FaceTable) else table.read(one)
@@ -45,7 +42,7 @@ def merged(tables: Sequence[FaceTable | str | Path]) -> FaceTable:
             why = f"{name} does not say where the faces are on their pictures (it is not of this program)"
             raise FaceOrganizerError(why, "embed them again, or give their folders instead")
         read.append(_bare(whole.faces, whole.files, whole.unnamed_files))
-    return table.merge(read)
+    return table.merge(read[1:] or read)
 
 
 def _bare(faces: Faces, files: Files, unnamed: int = 0) -> FaceTable:
@@ -66,9 +63,9 @@ def completed(
 
 
 def by_pack(
-    paths: Sequence[str], place: Path, every: bool, tell: OnProgress, *, warn: OnWarning, **options: Any
+    paths: Sequence[str], place: Path, faces: str, tell: OnProgress, *, warn: OnWarning, **options: Any
 ) -> FaceTable:
-    """The main face on each of `paths` (sorted), or `every` face, as `embed` finds them with its `options`.
+    """The `faces` on each of `paths` (sorted), "largest" or "all", as `embed` finds them with its `options`.
     They are kept in `place`. Raises as `embed`."""
     done = 0
 
@@ -83,12 +80,12 @@ def by_pack(
             for note in event.report.notes:
                 warn(note)
 
-    faces: Literal["all", "largest"] = "all" if every else "largest"
-    return embed(paths, place / "faces.pkl", replace=True, faces=faces, on_event=on_event, **options)
+    options |= {"replace": True, "faces": faces, "on_event": on_event}
+    return embed(paths, place / "faces.pkl", **options)
 
 
 def by_detector(
-    paths: Sequence[str], place: Path, every: bool, tell: OnProgress, name: str, device: Device, threads: int
+    paths: Sequence[str], place: Path, faces: str, tell: OnProgress, name: str, device: Device, threads: int
 ) -> FaceTable:
     """As `by_pack`, with DeepFace's detector `name`, which takes pictures one by one, as DeepFace does;
     threads read them. Raises as `deepface.open_detector`."""
@@ -104,13 +101,13 @@ def by_detector(
             if _take(pictures[i], value):
                 journal[keys[i]] = value
             tell("find", len(paths) + left, len(paths))
-    choose(pictures, EmbedOptions(faces="all" if every else "largest", min_face_size=1), Report())
+    choose(pictures, EmbedOptions(faces=faces, min_face_size=1), Report())
     found = Detections.concatenate([picture.found for picture in pictures])
     places = [(i, k) for i, picture in enumerate(pictures) for k in range(len(picture.found))]
     index = np.array(places, np.int64).reshape(-1, 2)
     known = {"file_index": index[:, 0], "face_index": index[:, 1].astype(np.int32), "score": found.scores}
-    faces = Faces.empty(len(found), box=found.boxes, landmarks=found.landmarks, **known)
-    return _bare(faces, files_of(pictures))
+    rows = Faces.empty(len(found), box=found.boxes, landmarks=found.landmarks, **known)
+    return _bare(rows, files_of(pictures))
 
 
 def _look(picture: Picture, child: Child) -> list[Any] | None:
@@ -128,9 +125,8 @@ def _look(picture: Picture, child: Child) -> list[Any] | None:
 
 def landmarks_of(area: Area) -> Float32:
     """(5, 2) landmarks: those that the detector found, else about where eyes are in such boxes."""
-    if area.landmarks is not None:
-        return area.landmarks
-    return align.about_eyes(align.eyes_in(area.box)).astype(np.float32)
+    found = align.about_eyes(align.eyes_in(area.box)) if area.landmarks is None else area.landmarks
+    return found.astype(np.float32)
 
 
 def _take(picture: Picture, value: Any) -> bool:
@@ -138,7 +134,7 @@ def _take(picture: Picture, value: Any) -> bool:
     try:
         content, width, height, rows = value
         numbers = np.array(rows, np.float32).reshape(-1, 15)
-        picture.content, picture.width, picture.height = map(operator.index, (content, width, height))
+        picture.content, picture.width, picture.height = map(int, (content, width, height))
     except (TypeError, ValueError, OverflowError):
         return False
     faces = Detections(numbers[:, :4], numbers[:, 4], numbers[:, 5:].reshape(-1, 5, 2))

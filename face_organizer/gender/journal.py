@@ -6,16 +6,16 @@ import hashlib
 import json
 import os
 from collections.abc import Iterable, Mapping
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from numpy.typing import NDArray
 
 _LONGEST = 1 << 20  # characters of a line; a file of more faces than that holds none of ours
 
 
-class Journal(dict[str, Any]):
+class Journal(dict[str, Any], AbstractContextManager["Journal"]):
     """JSON values by key, one line each, after a first line that says what they were made by (`stamp`).
 
     A value that was set survives a kill. Damaged lines and those of another stamp count as not there; what
@@ -37,9 +37,6 @@ class Journal(dict[str, Any]):
             self._file.truncate(0)
             self._file.write(f"{first}\n")
         self._file.flush()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()

@@ -12,7 +12,7 @@ import numpy as np
 from face_organizer.deepface import BATCH, engine, open_networks, weights_folder
 from face_organizer.errors import ModelMissingError, PackError, UsageError
 from face_organizer.files import os_errors, sha256_file
-from face_organizer.gender.models import GenderModel, Judged, around, judged
+from face_organizer.gender.judging import GenderModel, Judged, around, judged
 from face_organizer.geometry import align
 from face_organizer.networks import packs
 from face_organizer.networks.child import Child
@@ -38,12 +38,9 @@ _AGES = np.array([0.25, *range(1, 81)], np.float32)
 """Years that the 81 outputs of the age network stand for."""
 PADDING = 0.2
 """Margin around the mean face, in widths of it: the default of dlib's `get_face_chip_details`."""
-_MEAN_POINTS = np.array(
-    [
-        [0.225619, 0.754635, 0.490127, 0.254149, 0.726104],
-        [0.215993, 0.215993, 0.515625, 0.780233, 0.780233],
-    ]
-).T
+_X = 0.225619, 0.754635, 0.490127, 0.254149, 0.726104
+_Y = 0.215993, 0.215993, 0.515625, 0.780233, 0.780233
+_MEAN_POINTS = np.column_stack([_X, _Y])
 """(5, 2) eyes, nose tip, corners of the mouth of dlib's mean face in the unit square: of its 68 points
 (`image_transforms/interpolation.h`, `mean_face_shape_x/y`) the means of 36 to 41 and 42 to 47, 30, 48, 54."""
 
@@ -91,16 +88,11 @@ def _with_mirrored(session: Session, crops: Image, size: int) -> Float32:
     import cv2
 
     small = np.stack([cv2.resize(c, (size, size), interpolation=cv2.INTER_AREA) for c in crops])
-    pixels = np.concatenate([small, small[:, :, ::-1]])
-
-    def blob(batch: Image) -> Float32:
-        return np.ascontiguousarray(((batch - _MEAN) / np.float32(256)).transpose(0, 3, 1, 2))
-
-    outputs = np.concatenate([run[0] for run in session.run_batches(pixels, 32, blob)])
+    both: Any = np.concatenate([small, small[:, :, ::-1]]) - _MEAN
+    blob = (both / np.float32(256)).transpose(0, 3, 1, 2)
+    outputs = np.concatenate([run[0] for run in session.run_batches(blob, 32, np.ascontiguousarray)])
     return outputs.reshape(2, len(crops), -1)
 
-
-# --- InsightFace's ---
 
 INSIGHT_FILE = "genderage.onnx"
 INSIGHT_SIZE = 96
@@ -113,7 +105,12 @@ def insightface(device: Device, attributes: bool = False) -> GenderModel:
     Preprocessing and output by insightface 2.1, `model_zoo/attribute.py`: two numbers for woman and man, of
     which the larger wins (the confidence is their softmax), and the age in centuries. Crops are turned only
     as their picture has to be."""
-    path = _find()
+    folders = [f"{name}/{inner}" for name in [*packs.KNOWN, "*"] for inner in ("", "*/")]
+    globs = (place.glob(folder + INSIGHT_FILE) for place in packs.search_folders() for folder in folders)
+    path = next((path for found in globs for path in sorted(found)), None)
+    if path is None:
+        why = f"no installed pack holds {INSIGHT_FILE} (weights: non-commercial research only)"
+        raise ModelMissingError(why, "`face-organizer packs pull buffalo_l` fetches one")
     mean, std = (0.0, 1.0) if _normalises_itself(path) else (127.5, 128.0)
     prepare = partial(planes, mean=mean, std=std)
     session = open_session(path, device, label=str(path))
@@ -128,21 +125,9 @@ def insightface(device: Device, attributes: bool = False) -> GenderModel:
         woman = 1 / (1 + np.exp(outputs[:, 1] - outputs[:, 0]))
         return judged(woman, age=outputs[:, 2] * 100 if attributes else np.nan)
 
-    def matrices(faces: Faces) -> Float32:
-        return around(faces.box, MARGIN, faces.turn, INSIGHT_SIZE)
-
+    name, terms, size = "insightface", packs.INSIGHTFACE_LICENCE, INSIGHT_SIZE
     text, identity = f"InsightFace's gender network {path}", f"{sha256_file(path)} box {MARGIN}"
-    return GenderModel("insightface", text, packs.INSIGHTFACE_LICENCE, identity, INSIGHT_SIZE, matrices, ask)
-
-
-def _find() -> Path:
-    folders = [f"{name}/{inner}" for name in [*packs.KNOWN, "*"] for inner in ("", "*/")]
-    for place in packs.search_folders():
-        for folder in folders:
-            for path in sorted(place.glob(folder + INSIGHT_FILE)):
-                return path
-    why = f"no installed pack holds {INSIGHT_FILE} (weights: non-commercial research only)"
-    raise ModelMissingError(why, "`face-organizer packs pull buffalo_l` fetches one")
+    return GenderModel(name, text, terms, identity, size, lambda f: around(f.box, MARGIN, f.turn, size), ask)
 
 
 def _normalises_itself(path: Path) -> bool:
@@ -151,8 +136,6 @@ def _normalises_itself(path: Path) -> bool:
     does = [any(n.startswith(words) for n in names) for words in (("Sub", "_minus"), ("Mul", "_mul"))]
     return "bn_data" in names[:3] or all(does)
 
-
-# --- DeepFace's ---
 
 DEEPFACE_LICENCE = "DeepFace: MIT; its weights descend from VGG-Face's, whose terms apply"
 DEEPFACE_SIZE = 224
@@ -219,11 +202,9 @@ is free for any use and always comes along."""
 
 
 def open_model(choice: str, device: Device, *, attributes: bool = False) -> GenderModel:
-    """The model of that name on `device`; `auto` is the first of `MODELS` that is installed.
-
-    `attributes` asks for ages, and for what else the model can tell. Errors: UsageError for an unknown name,
-    ModelMissingError, PackError (a file that cannot be used), DeviceError.
-    """
+    """The model of that name on `device`; `auto` is the first of `MODELS` that is installed. `attributes`
+    asks for ages, and for what else it can tell. Raises `UsageError`, `ModelMissingError`, `PackError` (a
+    file that cannot be used), `DeviceError`."""
     if choice in MODELS:
         return MODELS[choice](device, attributes)
     if choice != "auto":

@@ -11,12 +11,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from face_organizer.files import write_csv
-from face_organizer.gender.models import Judged
+from face_organizer.gender.judging import Judged
 from face_organizer.organize import View
 from face_organizer.types import FaceTable, Float32, Outcome
 
 GENDERS = ("Woman", "Man")
-"""DeepFace's words, which the original's `--gender` takes."""
 CSV = "gender.csv"
 COLUMNS = ("image_path", "verdict", "gender", "confidence", "faces", "face_index", "person", "reason")
 ATTRIBUTES = ("age", "emotion", "race")
@@ -119,16 +118,11 @@ def decide(
             pictures.append(Picture(path, "unreadable", faces=faces, reason=failed[i]))
         elif faces:
             deciding = wanted[first : first + (faces if every else 1)]
-            pictures.append(Picture(path, _verdict(deciding, least), first + int(deciding.argmax()), faces))
+            other = (1 - deciding).min() >= least
+            verdict = "matched" if deciding.max() >= least else "other" if other else "unsure"
+            pictures.append(Picture(path, verdict, first + int(deciding.argmax()), faces))
         else:
             unusable = outcome in (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
             reason = table.files.reason[i] or (outcome.label if outcome is not Outcome.NO_FACE else "")
             pictures.append(Picture(path, "unreadable" if unusable else "no_face", reason=reason))
     return pictures
-
-
-def _verdict(wanted: Float32, least: float) -> str:
-    """Of one or several faces: one that surely matches is enough; other needs all to be surely other."""
-    if wanted.max() >= least:
-        return "matched"
-    return "other" if (1 - wanted).min() >= least else "unsure"

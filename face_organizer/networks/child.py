@@ -5,24 +5,24 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
 from face_organizer.machine import how_it_ended
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE = 5.0  # seconds to end by itself
 _PARENT = str(Path(__file__).resolve().parent.parent.parent)
 # -P: a numpy.py in the user's folder is not taken for the library. This package is the parent's own.
@@ -40,7 +40,7 @@ class ChildError(FaceOrganizerError):
         self.state = state
 
 
-class Child:
+class Child(AbstractContextManager["Child"]):
     """A new process in which `opener(*args)` runs once; what it returns is called there for each `ask`.
 
     The opener must be importable by its name; arguments and answers are pickled. Threads may ask at the same
@@ -57,7 +57,7 @@ class Child:
         self._name = name
         self._lock = threading.Lock()
         self._noise = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-        ours, theirs = socket.socketpair()
+        self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _CODE, str(theirs.fileno())],
@@ -68,7 +68,6 @@ class Child:
                 start_new_session=True,  # Ctrl-C is the parent's; what the child starts ends with it
             )
         self.pid = self._process.pid
-        self._pipe = Connection(ours.detach())
         try:
             self.seconds: float = self._talk(opener, args, limit)
         except BaseException:
@@ -92,9 +91,6 @@ class Child:
         self._pipe.close()
         self._end(_GRACE)
         self._noise.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -128,9 +124,15 @@ class Child:
         self._process.wait()
 
 
+def call(function: Callable[..., Any], *args: Any, limit: float | None = None) -> Any:
+    """`function(*args)` in a process of its own, ended after `limit` seconds; raises as `Child`."""
+    with Child(partial, function, *args, limit=limit) as child:
+        return child.ask(limit=limit)
+
+
 def serve(handle: int) -> None:
     """Body of the process: answer what comes by the socket `handle` until it is closed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     pipe = Connection(handle)
     answer: Any = None
     with suppress(EOFError, OSError):  # the parent is gone, or has closed its end
