@@ -19,7 +19,7 @@ from face_organizer.errors import PackError
 from face_organizer.geometry.boxes import nms
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU
-from face_organizer.networks.roles import Role
+from face_organizer.networks.packs import Role
 from face_organizer.types import Detections
 
 NAMES = ["yunet", "scrfd_2.5g_bnkps_dynamic.onnx", "scrfd_500m_bnkps.onnx"]

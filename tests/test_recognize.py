@@ -13,7 +13,7 @@ from face_organizer.errors import PackError
 from face_organizer.geometry.align import estimate, warp
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU
-from face_organizer.networks.roles import Role
+from face_organizer.networks.packs import Role
 from face_organizer.recognize import EMBEDDERS, Embedder, open_embedder
 from face_organizer.recognize import arcface as arcface_module
 from face_organizer.recognize.arcface import ArcFace

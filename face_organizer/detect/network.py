@@ -12,8 +12,8 @@ import numpy as np
 from face_organizer.errors import PackError
 from face_organizer.geometry.boxes import Candidates, best_of_each
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
-from face_organizer.networks.graph_cache import runnable
-from face_organizer.networks.roles import Role
+from face_organizer.networks.graphs import runnable
+from face_organizer.networks.packs import Role
 from face_organizer.networks.sessions import open_session
 from face_organizer.types import Detections, Float32, Image
 

@@ -30,7 +30,7 @@ Stopping = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The table of a shard lies at its target, with `pictures` of its pictures: all, unless it was stopped."""
+    """A shard's table lies at its target, with `pictures` of its pictures: all, unless it was stopped."""
 
     pictures: int
     report: Report

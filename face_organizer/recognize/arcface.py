@@ -15,8 +15,8 @@ import numpy as np
 from face_organizer.errors import PackError
 from face_organizer.geometry.align import SIZE
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
-from face_organizer.networks.graph_cache import runnable
-from face_organizer.networks.roles import Role
+from face_organizer.networks.graphs import runnable
+from face_organizer.networks.packs import Role
 from face_organizer.networks.sessions import open_session, planes
 from face_organizer.types import Float32, Image
 
