@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from face_organizer.deepface import child, engine
+from face_organizer import deepface as deepface_room
 from face_organizer.detect import Found, Look, Pixels, finder, open_detector
 from face_organizer.errors import ModelMissingError, PackError, UsageError
 from face_organizer.geometry import align, quality
@@ -100,7 +100,7 @@ def _insightface() -> Backends:
 
 def _deepface(names: Sequence[str], downloads: bool) -> Backends:
     try:
-        engine()
+        deepface_room.engine()
     except ModelMissingError as error:
         each = ["deepface"] if names is DEEPFACE else [f"deepface:{name}" for name in names]
         return dict.fromkeys(each, str(error))
@@ -161,7 +161,7 @@ def insightface(location: str, device: Device) -> Backend:
 
 def deepface(name: str, downloads: bool, device: Device) -> Backend:
     """DeepFace's detector of that name; `downloads` lets it fetch its weights."""
-    find = child.open_detector(name, device, downloads)
+    find = deepface_room.open_detector(name, device, downloads)
     try:
         find(np.zeros((64, 64, 3), np.uint8))  # some load their weights only now
     except Exception as error:  # a ValueError where there are none
@@ -173,7 +173,7 @@ def deepface(name: str, downloads: bool, device: Device) -> Backend:
             score = np.nan if area.score is None else area.score
             yield area.box, score, unknown if area.landmarks is None else area.landmarks
 
-    return _one_by_one(faces, child.ran_on)
+    return _one_by_one(faces, deepface_room.ran_on)
 
 
 def _one_by_one(faces: Callable[[Image], Faces], device: Callable[[], str]) -> Backend:

@@ -111,7 +111,7 @@ def judge_gender(trials: Sequence[Trial], device: devices.Device) -> bool:
     """Set the gender of the main faces, by the model that `gender --model auto` takes, where one is
     installed."""
     try:
-        model, _ = open_model("auto", device)
+        model = open_model("auto", device)
     except ModelMissingError:
         return False
     with closing(model):
