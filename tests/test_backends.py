@@ -22,6 +22,7 @@ from face_organizer.compare.backends import Backends, choose
 from face_organizer.compare.benchmark import recommend, sample
 from face_organizer.compare.diagnosis import Diagnosis
 from face_organizer.compare.trial import Seen, Trial, try_out
+from face_organizer.compare.truth import TrueFaces, against, read_boxes
 from face_organizer.detect import Found
 from face_organizer.errors import UsageError
 from face_organizer.geometry.boxes import overlap
@@ -68,7 +69,7 @@ def test_plain_names_of_the_original_are_deepfaces(monkeypatch: pytest.MonkeyPat
     assert list(choose(["ours:yunet", "yunet"])) == ["ours:yunet"]
     with pytest.raises(UsageError, match="'opencvv' is no back end here; say opencv, "):
         choose(["opencvv"])
-    monkeypatch.setattr(backends, "engine", lambda: "onnx")
+    monkeypatch.setattr(backends.deepface_room, "engine", lambda: "onnx")
     yunet = choose(["deepface:yunet"], downloads=True)["deepface:yunet"]
     assert isinstance(yunet, partial)
     assert yunet.args == ("yunet", True)
@@ -144,6 +145,45 @@ def test_overlap_is_that_of_pixels(corners: list[tuple[int, int, int, int]], dat
         for j, other in enumerate(inside):
             union = (one | other).sum()
             assert found[i, j] == pytest.approx((one & other).sum() / union if union else 0, abs=1e-6)
+
+
+def test_right_wrong_and_missed_faces() -> None:
+    true = TrueFaces(
+        np.array([[0, 0, 10, 10], [20, 0, 30, 10], [40, 0, 50, 10]], np.float32),
+        np.array([False, False, True]),
+    )
+    boxes = np.array([[1, 0, 11, 10], [0, 0, 10, 10], [40, 0, 50, 10], [41, 0, 51, 10]], np.float32)
+    scores = np.array([0.5, 0.9, 0.9, 0.9], np.float32)
+    found = Detections(boxes, scores, np.zeros((4, 5, 2), np.float32))
+    # Of two on the same face the surer one is right, the other wrong; those on ignored faces are nothing.
+    assert against({"a": true}, [("a", found)]) == (1 / 2, 1 / 2)
+    assert against({"a": true}, [("a", Detections.empty())]) == (None, 0)
+    nobody = TrueFaces(true.boxes[:0], true.ignored[:0])
+    assert against({"a": nobody}, [("a", found)]) == (0, None)
+
+
+def test_boxes_of_dlib(dev_faces: Path) -> None:
+    folder = dev_faces / "detection_gt_dlib"
+    truth = read_boxes(folder / "testing.xml")
+    np.testing.assert_array_equal(truth[str(folder / "2008_002506.jpg")].boxes[0], [329, 78, 438, 187])
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "nonsense",
+        "<a>",
+        "<a/>",
+        "<a><image/></a>",
+        '<a><image file="f"><box top="1" left="nan" width="1" height="1"/></image></a>',
+        '<!DOCTYPE a [<!ENTITY x "y">]><a><image file="f"/></a>',
+    ],
+)
+def test_boxes_that_are_none(tmp_path: Path, text: str) -> None:
+    (tmp_path / "b").write_text(text)
+    with pytest.raises(UsageError, match=r"b holds no boxes .*; give XML"):
+        read_boxes(tmp_path / "b")
 
 
 def test_a_sample_covers_folders_by_their_share() -> None:
@@ -346,3 +386,15 @@ def test_a_picture_that_is_cut_off_fails_alone(dev_faces: Path, tmp_path: Path) 
     (row,) = json.loads(done.out)["backends"]
     assert (row["state"], row["pictures"], row["failed"]) == ("ran", 4, 1)
     assert row["speed"] is not None
+
+
+def test_benchmark_against_true_boxes(dev_faces: Path) -> None:
+    folder = dev_faces / "detection_gt_dlib"
+    done = here(
+        "benchmark", "-i", folder, "--backends", "yunet", "--boxes", folder / "testing.xml",
+        "--device", "cpu", "--json",
+    )  # fmt: skip
+    assert done.code == 0, done.err
+    (found,) = json.loads(done.out)["backends"]
+    assert found["precision"] > 0.85
+    assert found["recall"] > 0.85

@@ -12,7 +12,7 @@ import face_organizer as fo
 from face_organizer.cli import options as shared
 from face_organizer.cli.console import Console, table_of
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, FaceOrganizerError
-from face_organizer.files import count, printable
+from face_organizer.files import count, printable, write_csv
 
 backend_options = shared.together(
     click.option(
@@ -41,6 +41,8 @@ COLUMNS = {
     "State": ("state", "{}"),
     "Memory": ("peak_mb", "{:.0f} MB"),
     "Faces": ("faces", "{}"),
+    "Precision": ("precision", "{:.3f}"),
+    "Recall": ("recall", "{:.3f}"),
     "Device": ("device", "{}"),
 }
 """The original's columns, then more: what each shows."""
@@ -54,12 +56,21 @@ COLUMNS = {
 @click.option(
     "--gender", type=GENDERS, default="Woman", show_default=True, help="What the column Matched counts."
 )
+@click.option(
+    "--boxes",
+    type=shared.FOLDER_OR_FILE,
+    metavar="XML",
+    help="True faces, as dlib's imglab writes them; adds precision and recall.",
+)
 @backend_options
 @click.option(
     "--plot", type=click.Path(dir_okay=False, path_type=Path), metavar="PNG", help="Draw speed and detection."
 )
+@click.option(
+    "--csv", type=click.Path(dir_okay=False, path_type=Path), metavar="FILE", help="Write the figures."
+)
 @shared.json_option
-def benchmark(plot: Path | None, as_json: bool, quiet: bool, **options: Any) -> int:
+def benchmark(plot: Path | None, csv: Path | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Compare face detectors on your own pictures: speed, memory, how many faces.
 
     Each back end runs in a process of its own, one after another; one that crashes, hangs or is not installed
@@ -71,13 +82,14 @@ def benchmark(plot: Path | None, as_json: bool, quiet: bool, **options: Any) -> 
     face-organizer benchmark --input photos --backends opencv mtcnn yunet --plot speed_vs_detection.png
     """
     console = Console(as_json=as_json, quiet=quiet)
-    if plot:
-        shared.check_place(plot.absolute().parent)
+    for file in filter(None, (plot, csv)):
+        shared.check_place(file.absolute().parent)
     measured = fo.benchmark(on_progress=lambda name: console.say(f"Trying {name}"), **options)
     ran = [trial.as_dict() for trial in measured.trials if trial.state != "missing"]
     if ran:
-        rows = [["-" if t[k] is None else f.format(t[k], **t) for k, f in COLUMNS.values()] for t in ran]
-        table = table_of([list(COLUMNS), ["-" * len(name) for name in COLUMNS], *rows])
+        columns = {n: c for n, c in COLUMNS.items() if options["boxes"] or n not in ("Precision", "Recall")}
+        rows = [["-" if t[k] is None else f.format(t[k], **t) for k, f in columns.values()] for t in ran]
+        table = table_of([list(columns), ["-" * len(name) for name in columns], *rows])
         console.say(f"\n{measured.pictures:,} of {count(measured.available, 'picture')}\n\n{table}\n")
     code = outcome(measured.trials, options["backends"], console)
     console.result(measured.as_dict())
@@ -86,6 +98,8 @@ def benchmark(plot: Path | None, as_json: bool, quiet: bool, **options: Any) -> 
     console.say(_advice(measured))
     if plot:
         measured.plot(plot)
+    if csv:
+        write_csv(csv, list(ran[0]), ran)
     return code
 
 

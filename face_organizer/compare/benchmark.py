@@ -12,7 +12,9 @@ import numpy as np
 
 from face_organizer.compare.backends import choose
 from face_organizer.compare.trial import Trial, try_out
-from face_organizer.errors import FaceOrganizerError, ImageError, ModelMissingError
+from face_organizer.compare.truth import against, read_boxes
+from face_organizer.detect import Look
+from face_organizer.errors import FaceOrganizerError, ImageError, ModelMissingError, UsageError
 from face_organizer.files import printable
 from face_organizer.gender import open_model
 from face_organizer.geometry import align
@@ -61,6 +63,7 @@ def benchmark(
     samples: int = 50,
     backends: Sequence[str] = (),
     gender: str = "Woman",
+    boxes: str | Path | None = None,
     time_limit: float = 120.0,
     device: str | None = None,
     allow_downloads: bool = False,
@@ -72,9 +75,11 @@ def benchmark(
 
     `samples` pictures are taken, of each folder its share. `backends` are names or groups
     (docs/detectors.md), by default all; ours look for the main face, the others for all. `gender` is the one
-    that `Trial.matched` counts, Woman or Man. Each back end has `time_limit` seconds. `device` is `auto`,
-    `cpu` or a card's number; None is $GPU_ID, else auto. `allow_downloads` lets DeepFace fetch weights.
-    `on_progress` gets the name of each back end before it is tried.
+    that `Trial.matched` counts, Woman or Man. `boxes` is XML with the true faces, as dlib's imglab writes it,
+    for precision and recall; only its pictures are taken then, and ours look for all faces too. Each back end
+    has `time_limit` seconds. `device` is `auto`, `cpu` or a card's number; None is $GPU_ID, else auto.
+    `allow_downloads` lets DeepFace fetch weights. `on_progress` gets the name of each back end before it is
+    tried.
 
     A back end that crashes, hangs or is not installed is a trial that says so. Raises `UsageError`,
     `DeviceError`, and `FaceOrganizerError` where there are no pictures.
@@ -84,11 +89,18 @@ def benchmark(
     paths = pictures_of(inputs, recursive, exclude)
     if not paths:
         raise FaceOrganizerError(f"no pictures in {', '.join(printable(i) for i in inputs)}")
-    taken = sample(paths, samples)
+    truth = read_boxes(Path(boxes)) if boxes else {}
+    taken = sample([path for path in paths if not boxes or path in truth], samples)
+    if not taken:
+        raise UsageError(f"{printable(str(boxes))} names none of the pictures")
     trials = []
     for name, opener in wanted.items():
         on_progress(name)
-        trials.append(try_out(name, opener, taken, chosen, time_limit, settings=False))
+        trial = try_out(name, opener, taken, chosen, time_limit, look=Look(every_face=bool(boxes)))
+        if boxes and trial.looked:
+            found = [(one.path, one.found.faces) for one in trial.looked]
+            trial.precision, trial.recall = against(truth, found)
+        trials.append(trial)
     if judge_gender(trials, chosen):
         for trial in filter(lambda trial: trial.looked, trials):
             trial.matched = sum(one.gender == gender for one in trial.looked)

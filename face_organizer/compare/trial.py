@@ -15,6 +15,8 @@ from face_organizer.media.images import open_source
 from face_organizer.networks.child import Child, first_line
 from face_organizer.networks.devices import Device
 
+DEFAULT = Look()
+"""How `embed` looks by default."""
 SETTINGS = {
     "--faces all": Look(every_face=True),
     "--det-size 1280": Look(canvas=1280),
@@ -59,6 +61,9 @@ class Trial:
     peak_mb: float | None = None
     seen: list[Seen] = field(default_factory=list)
     matched: int | None = None
+    precision: float | None = None
+    recall: float | None = None
+    """Against true boxes, 0 to 1; None without them."""
 
     @property
     def looked(self) -> list[Seen]:
@@ -78,14 +83,21 @@ class Trial:
     def as_dict(self) -> dict[str, Any]:
         """Its figures, for JSON: those above; pictures that it looked at, in how many it `found` a face, all
         faces, and pictures that `failed`, without a face or too much for it."""
-        names = "name state why device speed peak_mb share matched"
+        names = "name state why device speed peak_mb share matched precision recall"
         found = sum(map(bool, self.faces))
         counts = {"pictures": len(self.looked), "found": found, "faces": sum(self.faces)}
         return {n: getattr(self, n) for n in names.split()} | counts | {"failed": len(self.seen) - found}
 
 
 def try_out(
-    name: str, opener: Opener | str, paths: Sequence[str], device: Device, limit: float, settings: bool
+    name: str,
+    opener: Opener | str,
+    paths: Sequence[str],
+    device: Device,
+    limit: float,
+    *,
+    settings: bool = False,
+    look: Look = DEFAULT,
 ) -> Trial:
     """Try a back end on `paths` for `limit` seconds, loading included; with `settings` in other ones too.
 
@@ -103,12 +115,12 @@ def try_out(
         with Child(open_backend, opener, device, limit=left()) as child:
             for turn, path in enumerate([paths[0], *paths]):  # the first one twice, to warm up
                 at = f"at {os.path.basename(path)}"
-                seen, trial.device = child.ask(look_at, path, settings and turn > 0, limit=left())
+                seen, trial.device = child.ask(look_at, path, look, settings and turn > 0, limit=left())
                 trial.peak_mb = (child.peak_memory() or 0) / 1e6 or None
                 if turn:
                     trial.seen.append(seen)
             if not settings and 2 * sum(one.seconds for one in trial.looked) < left():
-                trial.speed = child.ask(look_together, [one.path for one in trial.looked], limit=left())
+                trial.speed = child.ask(look_together, [one.path for one in trial.looked], look, limit=left())
     except PackError as error:
         trial.state, trial.why = "missing", str(error)
     except FaceOrganizerError as error:
@@ -134,17 +146,17 @@ def open_backend(opener: Opener, device: Device) -> Callable[..., Any]:
     return lambda function, *arguments: function(backend, *arguments)
 
 
-def look_at(backend: Backend, path: str, settings: bool) -> tuple[Seen, str]:
+def look_at(backend: Backend, path: str, look: Look, settings: bool) -> tuple[Seen, str]:
     """The faces on one picture, with `settings` also those in other ones, where that makes sense; and what
     it ran on."""
     start = time.perf_counter()
     try:
-        found = backend.find([open_source(path)], Look())[0]
+        found = backend.find([open_source(path)], look)[0]
         seen = Seen(path, time.perf_counter() - start, found)
-        for name, look in SETTINGS.items() if settings and backend.settings else ():
-            if look.every_face or not len(found.faces):
+        for name, setting in SETTINGS.items() if settings and backend.settings else ():
+            if setting.every_face or not len(found.faces):
                 picture = open_source(path, enhance=name.startswith("--enhance"))
-                other = backend.find([picture], look)[0]
+                other = backend.find([picture], setting)[0]
                 if len(other.faces) > len(found.faces):
                     seen.tried[name] = other
         seen.tried = dict(sorted(seen.tried.items(), key=lambda item: -item[1].faces.scores[0]))
@@ -155,12 +167,12 @@ def look_at(backend: Backend, path: str, settings: bool) -> tuple[Seen, str]:
     return seen, backend.device()
 
 
-def look_together(backend: Backend, paths: Sequence[str]) -> float | None:
+def look_together(backend: Backend, paths: Sequence[str], look: Look) -> float | None:
     """Pictures per second where many are given at once, reading included; None for a back end that takes them
     one by one."""
     size, start = backend.at_once, time.perf_counter()
     if size == 1 or not paths:
         return None
     for i in range(0, len(paths), size):
-        backend.find([open_source(path) for path in paths[i : i + size]], Look())
+        backend.find([open_source(path) for path in paths[i : i + size]], look)
     return len(paths) / (time.perf_counter() - start)
