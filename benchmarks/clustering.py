@@ -26,8 +26,8 @@ from face_organizer.cluster.constraints import NO_HINTS, Hints
 from face_organizer.cluster.graph import find_people
 from face_organizer.cluster.kmeans import kmeans
 from face_organizer.cluster.known_number import largest_people
+from face_organizer.cluster.labels import Clustering
 from face_organizer.evaluate import scores as metrics
-from face_organizer.types import Clustering
 
 Vectors = NDArray[np.float32]
 EMBEDDERS = ("sface128", "mobilefacenet512")

@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 from face_organizer.cluster.graph import find_people
 from face_organizer.cluster.kmeans import kmeans
 from face_organizer.cluster.known_number import largest_people
-from face_organizer.cluster.labels import components, ordered, person_name
+from face_organizer.cluster.labels import Clustering, components, ordered, person_name
 from face_organizer.errors import ClusterError
-from face_organizer.types import Clustering
 
 Vectors = NDArray[np.float32]
 

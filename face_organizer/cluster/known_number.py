@@ -13,11 +13,11 @@ import numpy as np
 
 from face_organizer.cluster.constraints import NO_HINTS, Hints, alike, copy_cosine
 from face_organizer.cluster.faiss_device import CPU
-from face_organizer.cluster.graph import Found, Space, find_people
+from face_organizer.cluster.graph import Found, find_people, without
 from face_organizer.cluster.kmeans import kmeans
-from face_organizer.cluster.labels import check, from_labels
+from face_organizer.cluster.labels import Clustering, check, from_labels
 from face_organizer.cluster.threshold import sample_rows
-from face_organizer.types import Clustering, Float32, Int64
+from face_organizer.types import Float32, Int64
 
 _SAMPLE = 10_000
 _ITERATIONS = 100
@@ -65,9 +65,9 @@ def largest_people(
     advice = Advice(clusters, suggested, tuple(sizes[: max(12, suggested)].tolist()), len(rows))
     if len(sizes) < clusters:
         return kmeans(embeddings, clusters, seed=seed), found, advice
-    space = found.space
-    means = np.stack([space.of(sample[groups.labels == i]).mean(axis=0) for i in range(clusters)])
-    labels, likeness = _settled(embeddings, means, space, found.threshold)
+    vectors = without(sample, found.shift)
+    means = np.stack([vectors[groups.labels == i].mean(axis=0) for i in range(clusters)])
+    labels, likeness = _settled(embeddings, means, found)
     if not keep_strangers:
         labels = np.where(likeness >= found.threshold, labels, -1)
         if len(hints.conflicts):
@@ -76,7 +76,7 @@ def largest_people(
     return from_labels(embeddings, labels), found, advice
 
 
-def _settled(embeddings: Float32, means: Float32, space: Space, threshold: float) -> tuple[Int64, Float32]:
+def _settled(embeddings: Float32, means: Float32, found: Found) -> tuple[Int64, Float32]:
     """The nearest center (n,) of each face and how alike it is to that cluster.
 
     Trimmed K-Means (Cuesta-Albertos et al. 1997), trimmed by likeness instead of by share: `means` (k, d)
@@ -90,12 +90,12 @@ def _settled(embeddings: Float32, means: Float32, space: Space, threshold: float
         scaled = means / np.sqrt(np.linalg.norm(means, axis=1, keepdims=True))
         sums, sizes, changed = np.zeros(means.shape), np.zeros(len(means)), 0
         for at in range(0, len(embeddings), _BLOCK):
-            block = space.of(embeddings[at : at + _BLOCK])
+            block = without(embeddings[at : at + _BLOCK], found.shift)
             part = slice(at, at + len(block))
             cosines = block @ scaled.T
             best = cosines.argmax(axis=1)
             labels[part], likeness[part] = best, np.take_along_axis(cosines, best[:, None], axis=1)[:, 0]
-            inside = np.where(likeness[part] >= threshold, best, -1)
+            inside = np.where(likeness[part] >= found.threshold, best, -1)
             changed += int((inside != members[part]).sum())
             members[part] = inside
             chosen = (inside[:, None] == np.arange(len(means))).astype(np.float32)

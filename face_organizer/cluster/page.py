@@ -13,9 +13,9 @@ from urllib.parse import quote
 
 import numpy as np
 
-from face_organizer.cluster.labels import UNASSIGNED
+from face_organizer.cluster.labels import UNASSIGNED, Clustering
 from face_organizer.files import atomic_write, count, jpeg, printable
-from face_organizer.types import Clustering, FaceTable, Float32, Image, Int64, Outcome
+from face_organizer.types import FaceTable, Float32, Image, Int64, Outcome
 
 _SIDE = 96  # pixels of a face on the page
 _QUALITY = 80

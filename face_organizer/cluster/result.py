@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,14 +18,15 @@ from face_organizer.types import Float32, Int64
 PICKLE = "cluster_assignments.pkl"
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Former:
-    """A former result: for each face its picture's path, index there and label (-1: none), and the persons'
-    names as their folders are called today."""
+class Former(NamedTuple):
+    """A former result of n faces and k persons, whose names are those of their folders today."""
 
     paths: Sequence[str]
+    """(n): of the faces' pictures."""
     face_index: Int64
+    """(n,): the number of each face on its picture."""
     labels: Int64
+    """(n,): -1 for a face of nobody."""
     names: Sequence[str]
     centers: Float32
     """(k, d), unit length."""
@@ -47,8 +48,7 @@ def read(place: Path) -> Former:
         index = np.asarray(document.get("face_index", np.zeros(len(labels))), np.int64)
         known = list(document.get("persons", ()))
         centers = np.asarray(document["cluster_centers"], np.float32)
-        count = len(centers)
-        known += [person_name(i) for i in range(len(known), count)]
+        known += [person_name(i) for i in range(len(known), len(centers))]
         if not labels.shape == index.shape == (len(paths),) or np.any((labels < -1) | (labels >= len(known))):
             raise ValueError("columns of different lengths")
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -29,8 +29,8 @@ def plan(
 
     `result` is what `cluster`, `search` or `gender` returns (`options` are those of its `view`), a `View`, or
     pairs of a picture's path and the folder that it goes into: a name below `folder`, such as `Anna/review`,
-    or empty for `folder` itself. `mode` is one of `MODES`; a picture that is to be moved into several folders is moved
-    into the first and copied into the others.
+    or empty for `folder` itself. `mode` is one of `MODES`; a picture that is to be moved into several folders
+    is moved into the first and copied into the others.
 
     Of pictures with one name, the first by path keeps it and the next get `_1`, `_2` …; names that differ
     only in case or in the way an accent is written count as one, since some file systems hold them for one.
