@@ -97,7 +97,7 @@ def unknown_number() -> None:
 
 def rounded(scores: metrics.Scores) -> dict[str, float]:
     """Four digits of each score."""
-    return {k: round(v, 4) for k, v in scores.as_dict().items()}
+    return {k: round(v, 4) for k, v in scores._asdict().items()}
 
 
 def genders() -> dict[str, str]:

@@ -33,8 +33,9 @@ def without(embeddings: Float32, shift: Float32 | None) -> Float32:
 def shared_direction(embeddings: Float32, seed: int) -> Float32 | None:
     """What all faces of this table have in common, (d,); None where that is not proven.
 
-    It (the embedder's own bias) says nothing of who they are. It is the mean over people, each face counting one part in the number of faces like it; as much of it is taken as the usual
-    cosine of strangers proves beyond what so few people could show by chance.
+    It (the embedder's own bias) says nothing of who they are. It is the mean over people, each face counting
+    one part in the number of faces like it; as much of it is taken as the usual cosine of strangers proves
+    beyond what so few people could show by chance.
     """
     first = estimate(embeddings, seed)
     sample = np.asarray(embeddings[sample_rows(embeddings, SAMPLE, seed)], np.float32)
@@ -44,11 +45,11 @@ def shared_direction(embeddings: Float32, seed: int) -> Float32 | None:
     length = float(mean @ mean)
     if proven <= 0 or length <= 0:
         return None
-    return mean * np.float32(min(proven / length, 1.0))
+    return np.asarray(mean * np.float32(min(proven / length, 1.0)), np.float32)
 
 
 class Found(NamedTuple):
-    """What was read from the table: the cosine at which two faces are one person, and what it follows from."""
+    """What was read from the table: `threshold` is the cosine at which two faces are one person."""
 
     threshold: float
     strangers: Strangers

@@ -26,7 +26,7 @@ from face_organizer.cluster.threshold import Strangers
 from face_organizer.files import atomic_write, write_csv, write_json
 from face_organizer.organize import Placed, View
 from face_organizer.table import PICKLE_PROTOCOL
-from face_organizer.types import Float32, Int64
+from face_organizer.types import Float32
 
 CSV, JSON = "manifest.csv", "manifest.json"
 FILES = (PICKLE, CSV, JSON)
@@ -67,11 +67,6 @@ class People(Portraits):
         """(n): the path of each face's picture."""
         return self.table.face_paths()
 
-    @property
-    def face_index(self) -> Int64:
-        """(n,): the number of each face on its picture."""
-        return self.table.faces.face_index.astype(np.int64)
-
     @cached_property
     def folders(self) -> list[str]:
         """(n): the folder of each face's picture: the person's name, or `unassigned`."""
@@ -83,7 +78,7 @@ class People(Portraits):
         places = placed or {}
         for path, index, folder, similarity, margin, reason in zip(
             self.paths,
-            self.face_index.tolist(),
+            self.table.faces.face_index.tolist(),
             self.folders,
             self.similarity.tolist(),
             self.margin.tolist(),
@@ -131,9 +126,12 @@ class People(Portraits):
         return View(entries, [*FILES, *drawings], write_all, max(len(drawings) - 1, 0))
 
 
-def former(given: People | str | Path) -> People | Former:
-    """`given`, or the result that lies in that folder. Raises `FaceOrganizerError`."""
-    return given if isinstance(given, People) else result.read(Path(given))
+def former(given: People | str | Path) -> Former:
+    """`given`, or the result that lies in that folder, as a former one. Raises `FaceOrganizerError`."""
+    if not isinstance(given, People):
+        return result.read(Path(given))
+    index = np.asarray(given.table.faces.face_index, np.int64)
+    return Former(given.paths, index, given.labels, given.names, given.centers)
 
 
 def margins(embeddings: Float32, clustering: Clustering) -> Float32:
