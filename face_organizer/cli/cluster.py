@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from face_organizer.cli.options import (
     output_option,
     tables_option,
 )
-from face_organizer.cli.placing import place, place_options, summary
+from face_organizer.cli.placing import by_length, place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 
@@ -134,52 +135,50 @@ def cluster(
     placed = place(plan, dry_run=dry_run, console=console)
     if not dry_run:
         console.say("Clustering complete!")
-        for name, pictures in sorted(placed.folders.items(), key=lambda f: (len(f[0]), f[0])):
+        for name, pictures in by_length(placed.folders):
             console.say(f"  {name}: {count(pictures, 'image')} → {printable(output / name)}/")
         if sheets:
             console.say(f"Look at it: {printable(output / 'index.html')}")
     return _report(people, placed, output, console)
 
 
-def _findings(people: fo.People, options: dict[str, Any], previous: Path | None) -> list[str]:
+def _findings(people: fo.People, options: dict[str, Any], previous: Path | None) -> Iterator[str]:
     """What was found, in sentences."""
     where = "the CPU" if people.device == "cpu" else f"GPU {people.device}"
-    said = [f"Faces were compared on {where}" + (f" ({people.device_why})" if people.device_why else "")]
+    yield f"Faces were compared on {where}" + (f" ({people.device_why})" if people.device_why else "")
     if people.advice:
-        said += _advice(people)
-    elif people.strangers:
+        yield from _advice(people)
+    elif strangers := people.strangers:
         origin = "from the table" if options["threshold"] is None else "given"
         found = count(len(people.names), "person", "people")
-        least, strangers = count(options["min_cluster_size"], "face"), people.strangers
-        said.append(
+        least = count(options["min_cluster_size"], "face")
+        yield (
             f"{found} with {least} or more; two faces are one person from a similarity of "
             f"{people.threshold:.3f} on ({origin}; strangers: {strangers.mean:.3f} ± "
             f"{strangers.deviation:.3f})"
         )
-    if people.kept:
-        kept, before = people.kept, printable(previous or "")
-        shared = f"{count(kept.shared, 'face')} that {before} holds too"
-        said.append(f"of {shared}, {kept.moved:,} moved ({kept.moved_share:.2%})")
-        said += [f"no longer there: {', '.join(map(printable, kept.gone))}"] if kept.gone else []
-    return said
+    if kept := people.kept:
+        shared = f"{count(kept.shared, 'face')} that {printable(previous or '')} holds too"
+        yield f"of {shared}, {kept.moved:,} moved ({kept.moved_share:.2%})"
+        if kept.gone:
+            yield f"no longer there: {', '.join(map(printable, kept.gone))}"
 
 
-def _advice(people: fo.People) -> list[str]:
+def _advice(people: fo.People) -> Iterator[str]:
     """Why another number of people would fit better, or nothing."""
     advice = people.advice
     if advice is None or advice.suggested == advice.asked:
-        return []
+        return
     asked, suggested = advice.asked, advice.suggested
     shown = ", ".join(f"{size:,}" for size in advice.sizes[: max(asked, suggested) + 1])
-    if suggested < asked:
+    more = suggested - asked
+    why = f"{more} more {'person has' if more == 1 else 'people have'} at least half as many faces"
+    if more < 0:
         why = f"the faces look like {count(suggested, 'person', 'people')}"
-    else:
-        more = suggested - asked
-        why = f"{more} more {'person has' if more == 1 else 'people have'} at least half as many faces"
-    return [
+    yield (
         f"{count(asked, 'cluster')} may be the wrong number: {why} (alike from {people.threshold:.3f} on in "
         f"a sample of {count(advice.sampled, 'face')}: {shown} faces); try --clusters {suggested}"
-    ]
+    )
 
 
 def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, console: Console) -> int:
@@ -192,38 +191,24 @@ def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, conso
     outcomes = table.outcome_counts()
     parts += [f"{n:,} {label.replace('_', ' ')}" for label, n in outcomes.items() if n and label != FACES]
     console.say(f"{count(table.total_files, 'picture')} = {' + '.join(parts)}")
-    console.result(
-        {
-            "output": os.fspath(output),
-            "inputs": table.total_files,
-            "faces": len(table),
-            "sorted": len(known),
-            "unassigned": len(nobody),
-            "missing": len(gone),
-            "outcomes": outcomes,
-            "persons": dict(placed.folders),
-            "cluster_sizes": people.sizes().tolist(),
-            "placing": summary(placed),
-            **_facts(people),
-        }
-    )
-    return EXIT_SOME_UNUSABLE if gone else EXIT_DONE
-
-
-def _facts(people: fo.People) -> dict[str, Any]:
-    """What was found, for `--json`."""
-    facts: dict[str, Any] = {"threshold": people.threshold}
+    told: dict[str, Any] = {
+        "output": os.fspath(output),
+        "inputs": table.total_files,
+        "faces": len(table),
+        "sorted": len(known),
+        "unassigned": len(nobody),
+        "missing": len(gone),
+        "outcomes": outcomes,
+        "persons": dict(placed.folders),
+        "cluster_sizes": people.sizes().tolist(),
+        "placing": summary(placed),
+        "threshold": people.threshold,
+    }
     if people.advice:
-        facts |= {"suggested_clusters": people.advice.suggested, "groups": list(people.advice.sizes)}
-    elif people.strangers:
-        strangers = people.strangers
-        facts |= {"strangers_mean": strangers.mean, "strangers_deviation": strangers.deviation}
-    if people.kept:
-        kept = people.kept
-        facts["previous"] = {
-            "shared": kept.shared,
-            "moved": kept.moved,
-            "moved_share": kept.moved_share,
-            "gone": list(kept.gone),
-        }
-    return facts
+        told |= {"suggested_clusters": people.advice.suggested, "groups": list(people.advice.sizes)}
+    elif strangers := people.strangers:
+        told |= {"strangers_mean": strangers.mean, "strangers_deviation": strangers.deviation}
+    if kept := people.kept:
+        told["previous"] = {name: getattr(kept, name) for name in ("shared", "moved", "moved_share", "gone")}
+    console.result(told)
+    return EXIT_SOME_UNUSABLE if gone else EXIT_DONE

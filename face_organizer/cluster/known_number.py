@@ -7,7 +7,7 @@ finds (in a sample of a large table), and only faces that belong to them move th
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,8 +24,7 @@ _ITERATIONS = 100
 _BLOCK = 8192
 
 
-@dataclass(frozen=True, slots=True)
-class Advice:
+class Advice(NamedTuple):
     """What the table says of the number of people that was asked for.
 
     `sizes` are the faces of the groups that `find_people` finds, largest first, in a sample of `sampled`

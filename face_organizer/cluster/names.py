@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from itertools import count
+from typing import NamedTuple
 
 import numpy as np
 
@@ -16,8 +17,7 @@ from face_organizer.types import FaceTable, Int64
 _LETTERS = re.compile(r"person_[A-Z]+")
 
 
-@dataclass(frozen=True, slots=True)
-class Kept:
+class Kept(NamedTuple):
     """Names of the clusters; of the `shared` faces, which both clusterings hold, how many `moved` to another
     name; and the names that are `gone`."""
 
@@ -57,11 +57,8 @@ def pinned(labels: Int64, person: Int64) -> Int64:
     for one in people[np.argsort(-sizes, kind="stable")].tolist():
         rows = np.flatnonzero(person == one)
         found = Counter(labels[rows][labels[rows] >= 0].tolist())
-        free = [
-            label for label, _ in sorted(found.items(), key=lambda c: (-c[1], c[0])) if label not in taken
-        ]
-        target = free[0] if free else fresh
-        fresh += not free
+        target = min(found.keys() - taken, key=lambda label: (-found[label], label), default=fresh)
+        fresh += target == fresh
         taken.add(target)
         out[rows] = target
     return out
@@ -81,20 +78,11 @@ def keep_names(labels: Int64, clusters: int, old: Int64, previous: Former) -> Ke
         if new not in names and was in left:
             names[new] = previous.names[was]
             left.discard(was)
-    letters = _free_letters(previous.names)
+    taken = set(previous.names)
+    letters = (name for name in map(person_name, count()) if name not in taken)
     all_names = [names[i] if i in names else next(letters) for i in range(clusters)]
     seen = np.flatnonzero(old > -2)
     now = np.array([*all_names, UNASSIGNED], object)[labels[seen]]
     then = np.array([*previous.names, UNASSIGNED], object)[old[seen]]
     gone = [previous.names[i] for i in sorted(left)]
     return Kept(all_names, len(seen), int((now != then).sum()), gone)
-
-
-def _free_letters(used: Sequence[str]) -> Iterator[str]:
-    """`person_A`, `person_B` …, without those in use, as an endless iterator."""
-    taken = set(used)
-    index = 0
-    while True:
-        if (name := person_name(index)) not in taken:
-            yield name
-        index += 1
