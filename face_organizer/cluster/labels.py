@@ -42,9 +42,8 @@ def check(embeddings: Float32, clusters: int = 1) -> None:
     for start in range(0, count, _ROWS):
         bad = np.flatnonzero(~np.isfinite(embeddings[start : start + _ROWS]).all(axis=1))
         if len(bad):
-            raise ClusterError(
-                f"the embedding in row {start + bad[0]} holds NaN or infinite values: embed it again"
-            )
+            row = start + bad[0]
+            raise ClusterError(f"the embedding in row {row} holds NaN or infinite values: embed it again")
 
 
 def components(count: int, pairs: Int64) -> Int64:
@@ -96,8 +95,7 @@ def from_labels(embeddings: Float32, labels: Int64) -> Clustering:
         own = renamed[part]
         if len(centers):
             similarity[part] = np.einsum("ij,ij->i", embeddings[part], centers[np.maximum(own, 0)])
-            lost = np.flatnonzero(own < 0)
-            if len(lost):
+            if len(lost := np.flatnonzero(own < 0)):
                 similarity[at + lost] = _best_similarity(embeddings[at + lost], centers)
     return ordered(renamed, centers, similarity)
 

@@ -31,7 +31,8 @@ def edges(
     `exact` None decides by size. On a `gpu` FAISS compares all of them.
     """
     if gpu != CPU:
-        return on_gpu(gpu, vectors.shape[1], lambda index: _by_index(index, vectors, floor, k))
+        with on_gpu(gpu, vectors.shape[1]) as index:
+            return _by_index(index, vectors, floor, k)
     if exact or (exact is None and len(vectors) <= EXACT):
         return _others(*_compared(vectors, vectors, floor, k))
     return _by_lists(vectors, floor, k)
@@ -46,14 +47,12 @@ def _nearest(cosines: Float32, floor: float, k: int) -> tuple[Int64, Int64, Floa
     """Row, column and value of what is at least `floor`, at most `k` a row."""
     alike = cosines >= floor
     crowded = np.flatnonzero(np.count_nonzero(alike, axis=1) > k)
-    if not len(crowded):
-        row, col = np.nonzero(alike)
-        return row, col, cosines[row, col]
-    best = np.argpartition(cosines[crowded], -k, axis=1)[:, -k:]
     alike[crowded] = False
     row, col = np.nonzero(alike)
-    row = np.concatenate([row, np.repeat(crowded, k)])
-    col = np.concatenate([col, best.ravel()])
+    if len(crowded):
+        best = np.argpartition(cosines[crowded], -k, axis=1)[:, -k:]
+        row = np.concatenate([row, np.repeat(crowded, k)])
+        col = np.concatenate([col, best.ravel()])
     return row, col, cosines[row, col]
 
 
@@ -82,8 +81,7 @@ def _by_lists(vectors: Float32, floor: float, k: int) -> tuple[Int64, Float32]:
     )
     kmeans.train(vectors[sample])
     centers = np.asarray(kmeans.centroids, np.float32)
-    probed = _probed(vectors, centers)
-    return _search_lists(vectors, probed, lists, floor, k)
+    return _search_lists(vectors, _probed(vectors, centers), lists, floor, k)
 
 
 def _probed(vectors: Float32, centers: Float32) -> Int32:
