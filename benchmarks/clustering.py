@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 from face_organizer.cluster import neighbours
 from face_organizer.cluster.constraints import NO_HINTS, Hints
 from face_organizer.cluster.graph import find_people
-from face_organizer.cluster.kmeans import kmeans
-from face_organizer.cluster.known_number import largest_people
+from face_organizer.cluster.known_number import kmeans, largest_people
 from face_organizer.cluster.labels import Clustering
 from face_organizer.evaluate import scores as metrics
 
@@ -217,7 +216,7 @@ def memory(faces: int = 523_000, restarts: int = 10) -> None:
         del vectors
         code = (
             "import sys, numpy as np\n"
-            "from face_organizer.cluster.kmeans import kmeans\n"
+            "from face_organizer.cluster.known_number import kmeans\n"
             f"kmeans(np.load(sys.argv[1], mmap_mode='r'), 2, restarts={restarts})\n"
             "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
         )

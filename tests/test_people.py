@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 import face_organizer as fo
 from face_organizer.cluster import merging, neighbours
-from face_organizer.cluster import names as stability
+from face_organizer.cluster import result as stability
 from face_organizer.cluster import threshold as strangers
 from face_organizer.cluster.constraints import NO_HINTS, Hints, hints_of
 from face_organizer.cluster.faiss_device import CPU, choose

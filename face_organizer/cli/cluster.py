@@ -185,7 +185,7 @@ def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, conso
     """Print the counts; every input picture is in exactly one of the last line's."""
     table, gone = people.table, {m.source for m in placed.missing}
     known = {move.source for move in placed.moves if move.folder != UNASSIGNED}
-    nobody = placed.sources - known
+    nobody = {move.source for move in placed.moves} - known
     parts = [f"{len(known):,} sorted"]
     parts += [f"{len(them):,} {word}" for them, word in ((nobody, UNASSIGNED), (gone, "missing")) if them]
     outcomes = table.outcome_counts()

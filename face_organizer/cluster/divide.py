@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import numpy as np
 
-from face_organizer.cluster import faiss_device, names
+from face_organizer.cluster import faiss_device, result
 from face_organizer.cluster.constraints import hints_of
 from face_organizer.cluster.graph import find_people
 from face_organizer.cluster.known_number import largest_people
@@ -52,8 +52,8 @@ def cluster(
         raise ClusterError(f"no faces among {count(table.total_files, 'picture')}: nothing to sort")
     gpu, why = faiss_device.choose(device)
     before = None if previous is None else former(previous)
-    old = None if before is None else names.before(before, table)
-    given = None if before is None or old is None else names.named(before, old)
+    old = None if before is None else result.before(before, table)
+    given = None if before is None or old is None else result.named(before, old)
     hints = hints_of(table, photos=one_per_photo, frames=frames, named=given)
     options: dict[str, Any] = {"threshold": threshold, "gpu": gpu, "seed": seed}
     advice, nobody = None, "stranger"
@@ -65,11 +65,11 @@ def cluster(
         options["keep_strangers"] = keep_strangers
         division, found, advice = largest_people(table.embeddings, clusters, hints, **options)
     if given is not None:
-        labels = names.pinned(division.labels, given)
+        labels = result.pinned(division.labels, given)
         if not np.array_equal(labels, division.labels):
             division = from_labels(table.embeddings, labels)
     persons = len(division.centers)
-    kept = None if before is None or old is None else names.keep_names(division.labels, persons, old, before)
+    kept = None if before is None or old is None else result.keep_names(division.labels, persons, old, before)
     reasons = np.where(division.labels < 0, nobody, "assigned").astype(object)
     if given is not None:
         reasons[given >= 0] = "named before"

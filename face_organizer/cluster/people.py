@@ -19,9 +19,8 @@ from face_organizer.cluster import result
 from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
-from face_organizer.cluster.names import Kept
 from face_organizer.cluster.portraits import Portraits
-from face_organizer.cluster.result import PICKLE, Former
+from face_organizer.cluster.result import PICKLE, Former, Kept
 from face_organizer.cluster.threshold import Strangers
 from face_organizer.files import atomic_write, write_csv, write_json
 from face_organizer.organize import Placed, View

@@ -58,11 +58,6 @@ class _Placing:
         """Pictures in each folder below the output, the output itself under an empty name."""
         return Counter(move.folder for move in self.moves)
 
-    @property
-    def sources(self) -> set[str]:
-        """The pictures, each once."""
-        return {move.source for move in self.moves}
-
 
 @dataclass(frozen=True, slots=True)
 class Applied(_Placing):
@@ -86,7 +81,13 @@ class Plan(_Placing):
         while not place.is_dir():
             place = place.parent
         device = os.stat(place).st_dev
-        return sum(m.bytes for m in self.moves if _is_written(m, device) and not is_made(m, self.output))
+
+        def is_written(move: Move) -> bool:
+            with contextlib.suppress(OSError):
+                return move.mode == "copy" or (move.mode == "move" and os.stat(move.source).st_dev != device)
+            return False
+
+        return sum(m.bytes for m in self.moves if is_written(m) and not is_made(m, self.output))
 
     def apply(
         self,
@@ -108,10 +109,10 @@ class Plan(_Placing):
             stale = [move for move in before.moves if move not in wanted]
             needed = self.bytes
             _check_room(needed, stale, before, output)
-            for name in set(results) - set(before.results):
-                if os.path.lexists(output / name):
-                    words = "stands there, and this program did not make it: move it away, or give another"
-                    raise OrganizeError(f"{printable(output / name)} {words} --output")
+            for place in (output / name for name in set(results) - set(before.results)):
+                if os.path.lexists(place):
+                    words = "stands there, and this program did not make it"
+                    raise OrganizeError(f"{printable(place)} {words}: move it away, or give another --output")
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
             kept = _take_back(stale, before, output).kept
             journals.write(Journal(self.moves, results), output)
@@ -171,15 +172,6 @@ def _in_words(output: Path) -> Iterator[None]:
         where = printable(error.filename or output)
         mend = "nothing is lost, and the same command goes on from here"
         raise OrganizeError(f"{where}: {reason(error)}; {mend}") from error
-
-
-def _is_written(move: Move, device: int) -> bool:
-    if move.mode != "move":
-        return move.mode == "copy"
-    try:
-        return os.stat(move.source).st_dev != device
-    except OSError:
-        return False
 
 
 def _check_room(needed: int, stale: Sequence[Move], before: Journal, output: Path) -> None:

@@ -61,10 +61,10 @@ def same_bytes(one: str | Path, other: str | Path) -> bool:
 
 
 @contextlib.contextmanager
-def _reading() -> Iterator[None]:
+def _reading(failure: type[OSError] = OSError) -> Iterator[None]:
     try:
         yield
-    except OSError as error:
+    except failure as error:
         raise SourceError(reason(error)) from error
 
 
@@ -81,10 +81,8 @@ def _fill(part: Path, source: str, synced: bool) -> None:
         if synced:
             copy.flush()
             os.fsync(copy.fileno())
-    try:
+    with _reading(FileNotFoundError):
         shutil.copystat(source, part)
-    except FileNotFoundError as error:
-        raise SourceError(reason(error)) from error
 
 
 def in_the_way(target: Path) -> FileExistsError:
@@ -96,9 +94,9 @@ def _rename_new(part: Path, target: Path) -> None:
     """Give the copy its name, and never over a file that has come to stand there meanwhile."""
     try:
         os.link(part, target)
-    except FileExistsError as error:
-        raise in_the_way(target) from error
     except OSError as error:
+        if error.errno == errno.EEXIST:
+            raise in_the_way(target) from error
         if error.errno in _NAME_REFUSED:
             raise SourceError("the file system of the output takes no such name") from error
         if os.path.lexists(target):
