@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,20 +28,14 @@ from face_organizer.cli.placing import by_length, place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 
+option = partial(click.option, show_default=True)
 UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a picture with faces
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
 @tables_option
 @output_option("Folder for person_A, person_B and so on.", required=True)
-@click.option(
-    "-k",
-    "--clusters",
-    type=NumberOrAuto(),
-    default="2",
-    show_default=True,
-    help="How many people; auto finds out.",
-)
+@option("-k", "--clusters", type=NumberOrAuto(), default="2", help="How many people; auto finds out.")
 @click.option(
     "--keep-strangers",
     is_flag=True,
@@ -51,11 +46,10 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
     type=Finite(-1, 1),
     help="Similarity from which two faces are one person.  [default: from the table]",
 )
-@click.option(
+@option(
     "--min-cluster-size",
     type=click.IntRange(1),
     default=3,
-    show_default=True,
     help="With --clusters auto: people with fewer faces go to unassigned.",
 )
 @click.option(
@@ -64,35 +58,25 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
     metavar="DIR|FILE",
     help="An earlier result: people keep their letters, and renamed ones their name and their faces.",
 )
-@click.option(
+@option(
     "--one-per-photo/--no-one-per-photo",
     default=True,
-    show_default=True,
     help="Two faces on one photo or video frame are rather not one person (mirrors and collages: say no).",
 )
-@click.option(
+@option(
     "--frames/--no-frames",
     default=True,
-    show_default=True,
-    help="FaceSwap faces of one number on neighbouring frames are one person where nothing speaks against "
-    "it.",
+    help="FaceSwap faces of one number on neighbouring frames are one person unless they look different.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**31 - 1),
-    default=1234,
-    show_default=True,
-    help="The same seed gives the same folders.",
-)
+@option("--seed", type=click.IntRange(0, 2**31 - 1), default=1234, help="The same seed, the same folders.")
 @device_option(
     "Where FAISS compares the faces: a GPU where it has one, the CPU, or the GPU of that number.",
     several=False,
 )
-@click.option(
+@option(
     "--sheets",
     type=click.IntRange(0),
     default=100,
-    show_default=True,
     help="Contact sheets of at most N persons, the largest first, and index.html; 0 for neither.",
 )
 @place_options

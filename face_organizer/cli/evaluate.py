@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,8 @@ from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, json_option
 from face_organizer.errors import UsageError
 from face_organizer.files import count, printable
+
+option = partial(click.option, show_default=True)
 
 
 @click.command(context_settings=HELP)
@@ -30,14 +33,7 @@ from face_organizer.files import count, printable
     metavar="CSV|DIR",
     help="Who is who: a CSV with the columns path and person (and face_index), or a folder per person.",
 )
-@click.option(
-    "--worst",
-    type=click.IntRange(0),
-    default=10,
-    show_default=True,
-    help="Show at most N people, those that fit worst.",
-    metavar="N",
-)
+@option("--worst", type=click.IntRange(0), default=10, metavar="N", help="Name the N people that fit worst.")
 @click.option(
     "--audit",
     "number",
@@ -45,15 +41,9 @@ from face_organizer.files import count, printable
     metavar="N",
     help="Write N pairs to look at into --pairs; fill its column `same` with y, n or ?.",
 )
-@click.option(
-    "--pairs",
-    type=FOLDER_OR_FILE,
-    default=Path("audit.csv"),
-    show_default=True,
-    help="The file with the pairs.",
-)
+@option("--pairs", type=FOLDER_OR_FILE, default=Path("audit.csv"), help="The file with the pairs.")
 @click.option("--answers", is_flag=True, help="Turn the answers in --pairs into an estimate.")
-@click.option("--seed", type=click.IntRange(0), default=1234, show_default=True, help="Of the pairs drawn.")
+@option("--seed", type=click.IntRange(0), default=1234, help="Of the pairs drawn.")
 @json_option
 def evaluate(
     clusters: Path,

@@ -18,8 +18,7 @@ CPU = -1
 def choose(option: str | None = None, count: Callable[[], int] | None = None) -> tuple[int, str]:
     """The number of the GPU (`CPU`: none) for `--device`, else GPU_ID, and why (empty: it was asked for).
 
-    `auto` is the first GPU that FAISS has, else the CPU; `count` tells how many it has. Raises `DeviceError`
-    for one that FAISS does not have.
+    `auto` is the first GPU of FAISS, which has `count()`, else the CPU. Raises `DeviceError` for others.
     """
     there = count or _faiss_gpus
     first = [Device("cuda", 0)], ""

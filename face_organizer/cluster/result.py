@@ -89,15 +89,13 @@ def before(previous: Former, table: FaceTable) -> Int64:
 
 
 def named(previous: Former, old: Int64) -> Int64:
-    """The person (n,) of faces in a cluster that the user gave a name, else -1; `old` is what `before`
-    gives."""
+    """The person (n,) of faces in a cluster that the user named, else -1; `old` is what `before` gives."""
     given = np.array([not _LETTERS.fullmatch(name) for name in previous.names] + [False, False])
     return np.where(given[old], old, -1)
 
 
 def pinned(labels: Int64, person: Int64) -> Int64:
-    """`labels` with all faces of each named `person` (n,) in one cluster, and no two persons in the same
-    one."""
+    """`labels` with all faces of each named `person` (n,) in one cluster, no two persons in the same one."""
     out = labels.copy()
     fresh = int(labels.max(initial=-1)) + 1
     taken: set[int] = set()

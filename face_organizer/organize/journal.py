@@ -10,7 +10,8 @@ import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from face_organizer.errors import OrganizeError
@@ -50,19 +51,21 @@ def is_folder(name: str) -> bool:
     return not {"", ".", "..", MARKER}.intersection(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Journal:
     """What a plan set out to make: pictures, and files of results, named below the output."""
 
     moves: Sequence[Move] = ()
     results: Sequence[str] = ()
-    homes: dict[str, str] = field(init=False)
-    """Target of each source that was to be moved there."""
 
     def __post_init__(self) -> None:
         if any(name != os.path.basename(name) or name in ("", ".", "..", MARKER) for name in self.results):
             raise ValueError(f"results outside the output folder: {self.results!r}")
-        object.__setattr__(self, "homes", {m.source: m.target for m in self.moves if m.mode == "move"})
+
+    @cached_property
+    def homes(self) -> dict[str, str]:
+        """Target of each source that was to be moved there."""
+        return {m.source: m.target for m in self.moves if m.mode == "move"}
 
     def original(self, move: Move, output: Path) -> str:
         """Where the picture that `move` copies lies: at its source, or where the plan has moved it."""
@@ -84,11 +87,11 @@ def read(output: Path) -> Journal:
     """
     journal = _load(output)
     names = _renamed(journal.moves, output)
-    moves = []
-    for move in journal.moves:
-        folder, slash, rest = move.target.partition("/")
-        known = slash and folder in names
-        moves.append(replace(move, target=f"{names[folder]}/{rest}") if known else move)
+    if not names:
+        return journal
+    parts = [move.target.partition("/") for move in journal.moves]
+    targets = [f"{names.get(folder, folder)}{slash}{rest}" for folder, slash, rest in parts]
+    moves = [replace(move, target=target) for move, target in zip(journal.moves, targets, strict=True)]
     return Journal(moves, journal.results)
 
 
