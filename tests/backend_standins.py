@@ -10,7 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from face_organizer.detect import Found, Look, Pixels
+from face_organizer.detect import Found, Look
+from face_organizer.media.images import Shrinkable
 from face_organizer.networks.devices import Device
 from face_organizer.types import Detections
 
@@ -30,7 +31,7 @@ class Known:
         if fault.startswith("load-"):
             misbehave(fault.removeprefix("load-"))
 
-    def find(self, paths: Sequence[str], pictures: Sequence[Pixels], look: Look) -> list[Found]:
+    def find(self, paths: Sequence[str], pictures: Sequence[Shrinkable], look: Look) -> list[Found]:
         self.calls += 1
         if any(p.endswith(self.where) for p in paths) if self.where else self.calls > 2:
             misbehave(self.fault)

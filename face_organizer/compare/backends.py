@@ -11,9 +11,10 @@ import numpy as np
 
 from face_organizer.compare.variants import Variant
 from face_organizer.deepface import engine
-from face_organizer.detect import Found, Look, Pixels
+from face_organizer.detect import Found, Look
 from face_organizer.errors import ModelMissingError, UsageError
 from face_organizer.geometry.boxes import prominence
+from face_organizer.media.images import Shrinkable
 from face_organizer.networks import inventory, packs
 from face_organizer.types import Detections
 
@@ -26,7 +27,7 @@ class Backend(Protocol):
     tries: Sequence[Variant]
     """Other ways to look that make sense to it."""
 
-    def find(self, paths: Sequence[str], pictures: Sequence[Pixels], look: Look) -> list[Found]:
+    def find(self, paths: Sequence[str], pictures: Sequence[Shrinkable], look: Look) -> list[Found]:
         """The faces on each picture, the main one first; scores and landmarks that it does not tell are NaN.
         Back ends that heed no `look` find all faces."""
         ...
@@ -122,6 +123,6 @@ def _deepface(names: Sequence[str], downloads: bool) -> list[Spec]:
     return [Spec(f"deepface:{name}", f"{_ROOM}theirs:deepface", (name, downloads)) for name in names]
 
 
-def main_first(faces: Detections, picture: Pixels) -> Detections:
+def main_first(faces: Detections, picture: Shrinkable) -> Detections:
     """`faces` of a picture, the main one first."""
     return faces.take(np.argsort(-prominence(faces.boxes, picture.width, picture.height), kind="stable"))

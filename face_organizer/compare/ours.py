@@ -10,7 +10,7 @@ import numpy as np
 
 from face_organizer.compare.backends import main_first
 from face_organizer.compare.variants import SETTINGS
-from face_organizer.detect import Found, Look, Pixels, finder, open_detector
+from face_organizer.detect import Found, Look, finder, open_detector
 from face_organizer.faceswap.trust import Crops, samples
 from face_organizer.geometry import align, quality
 from face_organizer.machine import available_cores, in_order
@@ -35,7 +35,7 @@ class Finder:
         self._detectors = {n: open_detector(self._pack, device, threads=n) for n in {1, self._threads}}
         self.at_once = CHUNK * self._threads
 
-    def find(self, paths: Sequence[str], pictures: Sequence[Pixels], look: Look) -> list[Found]:
+    def find(self, paths: Sequence[str], pictures: Sequence[Shrinkable], look: Look) -> list[Found]:
         """See `Backend.find`."""
         if len(pictures) == 1:
             return self._found(pictures, self._threads, look)
@@ -44,7 +44,7 @@ class Finder:
         each = in_order(chunks, lambda chunk: self._found(chunk, 1, look), self._threads)
         return [found for chunk in each for found in chunk]
 
-    def _found(self, pictures: Sequence[Pixels], threads: int, look: Look) -> list[Found]:
+    def _found(self, pictures: Sequence[Shrinkable], threads: int, look: Look) -> list[Found]:
         found = []
         for picture, one in zip(pictures, finder.find(pictures, self._detectors[threads], look), strict=True):
             large = quality.size(one.faces.boxes) >= look.min_face_size
@@ -64,7 +64,7 @@ class Embed(Finder):
         super().__init__(location, device)
         self._embedders = {n: open_embedder(self._pack, device, threads=n) for n in self._detectors}
 
-    def _found(self, pictures: Sequence[Pixels], threads: int, look: Look) -> list[Found]:
+    def _found(self, pictures: Sequence[Shrinkable], threads: int, look: Look) -> list[Found]:
         found = super()._found(pictures, threads, look)
         chips = []
         for one, picture in zip(found, pictures, strict=True):
@@ -87,7 +87,7 @@ class Headers:
         self._detector = open_detector(packs.resolve("auto"), device)
         self._crops: dict[str, Crops] = {}
 
-    def find(self, paths: Sequence[str], pictures: Sequence[Pixels], look: Look) -> list[Found]:
+    def find(self, paths: Sequence[str], pictures: Sequence[Shrinkable], look: Look) -> list[Found]:
         """See `Backend.find`."""
         found = []
         for path, picture in zip(paths, pictures, strict=True):

@@ -11,8 +11,9 @@ import numpy as np
 from face_organizer.compare.backends import main_first
 from face_organizer.compare.variants import CHANGES, Variant
 from face_organizer.deepface.child import open_detector, ran_on
-from face_organizer.detect import Found, Look, Pixels
+from face_organizer.detect import Found, Look
 from face_organizer.errors import PackError
+from face_organizer.media.images import Shrinkable
 from face_organizer.networks import packs
 from face_organizer.networks.child import first_line
 from face_organizer.networks.devices import CPU_PROVIDER, CUDA_PROVIDER, Device
@@ -29,7 +30,7 @@ class OneByOne:
     at_once: ClassVar[int] = 1
     tries: ClassVar[Sequence[Variant]] = CHANGES
 
-    def find(self, paths: Sequence[str], pictures: Sequence[Pixels], look: Look) -> list[Found]:
+    def find(self, paths: Sequence[str], pictures: Sequence[Shrinkable], look: Look) -> list[Found]:
         """See `Backend.find`."""
         found = []
         for picture in pictures:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from face_organizer.detect import Found, Look, Pixels
+from face_organizer.detect import Found, Look
 from face_organizer.geometry import canvas
-from face_organizer.media.images import Decoded
+from face_organizer.media.images import Decoded, Shrinkable
 
 LARGEST = 2400
 """Longer side, in pixels, of the largest changed picture."""
@@ -32,7 +32,7 @@ class Variant:
         """How to look."""
         return replace(look, **self.look)
 
-    def change(self, picture: Pixels) -> tuple[Pixels, Callable[[Found], Found]]:
+    def change(self, picture: Shrinkable) -> tuple[Shrinkable, Callable[[Found], Found]]:
         """The changed picture, and what brings faces back to the picture as it was. Raises `ImageError`."""
         if self.scale == 1 and not self.border and not self.turn:
             return picture, lambda found: found

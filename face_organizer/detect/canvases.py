@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from face_organizer.detect import Detector, Look, Pixels
+from face_organizer.detect import Detector, Look
 from face_organizer.geometry.canvas import STRIDE, Placement, around, whole
+from face_organizer.media.images import Shrinkable
 from face_organizer.types import Float32
 
 SMALL_PICTURE = 512
@@ -25,7 +26,7 @@ CLOSE_LOOK, CLOSE_LOOK_FACE = 160, 60.0
 faces of 50 to 65 pixels score highest above the same faces turned, for both detectors."""
 
 
-def first(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Placement:
+def first(picture: Shrinkable, detector: Detector, look: Look, turn: int = 0) -> Placement:
     """The canvas of the first look."""
     width, height, longer = picture.width, picture.height, max(picture.width, picture.height)
     if detector.fixed_size:
@@ -39,7 +40,7 @@ def first(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Pla
     return whole(width, height, FIRST_LOOK, BORDER / 2, turn)
 
 
-def second(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Placement:
+def second(picture: Shrinkable, detector: Detector, look: Look, turn: int = 0) -> Placement:
     """The canvas of the second look, large enough for the smallest face that is wanted."""
     width, height, longer = picture.width, picture.height, max(picture.width, picture.height)
     if detector.fixed_size:
@@ -51,7 +52,7 @@ def second(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Pl
     return whole(width, height, -(-size // STRIDE) * STRIDE, border, turn)
 
 
-def turned(picture: Pixels, detector: Detector, look: Look) -> list[Placement]:
+def turned(picture: Shrinkable, detector: Detector, look: Look) -> list[Placement]:
     """The canvases on which a picture is looked at on its sides and upside down, whole, for its main face:
     large ones for each turn would cost more than all else."""
     main = replace(look, every_face=False)

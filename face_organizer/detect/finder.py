@@ -17,10 +17,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.detect import Detector, Found, Look, Pixels, canvases
+from face_organizer.detect import Detector, Found, Look, canvases
 from face_organizer.geometry import align, canvas, quality
 from face_organizer.geometry.boxes import main_face, overlap
 from face_organizer.geometry.canvas import Placement
+from face_organizer.media.images import Shrinkable
 from face_organizer.types import NO_FACES, Detections, Float32
 
 LARGE_FACE = 256.0
@@ -37,7 +38,7 @@ STRAIGHTENINGS = 2
 """Detectors see less of a tilt than there is, so what is left of it may show at the second go."""
 
 
-def find(pictures: Sequence[Pixels], detector: Detector, look: Look) -> list[Found]:
+def find(pictures: Sequence[Shrinkable], detector: Detector, look: Look) -> list[Found]:
     """The faces of each picture. The answer for one does not depend on the others."""
     state = _Finder(pictures, detector, look)
     if look.every_face:
@@ -70,7 +71,7 @@ class _Finder:
     """What is known of each picture so far, in `found`, which three methods change: `note_missed` (by the
     first look), `_see` (counts looks) and `_keep` (faces and turn)."""
 
-    def __init__(self, pictures: Sequence[Pixels], detector: Detector, look: Look) -> None:
+    def __init__(self, pictures: Sequence[Shrinkable], detector: Detector, look: Look) -> None:
         self.pictures, self.detector, self.look = pictures, detector, look
         self.found = [Found() for _ in pictures]
 

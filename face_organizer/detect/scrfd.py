@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from face_organizer.detect.network import STRIDES, AnchorDetector, grid
+from face_organizer.detect.network import STRIDES, Detector, grid
 from face_organizer.errors import PackError
 from face_organizer.geometry.boxes import Candidates
 from face_organizer.networks.sessions import planes
@@ -17,7 +17,7 @@ ANCHORS = 2
 """Anchors at each place of the grid."""
 
 
-class Scrfd(AnchorDetector):
+class Scrfd(Detector):
     """A `Detector`: nine outputs, (score, box, landmarks) × strides 8, 16, 32; RGB, about -1 to 1."""
 
     portrait = 160

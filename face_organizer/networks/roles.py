@@ -20,7 +20,7 @@ class Role:
 
     path: Path
     kind: str
-    """A key of `detect.DETECTORS` or `recognize.EMBEDDERS`."""
+    """Of `detect.open_detector` or `recognize.open_embedder`."""
     dim: int = 0
     mean: float = 0.0
     std: float = 1.0
