@@ -17,7 +17,7 @@ import numpy as np
 from face_organizer.detect import Detector, Look, finder
 from face_organizer.errors import ImageError
 from face_organizer.faceswap.header import Header, HeaderError, read_header
-from face_organizer.faceswap.landmarks import Centering, crop_landmarks, crop_points, five_points
+from face_organizer.faceswap.landmarks import Centering, crop_points, five_points
 from face_organizer.files import printable
 from face_organizer.geometry import align
 from face_organizer.media import images
@@ -43,9 +43,7 @@ def samples(paths: Sequence[str]) -> dict[str, list[str]]:
         if images.ending(path) == ".png":
             by_folder[os.path.dirname(path)].append(path)
     return {
-        folder: [pngs[round(i * (len(pngs) - 1) / (SAMPLE - 1))] for i in range(SAMPLE)]
-        if len(pngs) > SAMPLE
-        else pngs
+        folder: [pngs[i] for i in sorted({round(n * (len(pngs) - 1) / (SAMPLE - 1)) for n in range(SAMPLE)})]
         for folder, pngs in by_folder.items()
     }
 
@@ -64,23 +62,18 @@ class Crops:
     """Reads headers and judges folders, each once; may be called from several threads at once."""
 
     def __init__(self, detector: Detector, look: Look, samples: Mapping[str, Sequence[str]]) -> None:
-        self._detector = detector
-        self._look = look
-        self._samples = samples
+        self._detector, self._look, self._samples = detector, look, samples
         self._verdicts: dict[tuple[str, bool], Verdict] = {}
-        self._locks: dict[tuple[str, bool], threading.Lock] = defaultdict(threading.Lock)
-        self._guard = threading.Lock()
+        self._locks: dict[tuple[str, bool], threading.Lock] = {}
 
     def read(self, path: str, source: images.Source) -> Crop:
         """The header of the picture at `path` and the face that it gives."""
-        header, found = None, None
+        header = None
         try:
             header = read_header(source.data)
-            if header is not None:
-                found = self._face(os.path.dirname(path), source, header)
+            return Crop(header, self._face(os.path.dirname(path), source, header) if header else None)
         except HeaderError as error:
             return Crop(header, reason=f"FaceSwap header not used: {error}")
-        return Crop(header, found)
 
     def _face(self, folder: str, source: images.Source, header: Header) -> Detections:
         """The face of `header`. Raises `HeaderError` where it is not believed."""
@@ -90,7 +83,7 @@ class Crops:
         if verdict.centering is None:
             raise HeaderError("the detector does not confirm this folder's")
         points = crop_points(header.landmarks[None], source.width, verdict.centering)
-        landmarks = five_points(points).astype(np.float32)
+        landmarks = five_points(points)
         if not align.usable(landmarks)[0]:
             raise HeaderError("its landmarks are no face's")
         box = np.concatenate([points[0].min(axis=0), points[0].max(axis=0)])[None].astype(np.float32)
@@ -106,9 +99,7 @@ class Crops:
 
     def _verdict(self, folder: str, header: Header) -> Verdict:
         key = (folder, header.alignments_version <= _OLD)
-        with self._guard:
-            lock = self._locks[key]
-        with lock:
+        with self._locks.setdefault(key, threading.Lock()):
             if key not in self._verdicts:
                 self._verdicts[key] = self._judge(*key)
             return self._verdicts[key]
@@ -144,33 +135,33 @@ def settle(sample: Sequence[tuple[Header, int, Detections]]) -> Verdict:
     The error of a crop is the mean distance of the five points that its header predicts from those of the
     nearest detected face, divided by that face's spread (the root mean square distance of its five points
     from their middle). The centering with the smallest median is taken if three of four crops are within
-    `TOLERANCE` under it; crops without a detected face are left out, but must not be more than half. Crops of
-    one folder that differ in `alignments_version` are best settled apart.
+    `TOLERANCE` under it; crops without a detected face are left out, but must not be more than half.
     """
-    pairs = [(head, size, found) for head, size, found in sample if len(found)]
+    pairs = [one for one in sample if len(one[2])]
     if not pairs or 2 * len(pairs) < len(sample):
         return Verdict(None, f"the detector found a face on only {len(pairs)} of {len(sample)} crops")
-    landmarks = np.stack([head.landmarks for head, _, _ in pairs])
+    landmarks = np.stack([header.landmarks for header, _, _ in pairs])
     sizes = np.array([size for _, size, _ in pairs])
     errors = {}
     for centering in Centering:
-        predicted = crop_landmarks(landmarks, sizes, centering)
-        errors[centering] = [_error(p, found) for p, (_, _, found) in zip(predicted, pairs, strict=True)]
+        points = five_points(crop_points(landmarks, sizes, centering))
+        errors[centering] = [_error(p, found) for p, (_, _, found) in zip(points, pairs, strict=True)]
     best = min(Centering, key=lambda centering: np.median(errors[centering]))
     fitting = sum(error <= TOLERANCE for error in errors[best])
     if fitting >= _AGREEING * len(pairs):
         return Verdict(best)
     median = np.median(errors[best])
-    size = f"median error {median:.2f} of the face's size, {TOLERANCE:g} is allowed"
-    why = size if np.isfinite(median) else "they are no face's"
+    why = f"median error {median:.2f} of the face's size, {TOLERANCE:g} is allowed"
+    if np.isinf(median):
+        why = "they are no face's"
     meeting = f"header landmarks meet the detected face on only {fitting} of {len(pairs)} crops"
     return Verdict(None, f"{meeting} ({why})")
 
 
 def _error(points: Float32, found: Detections) -> float:
+    """Of a crop; infinite where the header's landmarks are no face's."""
     centred = found.landmarks - found.landmarks.mean(axis=1, keepdims=True)
     spread = np.sqrt((centred**2).sum(axis=2).mean(axis=1))
     distance = np.linalg.norm(found.landmarks - points, axis=2).mean(axis=1)
     with np.errstate(divide="ignore", invalid="ignore"):
-        errors = distance / spread
-    return float(np.min(np.where(np.isnan(errors), np.inf, errors)))
+        return float(np.nan_to_num(distance / spread, nan=np.inf, posinf=np.inf).min())

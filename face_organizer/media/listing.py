@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from face_organizer.errors import UsageError
-from face_organizer.files import MARKER, printable
+from face_organizer.files import MARKER, printable, reason
 from face_organizer.media.images import READABLE_ENDINGS, UNSUPPORTED_ENDINGS, ending
 from face_organizer.media.video import ENDINGS as VIDEO_ENDINGS
 
@@ -49,7 +49,7 @@ class Listing:
                 with os.scandir(folder) as scan:
                     entries = sorted(scan, key=lambda e: os.fsencode(e.name))
             except OSError as error:
-                self.problems.append(f"{folder}: {(error.strerror or str(error)).lower()}")
+                self.problems.append(f"{folder}: {reason(error)}")
                 continue
             if any(entry.name == MARKER for entry in entries):
                 self.skipped.append(folder)
