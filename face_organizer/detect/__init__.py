@@ -29,9 +29,8 @@ def open_detector(
 
 @dataclass(frozen=True, slots=True)
 class Look:
-    """How to look for faces: those of at least `min_score` (0 to 1), small enough canvases for faces of
-    `min_face_size` pixels, every face or the main one. `canvas` overrides the size of the first canvas, in
-    pixels; `turns` allows looks at turned pictures."""
+    """How to look for faces: of at least `min_score` (0 to 1) and `min_face_size` pixels, every one or the
+    main one; `canvas`, in pixels, overrides the size of the first canvas; `turns` allows turned pictures."""
 
     min_score: float = 0.5
     min_face_size: float = 20.0
@@ -40,7 +39,7 @@ class Look:
     turns: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Found:
     """The faces of one picture in its own pixels, how far it was turned for them to be upright (degrees,
     counter-clockwise), on how many canvases the detector saw it, and whether the first look found nothing."""

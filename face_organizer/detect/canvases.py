@@ -11,8 +11,7 @@ from face_organizer.media.images import Shrinkable
 from face_organizer.types import Float32
 
 SMALL_PICTURE = 512
-"""Longer side, in pixels, up to which a picture is taken for a portrait or a crop: its face is large in
-it."""
+"""Longer side, in pixels, up to which a picture is a portrait or a crop: its face is large in it."""
 BORDER = 0.125
 """Of a portrait's longer side, kept free around it: detectors miss faces that fill the picture."""
 WIDE_BORDER = 0.25

@@ -31,24 +31,21 @@ class Detector(ABC):
     `fixed_size` is the only height and width that the network takes, in pixels; None: any multiples of 32.
     `batched` says whether several canvases run at once, not one by one; `notes` what a user should know of
     how it ran, such as smaller batches for want of memory.
+
+    Of each kind: `portrait` is the longer side of the canvas on which it finds the face of a portrait or a
+    crop best for its cost; `sure` a score that upright faces rarely stay below and turned ones rarely reach
+    (measured, see benchmarks/README.md); `straight` the tilt, in degrees, up to which its landmarks are as
+    good as on an upright face; `iou` the overlap from which two boxes are one face's; `extra` as in
+    `boxes.nms`; `required` the outputs it must have; `prepare` makes its input of canvases.
     """
 
     portrait: ClassVar[int]
-    """Longer side, in pixels, of the canvas on which it finds the face of a portrait or a crop best for its
-    cost."""
     sure: ClassVar[float]
-    """Score that upright faces rarely stay below and turned ones rarely reach; measured, see
-    benchmarks/README.md."""
     straight: ClassVar[float]
-    """Degrees of tilt up to which its landmarks are as good as on an upright face."""
     iou: ClassVar[float]
-    """Overlap from which two boxes are one face's."""
     extra: ClassVar[float] = 0.0
-    """See `boxes.nms`."""
     required: ClassVar[frozenset[str]] = frozenset()
-    """Outputs that the network must have, by name."""
     prepare: ClassVar[Callable[[Image], Float32]]
-    """Makes of (n, H, W, 3) canvases what the network reads, (n, 3, H, W) float32."""
 
     def __init__(
         self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
@@ -79,14 +76,11 @@ class Detector(ABC):
         if canvases.ndim != 4 or canvases.shape[3] != 3 or canvases.dtype != np.uint8:
             raise ValueError(f"canvases must be (N, H, W, 3) uint8, not {canvases.shape} {canvases.dtype}")
         height, width = canvases.shape[1:3]
-        if height % STRIDES[-1] or width % STRIDES[-1] or not height or not width:
-            raise ValueError(
-                f"a canvas must be a multiple of {STRIDES[-1]} pixels each way, not {width}×{height}"
-            )
-        if self.fixed_size not in (None, height) or self.fixed_size not in (None, width):
-            raise ValueError(
-                f"this detector takes {self.fixed_size}×{self.fixed_size} only, not {width}×{height}"
-            )
+        side, coarsest = self.fixed_size, STRIDES[-1]
+        off = not height or not width or height % coarsest or width % coarsest
+        if off or (side and (height, width) != (side, side)):
+            wanted = f"{side}×{side}" if side else f"a multiple of {coarsest} pixels each way"
+            raise ValueError(f"a canvas must be {wanted}, not {width}×{height}")
         if not len(canvases):
             return []
         found = self._candidates(self._run(canvases), height, width, min_score)

@@ -37,7 +37,7 @@ class Scrfd(Detector):
             reach = distances[at] * np.float32(stride)
             boxes = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
             points = centre[:, None] + offsets[at].reshape(-1, 5, 2) * np.float32(stride)
-            found.append(Candidates(at[0], boxes, scores[..., 0][at], points))
+            found.append(Candidates(at[0], boxes, scores[..., 0][at], points, boxes))
         return found
 
     def _levels(self, outputs: dict[str, Float32]) -> list[tuple[Float32, Float32, Float32]]:

@@ -23,8 +23,6 @@ from face_organizer.types import Float32
 MAX_BYTES = 4 << 20
 """Longest header that is parsed, in bytes. Three masks and two identities take some 170 kB."""
 
-_MAX_NAME = 1024  # characters of a file name
-_MAX_COORDINATE = 1e6  # frame pixels
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
 _PREFIX = b"faceswap" + bytes(5)  # not compressed, method 0, no language, no translated keyword
@@ -34,27 +32,24 @@ _ESCAPE = re.compile(r"\\x[0-9a-f]{2}|\\U[0-9a-f]{8}|\\.|\"", re.DOTALL)
 
 
 class HeaderError(Exception):
-    """A FaceSwap header is there but cannot be used: why, in words for the table of files.
-
-    Never leaves this room; the picture itself may be fine, and its face is detected.
-    """
+    """A FaceSwap header is there but cannot be used: why, in words for the table of files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Header:
-    """What a FaceSwap crop says of the frame that it was cut from."""
+    """What a FaceSwap crop says of the frame that it was cut from.
+
+    `landmarks` are (68, 2) in pixels of the frame, iBUG 300-W order, finite, below 1e6. `source_filename` is
+    the frame's, as the header has it: never to be used as a path without a check. `face_index` counts from 0
+    on each frame; `frame_dims` are height and width, None where not given. Up to `alignments_version` 2.0 a
+    crop was given its header later and is centred as `legacy`; from 2.1 FaceSwap extracts with `head`.
+    """
 
     landmarks: Float32
-    """(68, 2) in pixels of the source frame, iBUG 300-W order; finite, below 1e6."""
     source_filename: str
-    """Name of the frame's file, as the header has it: never to be used as a path without a check."""
     face_index: int
-    """Which face of its frame it is, from 0."""
     frame_dims: tuple[int, int] | None
-    """Height and width of the source frame; None where the header does not say."""
     alignments_version: float
-    """Of FaceSwap's alignments format. Up to 2.0 the crop is an older one that was given its header later,
-    and is centred as `legacy`; from 2.1 FaceSwap extracts with `head`."""
 
 
 def read_header(data: bytes) -> Header | None:
@@ -136,15 +131,11 @@ def _plain(text: str) -> str:
 def _json_escape(match: re.Match[str]) -> str:
     """One escape of Python's `repr`, or a double quote, as JSON has it. ValueError for other escapes."""
     escape = match[0]
-    if escape in ('"', '\\"'):
-        return '\\"'
-    if escape == "\\'":
-        return "'"
+    if escape[-1] in "\"'":
+        return '\\"' if escape[-1] == '"' else "'"
     if escape[1] in "\\nrtu":
         return escape
-    if len(escape) > 2:
-        return json.dumps(chr(int(escape[2:], 16)))[1:-1]
-    raise ValueError("an escape that repr does not write")
+    return json.dumps(chr(int(escape[2:], 16)))[1:-1]  # ValueError for others, such as \N
 
 
 def _header(tree: Any) -> Header:
@@ -153,11 +144,9 @@ def _header(tree: Any) -> Header:
     alignments, source = tree["alignments"], tree["source"]
     _check("alignments", isinstance(alignments, dict))
     _check("source", isinstance(source, dict))
-    name, index, dims, version = (
-        source.get(key)
-        for key in ("source_filename", "face_index", "source_frame_dims", "alignments_version")
-    )
-    _check("source_filename", isinstance(name, str) and len(name) <= _MAX_NAME)
+    name, index = source.get("source_filename"), source.get("face_index")
+    dims, version = source.get("source_frame_dims"), source.get("alignments_version")
+    _check("source_filename", isinstance(name, str) and len(name) <= 1024)
     _check("face_index", _whole(index, 0))
     sides = isinstance(dims, list) and len(dims) == 2 and all(_whole(side, 1) for side in dims)
     _check("source_frame_dims", dims is None or sides)
@@ -173,7 +162,7 @@ def _landmarks(value: Any) -> Float32:
         points = np.empty(0)
     if points.shape != (68, 2) or points.dtype.kind not in "if":
         raise HeaderError("FaceSwap header: it does not hold 68 landmarks")
-    if not (np.abs(points.astype(np.float64)) < _MAX_COORDINATE).all():
+    if not (np.abs(points.astype(np.float64)) < 1e6).all():
         raise HeaderError("FaceSwap header: landmarks beyond any frame")
     return points.astype(np.float32)
 

@@ -14,20 +14,20 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from face_organizer.geometry.align import in_plane
 from face_organizer.types import Float32
 
 Complex = NDArray[np.complex128]
 
 
 class Centering(StrEnum):
-    """What lies in the middle of a crop, and with it how much of the head is on it."""
+    """What lies in the middle of a crop, and with it how much of the head is on it: of the skull (what
+    FaceSwap extracts since alignments version 2.1), of the face (what it cuts from a `head` crop for
+    training), or the nose (crops made before 2.1)."""
 
     HEAD = "head"
-    """The middle of the skull: what FaceSwap extracts since alignments version 2.1."""
     FACE = "face"
-    """The middle of the face: what FaceSwap cuts from a `head` crop for training."""
     LEGACY = "legacy"
-    """The nose: crops made before 2.1."""
 
 
 PADDING = {Centering.LEGACY: 0.375, Centering.FACE: 0.5, Centering.HEAD: 0.625}
@@ -97,7 +97,7 @@ def crop_points(landmarks: Float32, sizes: int | NDArray[np.integer], centering:
     pixels, one number or (n,). A face comes back as NaN where its landmarks are no face's (`MISFIT`) or no
     pose can be found for them: detection is the way for it.
     """
-    unit = _to_unit(_complex(landmarks))
+    unit = _to_unit(in_plane(landmarks))
     if centering is not Centering.LEGACY:
         unit -= np.array([_middle(points, MIDDLE[centering]) for points in unit], np.complex128)[:, None]
     side = np.broadcast_to(np.asarray(sizes, np.float64), len(unit))
@@ -106,16 +106,12 @@ def crop_points(landmarks: Float32, sizes: int | NDArray[np.integer], centering:
     return np.stack([points.real, points.imag], axis=-1).astype(np.float32)
 
 
-def _complex(points: NDArray[np.floating]) -> Complex:
-    return points[..., 0] + 1j * points[..., 1].astype(np.float64)
-
-
 def _to_unit(points: Complex) -> Complex:
     """(n, 68) frame pixels in the mean face's unit square; NaN where they are no face's.
 
     Turn, scale and shift by least squares over the inner landmarks, as in `align.estimate`.
     """
-    goal = _complex(MEAN_FACE)
+    goal = in_plane(MEAN_FACE)
     inner = points[:, 17:]
     centre = inner.mean(axis=1, keepdims=True)
     centred = inner - centre

@@ -124,13 +124,10 @@ class Shrinkable:
 class Source(Shrinkable):
     """The bytes of one picture file: their header now, pixels when and as large as they are needed.
 
-    `width` and `height` are pixels after EXIF; `content` the first 64 bits of the bytes' BLAKE2b. Raises
-    `ImageError` when made: `unsupported` for a picture over `max_pixels`, of which nothing is decoded;
-    `unreadable` for what is no picture.
-
-    JPEGs are shrunk while they are decoded, which saves up to half of the time; others are averaged after.
-    Grey becomes three equal channels, 16 bits become 8, alpha is dropped, the first frame of an animation is
-    taken.
+    `width` and `height` are pixels after EXIF; `content` is `content_of` the bytes. Raises `ImageError` when
+    made: `unsupported` for a picture over `max_pixels`, of which nothing is decoded; `unreadable` for what is
+    no picture. JPEGs are shrunk while they are decoded, others after. Grey becomes three equal channels, 16
+    bits become 8, alpha is dropped, the first frame of an animation is taken.
     """
 
     def __init__(

@@ -79,7 +79,7 @@ class Video:
     def samples(self, fps: float) -> Iterator[tuple[float, Image]]:
         """Of each 1/`fps` seconds the first frame, and the very last one: (time, (h, w, 3) RGB uint8).
 
-        Times rise. Frames that are damaged are left out, and those that build on them.
+        Times rise. Damaged frames are left out, and those that build on them.
         """
         rate = self._stream.average_rate
         if rate and rate >= _SPARSE * fps:
@@ -128,7 +128,9 @@ class Video:
             except FFmpegError as error:
                 self._note(reached, error)
                 break
-            reached = max(reached, self._end(packet))
+            if packet.pts is not None and packet.time_base is not None:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                reached = max(reached, end - self._start)
             if packet.stream is not stream:
                 continue
             try:
@@ -146,23 +148,12 @@ class Video:
                 elif (frame.key_frame or time >= blind) and time > shown:
                     blind, shown = -math.inf, time
                     yield time, frame
-        whole = self._declared()
+        whole = (self._container.duration or 0) / 1e6
+        if self._container.format.name == "avi" and stream.average_rate:
+            # FFmpeg shortens the duration of a cut AVI, its header still counts all frames.
+            whole = max(whole, float(stream.frames / stream.average_rate))
         if whole - reached > max(_LEAST_CUT, _LEAST_CUT_SHARE * whole):
             self.damage = f"cut off after {reached:.1f} s: it should last {whole:.1f} s"
-
-    def _declared(self) -> float:
-        """Seconds that the file says it lasts; 0 where it does not."""
-        seconds = (self._container.duration or 0) / 1e6
-        if self._container.format.name == "avi" and self._stream.average_rate:
-            # FFmpeg shortens the duration of a cut AVI, its header still counts all frames.
-            seconds = max(seconds, float(self._stream.frames / self._stream.average_rate))
-        return seconds
-
-    def _end(self, packet: Any) -> float:
-        """Seconds at which what is in the packet ends."""
-        if packet.pts is None or packet.time_base is None:
-            return 0.0
-        return float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._start
 
     def _note(self, time: float, error: Exception | None) -> None:
         """The first damage is what is reported."""
