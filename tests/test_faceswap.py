@@ -402,14 +402,16 @@ def test_embeddings_are_those_of_detection(
     legacy 0.962. What bounds it is the detector: its landmarks on canvases of 320 and 480 px give 0.965."""
     embedder = open_embedder(packs.find("opencv"), CPU)
     points = crop_landmarks(stacked(people), 512, centering)
-    chips = []
+    aligned = []
     for (photo, landmarks), five in zip(people, points, strict=True):
         crop = writer.crop(photo, landmarks, 512, centering)
         found = detect(detector, crop)
         assert len(found)
         nearest = np.linalg.norm(found.landmarks - five, axis=2).mean(axis=1).argmin()
-        chips += [align.warp(crop, m) for m in align.estimate(np.stack([five, found.landmarks[nearest]]))]
-    vectors = np.concatenate([embedder.embed(np.stack(chips[i : i + 32])) for i in range(0, len(chips), 32)])
+        aligned += [align.warp(crop, m) for m in align.estimate(np.stack([five, found.landmarks[nearest]]))]
+    vectors = np.concatenate(
+        [embedder.embed(np.stack(aligned[i : i + 32])) for i in range(0, len(aligned), 32)]
+    )
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = (vectors[::2] * vectors[1::2]).sum(axis=1)
     low, median = np.quantile(cosines, [0.1, 0.5])

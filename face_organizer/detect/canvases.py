@@ -52,8 +52,7 @@ def second(picture: Shrinkable, detector: Detector, look: Look, turn: int = 0) -
 
 
 def turned(picture: Shrinkable, detector: Detector, look: Look) -> list[Placement]:
-    """The canvases on which a picture is looked at on its sides and upside down, whole, for its main face:
-    large ones for each turn would cost more than all else."""
+    """Canvases for a picture on its sides and upside down, sized for its main face: large ones cost most."""
     main = replace(look, every_face=False)
     return [first(picture, detector, main, turn) for turn in (90, 180, 270)]
 

@@ -100,12 +100,12 @@ def _as_json(text: str) -> Iterator[str]:
         start = quote.start()
         end = _end_of_string(text, start)
         if text.startswith("b", start - 1) and start > at:
-            yield _plain(text[at : start - 1])
-            yield "null"
+            yield _plain(text[at : start - 1]) + "null"
         else:
             body = text[start + 1 : end]
-            yield _plain(text[at:start])
-            yield f'"{_ESCAPE.sub(_json_escape, body)}"'
+            if "\\" in body or '"' in body:
+                body = _ESCAPE.sub(_json_escape, body)
+            yield f'{_plain(text[at:start])}"{body}"'
         at = end + 1
     yield _plain(text[at:])
 

@@ -182,8 +182,7 @@ def picture(path: str, time: float) -> Shrinkable:
 
 
 def frame(path: str, time: float) -> Image:
-    """The frame of the video at `path` that is shown at `time` seconds, such as a face row's: (h, w, 3) RGB
-    uint8. Raises `ImageError`."""
+    """The frame of a video nearest to `time` seconds, (h, w, 3) RGB uint8. Raises `ImageError`."""
     with open_video(path) as video:
         return video.at(time)
 
