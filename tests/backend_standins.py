@@ -11,7 +11,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from face_organizer.compare.backends import Backend
-from face_organizer.detect import Found, Look, Pixels
+from face_organizer.detect import Found, Look
+from face_organizer.media.images import Shrinkable
 from face_organizer.networks.devices import Device
 from face_organizer.types import Detections
 
@@ -26,7 +27,7 @@ def known(fault: str, device: Device) -> Backend:
     if fault.startswith("load-"):
         misbehave(fault.removeprefix("load-"))
 
-    def find(pictures: Sequence[Pixels], look: Look) -> list[Found]:
+    def find(pictures: Sequence[Shrinkable], look: Look) -> list[Found]:
         nonlocal calls
         calls += 1
         names = [f"{picture.pixels(float('inf'))[0][0, 0, 0] // 40}.png" for picture in pictures]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer import deepface as deepface_room
-from face_organizer.detect import Found, Look, Pixels, finder, open_detector
+from face_organizer.detect import Found, Look, finder, open_detector
 from face_organizer.errors import ModelMissingError, PackError, UsageError
 from face_organizer.geometry import align, quality
 from face_organizer.geometry.boxes import prominence
@@ -32,7 +32,7 @@ class Backend:
     `cpu`, `cuda:0`. `at_once` is the number of pictures that one call looks at together, 1 where it takes
     them one by one. Only those with `settings` heed `Look`; the others find all faces."""
 
-    find: Callable[[Sequence[Pixels], Look], list[Found]]
+    find: Callable[[Sequence[Shrinkable], Look], list[Found]]
     device: Callable[[], str]
     at_once: int = 1
     settings: bool = False
@@ -117,21 +117,20 @@ def ours(location: str, embeds: bool, device: Device) -> Backend:
     detectors = {n: open_detector(pack, device, threads=n) for n in {1, cores}}
     embedders = {n: open_embedder(pack, device, threads=n) for n in detectors if embeds}
 
-    def look_at(pictures: Sequence[Pixels], threads: int, look: Look) -> list[Found]:
+    def look_at(pictures: Sequence[Shrinkable], threads: int, look: Look) -> list[Found]:
         found, chips = [], []
         for picture, one in zip(pictures, finder.find(pictures, detectors[threads], look), strict=True):
             large = quality.size(one.faces.boxes) >= look.min_face_size
             faces = _main_first(one.faces.take(large & align.usable(one.faces.landmarks)), picture)
             found.append(replace(one, faces=faces))
             if embeds:
-                assert isinstance(picture, Shrinkable)
                 taken = faces.landmarks[: None if look.every_face else 1]
                 chips += [align.cut(picture, matrix) for matrix in align.estimate(taken)]
         if chips:
             embedders[threads].embed(np.stack(chips))
         return found
 
-    def find(pictures: Sequence[Pixels], look: Look) -> list[Found]:
+    def find(pictures: Sequence[Shrinkable], look: Look) -> list[Found]:
         size, threads = min(CHUNK, -(-len(pictures) // cores)), 1 if len(pictures) > 1 else cores
         chunks = [pictures[i : i + size] for i in range(0, len(pictures), size)]
         each = in_order(chunks, lambda chunk: look_at(chunk, threads, look), cores)
@@ -179,7 +178,7 @@ def deepface(name: str, downloads: bool, device: Device) -> Backend:
 def _one_by_one(faces: Callable[[Image], Faces], device: Callable[[], str]) -> Backend:
     """A back end of `faces`, which takes whole pictures, (h, w, 3) RGB uint8."""
 
-    def found(picture: Pixels) -> Found:
+    def found(picture: Shrinkable) -> Found:
         rows = list(faces(picture.pixels(float("inf"))[0]))
         columns = zip(*rows, strict=True) if rows else ((), (), ())
         boxes, scores, landmarks = (np.array(column, np.float32) for column in columns)
@@ -189,6 +188,6 @@ def _one_by_one(faces: Callable[[Image], Faces], device: Callable[[], str]) -> B
     return Backend(lambda pictures, look: [found(picture) for picture in pictures], device)
 
 
-def _main_first(faces: Detections, picture: Pixels) -> Detections:
+def _main_first(faces: Detections, picture: Shrinkable) -> Detections:
     """`faces` of a picture, the main one first."""
     return faces.take(np.argsort(-prominence(faces.boxes, picture.width, picture.height), kind="stable"))
