@@ -35,7 +35,7 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
 @click.option(
     "-k",
     "--clusters",
-    type=NumberOrAuto(),
+    type=NumberOrAuto(1),
     default="2",
     show_default=True,
     help="How many people; auto finds out.",

@@ -57,7 +57,7 @@ def demo(folder: Path) -> int:
 def _run(command: str, *args: Any) -> int:
     words = [command, *map(str, args)]
     click.secho(f"\n$ face-organizer {' '.join(words)}", bold=True)
-    return run(load(f"face_organizer.cli.{command}:{command}"), words[1:], name=f"face-organizer {command}")
+    return run(load(command), words[1:], name=f"face-organizer {command}")
 
 
 def make_photos(folder: Path, table: Path) -> int:
