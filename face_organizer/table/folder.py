@@ -49,14 +49,10 @@ def write(table: FaceTable, folder: Path) -> None:
                 arrays[name] = column
             else:
                 texts = Texts.of(column)
-                arrays[name], arrays[name + _ENDS] = texts.data, texts.ends
+                arrays[name], arrays[name + _ENDS] = texts.data, texts.starts[1:]
     columns = {name: f"{name}-{generation}.npy" for name in arrays}
-    meta = {
-        "format": FORMAT,
-        "total_images": table.total_files,
-        "columns": columns,
-        "stamp": dataclasses.asdict(table.stamp) if table.stamp else None,
-    }
+    stamp = dataclasses.asdict(table.stamp) if table.stamp else None
+    meta = {"format": FORMAT, "total_images": table.total_files, "columns": columns, "stamp": stamp}
     try:
         for name, column in arrays.items():
             with atomic_write(folder / columns[name]) as file:

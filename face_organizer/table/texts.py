@@ -19,15 +19,15 @@ class Texts(TextColumn):
     (PEP 383), and `ends` (n,) int64, where each ends. Raises `ValueError` where these are no texts.
     """
 
-    __slots__ = ("data", "ends")
+    __slots__ = ("data", "starts")
 
     def __init__(self, data: NDArray[np.uint8], ends: Int64) -> None:
         if data.ndim != 1 or data.dtype != np.uint8 or ends.ndim != 1 or ends.dtype != np.int64:
             raise ValueError("texts must be (b,) uint8 and their ends (n,) int64")
-        last = int(ends[-1]) if len(ends) else 0
-        if last != len(data) or (len(ends) and (ends[0] < 0 or np.any(ends[1:] < ends[:-1]))):
+        starts = np.concatenate([np.zeros(1, np.int64), ends])
+        if np.any(starts[1:] < starts[:-1]) or starts[-1] != len(data):
             raise ValueError("texts that end before they begin, or beyond the last byte")
-        self.data, self.ends = data, ends
+        self.data, self.starts = data, starts
         for start, stop in self._blocks():
             if not self._raw(start, stop).isascii():
                 self[start:stop]  # each decodes on its own, or raises
@@ -42,7 +42,7 @@ class Texts(TextColumn):
         return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
 
     def __len__(self) -> int:
-        return len(self.ends)
+        return len(self.starts) - 1
 
     @overload
     def __getitem__(self, at: int) -> str: ...
@@ -55,11 +55,11 @@ class Texts(TextColumn):
         if wanted.step != 1:
             return [self[i] for i in wanted]
         raw = self._raw(wanted.start, wanted.stop)
-        ends = (self.ends[wanted.start : wanted.stop] - self._start(wanted.start)).tolist()
+        bounds = pairwise((self.starts[wanted.start : wanted.stop + 1] - self.starts[wanted.start]).tolist())
         if raw.isascii():
             text = raw.decode("ascii")
-            return [text[a:b] for a, b in pairwise([0, *ends])]
-        return [raw[a:b].decode("utf-8", "surrogatepass") for a, b in pairwise([0, *ends])]
+            return [text[a:b] for a, b in bounds]
+        return [raw[a:b].decode("utf-8", "surrogatepass") for a, b in bounds]
 
     def __iter__(self) -> Iterator[str]:
         for start, stop in self._blocks():
@@ -70,7 +70,4 @@ class Texts(TextColumn):
             yield start, min(start + _AT_ONCE, len(self))
 
     def _raw(self, start: int, stop: int) -> bytes:
-        return self.data[self._start(start) : self._start(stop)].tobytes()
-
-    def _start(self, at: int) -> int:
-        return int(self.ends[at - 1]) if at else 0
+        return self.data[self.starts[start] : self.starts[stop]].tobytes()

@@ -1,7 +1,8 @@
 """The standard library's unpickler with the opcodes of a face table alone, and stand-ins for numpy's names.
 
 It is the one written in Python, whose memo is a dict: the one in C takes 34 GB where a pickle claims a memo
-index of 2**31. Opcodes that could take more than the file is large, or reach into this program, are replaced.
+index of 2**31. Opcodes that could take more than the file is large, or reach into this program, are replaced;
+one that is not named here is a `KeyError`.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import io
 import pickle
 import re
 from collections.abc import Callable
+from types import FunctionType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,10 +31,9 @@ class _Type:
             raise ValueError("arrays of a kind that does not belong in a face table")
         self.dtype: np.dtype[Any] = np.dtype(object if spec[0] == "O" else spec)
 
-    def set_state(self, state: tuple[Any, ...]) -> None:
+    def set_state(self, _version: Any, order: Any, subarray: Any, names: Any, fields: Any, *_: Any) -> None:
         """Take over the byte order of a pickled dtype; raise `ValueError` for fields and subarrays."""
-        _version, order, subarray, names, fields = state[:5]
-        if any(part is not None for part in (subarray, names, fields)):
+        if not subarray is names is fields is None:
             raise ValueError("structured arrays do not belong in a face table")
         if order in ("<", ">"):
             self.dtype = self.dtype.newbyteorder(order)
@@ -44,9 +45,8 @@ class _Array:
     def __init__(self, *_: Any) -> None:
         self.value: Any = self
 
-    def set_state(self, state: tuple[Any, ...]) -> None:
-        """Make the array from a pickled one's version, shape, type, Fortran order and data."""
-        _version, shape, kind, is_fortran, data = state
+    def set_state(self, _version: Any, shape: Any, kind: Any, is_fortran: Any, data: Any) -> None:
+        """Make the array from a pickled one's shape, type, Fortran order and data."""
         if type(kind) is not _Type:
             raise ValueError("an array without a type")
         if kind.dtype != object:
@@ -57,58 +57,12 @@ class _Array:
             raise ValueError("arrays of objects do not belong in a face table")
 
 
-class _Calls:
-    """What is done where a pickle calls a name; of what is made anew, `left` bytes may still be."""
-
-    def __init__(self, most: int) -> None:
-        self.left = most
-
-    def names(self) -> dict[str, Any]:
-        """All names that may stand in a pickle."""
-        found: dict[str, Any] = {
-            "numpy.ndarray": object(),  # only ever an argument
-            "numpy.dtype": _Type,
-            "_codecs.encode": self.encoded,  # bytes, as protocols 0 to 2 write them
-            "__builtin__.bytes": lambda: memoryview(b""),
-        }
-        for core in ("numpy.core", "numpy._core"):
-            found[f"{core}.multiarray._reconstruct"] = _Array
-            found[f"{core}.multiarray.scalar"] = self.scalar
-            found[f"{core}.numeric._frombuffer"] = self.from_buffer
-        return found
-
-    def encoded(self, text: str, encoding: str) -> memoryview:
-        if encoding != "latin1":
-            raise ValueError("bytes that are not written as Python writes them")
-        self.take(len(text))
-        return memoryview(text.encode("latin1"))
-
-    def scalar(self, kind: _Type, data: memoryview) -> Any:
-        self.take(kind.dtype.itemsize)
-        return np.frombuffer(data, kind.dtype)[0].item()
-
-    def from_buffer(self, data: Any, kind: Any, shape: Any, order: Any, *_: Any) -> Any:
-        array = _Array()
-        array.set_state((1, shape, kind, order == "F", data))
-        return array.value
-
-    def take(self, size: int) -> None:
-        self.left -= size
-        if self.left < 0:
-            raise ValueError("its values hold one another over and over")
-
-
 class _Memo(dict[int, Any]):
     """What a pickle remembers: of an array the stand-in, in whose place the array is handed out."""
 
     def __getitem__(self, index: int) -> Any:
         value = super().__getitem__(index)
         return value.value if type(value) is _Array else value
-
-
-class _Opcodes(dict[int, Callable[[Any], Any]]):
-    def __missing__(self, code: int) -> Any:
-        raise ValueError(f"opcode {code:#04x} does not belong in a face table")
 
 
 class Unpickler(pickle._Unpickler):
@@ -123,7 +77,8 @@ class Unpickler(pickle._Unpickler):
         super().__init__(self.file)
         self.view = memoryview(data)
         self.memo = _Memo()
-        self.names = _Calls(len(data) + 1000).names()
+        self.left = len(data) + 1000
+        """Bytes that calls may still make anew."""
 
     def load(self) -> Any:
         value = super().load()
@@ -133,9 +88,30 @@ class Unpickler(pickle._Unpickler):
 
     def find_class(self, module: str, name: str) -> Any:
         full = f"{module}.{name}"
-        if full not in self.names:
+        if full not in _NAMES:
             raise UnsafePickleError(printable(full[:200]))
-        return self.names[full]
+        known = _NAMES[full]
+        return known.__get__(self) if isinstance(known, FunctionType) else known
+
+    def take(self, size: int) -> None:
+        self.left -= size
+        if self.left < 0:
+            raise ValueError("its values hold one another over and over")
+
+    def encoded(self, text: str, encoding: str) -> memoryview:
+        if encoding != "latin1":
+            raise ValueError("bytes that are not written as Python writes them")
+        self.take(len(text))
+        return memoryview(text.encode("latin1"))
+
+    def scalar(self, kind: _Type, data: memoryview) -> Any:
+        self.take(kind.dtype.itemsize)
+        return np.frombuffer(data, kind.dtype)[0].item()
+
+    def from_buffer(self, data: Any, kind: Any, shape: Any, order: Any, *_: Any) -> Any:
+        array = _Array()
+        array.set_state(1, shape, kind, order == "F", data)
+        return array.value
 
     def push_bytes(self, width: int) -> None:
         """A view of as many bytes as a number of `width` bytes says."""
@@ -166,10 +142,21 @@ class Unpickler(pickle._Unpickler):
         state, target = self.stack.pop(), self.stack[-1]
         if type(target) not in (_Type, _Array) or type(state) is not tuple:
             raise ValueError("a state is set on something that has none")
-        target.set_state(state)
+        target.set_state(*state)
         if type(target) is _Array:
             self.stack[-1] = target.value
 
+
+_NAMES: dict[str, Any] = {
+    "numpy.ndarray": object(),  # only ever an argument
+    "numpy.dtype": _Type,
+    "_codecs.encode": Unpickler.encoded,  # bytes, as protocols 0 to 2 write them
+    "__builtin__.bytes": lambda _: memoryview(b""),
+}
+for _core in ("numpy.core", "numpy._core"):
+    _NAMES[f"{_core}.multiarray._reconstruct"] = _Array
+    _NAMES[f"{_core}.multiarray.scalar"] = Unpickler.scalar
+    _NAMES[f"{_core}.numeric._frombuffer"] = Unpickler.from_buffer
 
 _STANDARD = """
     PROTO MARK STOP NONE NEWTRUE NEWFALSE INT LONG BININT BININT1 BININT2 LONG1 LONG4 FLOAT BINFLOAT UNICODE
@@ -187,5 +174,6 @@ _OWN: dict[str, Callable[[Unpickler], Any]] = {
     "SETITEMS": lambda m: m.set_items(m.pop_mark()),
     "BUILD": Unpickler.build,
 }
-_handlers = {name: pickle._Unpickler.dispatch[getattr(pickle, name)[0]] for name in _STANDARD.split()} | _OWN
-Unpickler.dispatch = _Opcodes({getattr(pickle, name)[0]: handler for name, handler in _handlers.items()})
+_standard = {getattr(pickle, name)[0] for name in _STANDARD.split()}
+Unpickler.dispatch = {code: handler for code, handler in Unpickler.dispatch.items() if code in _standard}
+Unpickler.dispatch |= {getattr(pickle, name)[0]: handler for name, handler in _OWN.items()}
