@@ -163,6 +163,5 @@ def jpeg(rgb: Any, quality: int = 88) -> bytes:
 
 def write_jpeg(path: Path, rgb: Any, quality: int = 88) -> None:
     """Write a picture, (height, width, 3) uint8 or a Pillow image, as a JPEG."""
-    data = jpeg(rgb, quality)
     with atomic_write(path) as file:
-        file.write(data)
+        file.write(jpeg(rgb, quality))

@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from importlib import import_module
-from itertools import chain
+from itertools import chain, pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -26,10 +26,51 @@ Int64 = NDArray[np.int64]
 Image = NDArray[np.uint8]
 
 
-class TextColumn(Sequence[str]):
-    """A read-only column of texts in a form of its own, such as one that decodes them where they are read."""
+class Texts(Sequence[str]):
+    """A column of texts that decodes them where they are read, so that opening a million costs nothing.
 
-    __slots__ = ()
+    `data` (b,) uint8 holds all in UTF-8 one after the other, lone surrogates included (PEP 383), and `ends`
+    (n,) int64 where each ends. Raises `ValueError` where these are no texts.
+    """
+
+    __slots__ = ("data", "starts")
+
+    def __init__(self, data: NDArray[np.uint8], ends: Int64) -> None:
+        if data.ndim != 1 or data.dtype != np.uint8 or ends.ndim != 1 or ends.dtype != np.int64:
+            raise ValueError("texts must be (b,) uint8 and their ends (n,) int64")
+        self.data, self.starts = data, np.concatenate([np.zeros(1, np.int64), ends])
+        if np.any(self.starts[1:] < self.starts[:-1]) or self.starts[-1] != len(data):
+            raise ValueError("texts that end before they begin, or beyond the last byte")
+        if len(data) and data.max() > 127:
+            list(self)  # each decodes on its own, or raises
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Texts:
+        """The column of `texts`; one that is a column already, as it is."""
+        if isinstance(texts, cls):
+            return texts
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        ends = np.cumsum(list(map(len, encoded)), dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return list(self)[at]
+        row = range(len(self))[at]
+        return str(self.data.data[self.starts[row] : self.starts[row + 1]], "utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self), 65_536):
+            starts = self.starts[first : first + 65_537]
+            raw, bounds = self.data.data[starts[0] : starts[-1]], pairwise((starts - starts[0]).tolist())
+            text = str(raw, "utf-8", "surrogatepass")
+            if text.isascii():
+                yield from [text[a:b] for a, b in bounds]
+            else:
+                yield from [str(raw[a:b], "utf-8", "surrogatepass") for a, b in bounds]
 
 
 def column(shape: tuple[int, ...], dtype: str, default: float = 0) -> Any:
@@ -74,14 +115,11 @@ class Columns:
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The same columns for `rows`: an integer index or a boolean mask."""
-        if rows.dtype == np.bool_:
-            if len(rows) != len(self):
-                raise ValueError(f"a mask of {len(rows)} for {len(self)} rows")
-            rows = np.flatnonzero(rows)
+        rows = np.arange(len(self))[rows]
         columns = {s.name: getattr(self, s.name) for s in self.specs()}
-        return type(self)(
-            **{n: c[rows] if isinstance(c, np.ndarray) else [c[i] for i in rows] for n, c in columns.items()}
-        )
+        for name, column in columns.items():
+            columns[name] = column[rows] if isinstance(column, np.ndarray) else [column[i] for i in rows]
+        return type(self)(**columns)
 
     @classmethod
     def empty(cls, count: int = 0, **known: Any) -> Self:
@@ -94,19 +132,17 @@ class Columns:
         """The rows of `parts`, one after the other; one part alone as it is."""
         if len(parts) < 2:
             return parts[0] if parts else cls.empty()
-        values: dict[str, Any] = {}
-        for s in cls.specs():
-            columns = [getattr(p, s.name) for p in parts]
-            values[s.name] = (
-                list(chain.from_iterable(columns)) if "text" in s.metadata else np.concatenate(columns)
-            )
-        return cls(**values)
+        columns: dict[str, Any] = {s.name: [getattr(p, s.name) for p in parts] for s in cls.specs()}
+        for name, values in columns.items():
+            arrays = isinstance(values[0], np.ndarray)
+            columns[name] = np.concatenate(values) if arrays else list(chain.from_iterable(values))
+        return cls(**columns)
 
 
 def _fits(meta: Mapping[str, Any], value: Any) -> bool:
     if "text" in meta:
         is_list = isinstance(value, list | tuple)
-        return isinstance(value, TextColumn) or (is_list and {str}.issuperset(map(type, value)))
+        return isinstance(value, Texts) or (is_list and {str}.issuperset(map(type, value)))
     is_rows = isinstance(value, np.ndarray) and value.ndim > 0
     return is_rows and value.shape[1:] == meta["shape"] and bool(value.dtype == meta["dtype"])
 

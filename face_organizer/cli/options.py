@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -43,13 +44,7 @@ class ManyValues(click.Command):
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """One decorator for several options, in the order of the help."""
-
-    def put(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return put
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
 tables_option = click.option(
@@ -148,6 +143,4 @@ def check_table_place(path: Path) -> None:
         with path.open("rb") as file:
             fine = file.read(1) == b"\x80"
     if not fine:
-        raise UsageError(
-            f"{printable(path)} is there and is no table; give a name such as new.pkl, new.faces"
-        )
+        raise UsageError(f"{printable(path)} is there and is no table; give another name")
