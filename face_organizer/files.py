@@ -24,8 +24,7 @@ from face_organizer.errors import FaceOrganizerError
 MARKER = ".face-organizer"
 """Folder that marks an output of this program; what is below it is no input of another run."""
 
-_FORMULA = ("=", "+", "-", "@", "\t", "\r")
-"""How a cell begins that a spreadsheet takes for a formula."""
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet takes for a formula
 _NAME_BYTES = 100  # of the file's own name in the temporary one: whole, it could be longer than names may be
 
 
@@ -68,18 +67,11 @@ def os_errors(
         raise kind(f"{message}; {mend}" if mend else message) from error
 
 
-def plain_cell(value: Any) -> Any:
-    """`value` as a cell: with an apostrophe before what a spreadsheet would take for a formula."""
-    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
-
-
 def cache_dir() -> Path:
     """`$FACE_ORGANIZER_CACHE`, else face-organizer in `$XDG_CACHE_HOME` or `~/.cache`; not made here."""
-    own = os.environ.get("FACE_ORGANIZER_CACHE")
-    if own:
+    if own := os.environ.get("FACE_ORGANIZER_CACHE"):
         return Path(own).expanduser()
-    xdg = os.environ.get("XDG_CACHE_HOME")
-    return (Path(xdg).expanduser() if xdg else Path.home() / ".cache") / "face-organizer"
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "face-organizer"
 
 
 def sha256_file(path: Path) -> str:
@@ -137,26 +129,27 @@ def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, An
     with atomic_write(path) as file:
         writer = csv.DictWriter(codecs.getwriter("utf-8")(file, "surrogateescape"), columns)
         writer.writeheader()
-        writer.writerows({name: plain_cell(value) for name, value in row.items()} for row in rows)
+        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
 
 
-def write_json(path: Path, value: Any, **lists: Iterable[Any]) -> None:
+def _cell(value: Any) -> Any:
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA) else value
+
+
+def write_json(path: Path, value: Any, faces: Iterable[Any] | None = None) -> None:
     """Write `value` as JSON in ASCII; what is no UTF-8 in a path is escaped (PEP 383).
 
-    `lists` are further keys of `value`, then a dict: their items are written as they come, one a line, so
-    that millions need not be held at once.
+    `faces` is one more key of `value`, then a dict that is not empty: its items are written as they come,
+    one a line, so that millions need not be held at once.
     """
     with atomic_write(path) as file:
-        text = json.dumps(value, indent=1)
-        if lists:
-            text = text.removesuffix("}").rstrip()
-        file.write(text.encode("ascii"))
-        for number, (name, items) in enumerate(lists.items()):
-            file.write(f"{',' if value or number else ''}\n {json.dumps(name)}: [".encode("ascii"))
-            for i, item in enumerate(items):
-                file.write(f"{',' if i else ''}\n{json.dumps(item)}".encode("ascii"))
-            file.write(b"\n ]")
-        file.write(b"\n}\n" if lists else b"\n")
+        text = json.dumps(value, indent=1).encode("ascii")
+        if faces is not None:
+            file.write(text.removesuffix(b"\n}") + b',\n "faces": [')
+            for i, face in enumerate(faces):
+                file.write(f"{',' if i else ''}\n{json.dumps(face)}".encode("ascii"))
+            text = b"\n ]\n}"
+        file.write(text + b"\n")
 
 
 def jpeg(rgb: Any, quality: int = 88) -> bytes:
@@ -170,6 +163,5 @@ def jpeg(rgb: Any, quality: int = 88) -> bytes:
 
 def write_jpeg(path: Path, rgb: Any, quality: int = 88) -> None:
     """Write a picture, (height, width, 3) uint8 or a Pillow image, as a JPEG."""
-    data = jpeg(rgb, quality)
     with atomic_write(path) as file:
-        file.write(data)
+        file.write(jpeg(rgb, quality))

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import cache
 from importlib import import_module
+from itertools import chain, pairwise
 from typing import Any, Self
 
 import numpy as np
@@ -25,18 +26,58 @@ Int64 = NDArray[np.int64]
 Image = NDArray[np.uint8]
 
 
-class TextColumn(Sequence[str]):
-    """A read-only column of texts in a form of its own, such as one that decodes them where they are read."""
+class Texts(Sequence[str]):
+    """A column of texts that decodes them where they are read, so that opening a million costs nothing.
 
-    __slots__ = ()
+    `data` (b,) uint8 holds all in UTF-8 one after the other, lone surrogates included (PEP 383), and `ends`
+    (n,) int64 where each ends. Raises `ValueError` where these are no texts.
+    """
+
+    __slots__ = ("data", "starts")
+
+    def __init__(self, data: NDArray[np.uint8], ends: Int64) -> None:
+        if data.ndim != 1 or data.dtype != np.uint8 or ends.ndim != 1 or ends.dtype != np.int64:
+            raise ValueError("texts must be (b,) uint8 and their ends (n,) int64")
+        self.data, self.starts = data, np.concatenate([np.zeros(1, np.int64), ends])
+        if np.any(self.starts[1:] < self.starts[:-1]) or self.starts[-1] != len(data):
+            raise ValueError("texts that end before they begin, or beyond the last byte")
+        if len(data) and data.max() > 127:
+            list(self)  # each decodes on its own, or raises
+
+    @classmethod
+    def of(cls, texts: Sequence[str]) -> Texts:
+        """The column of `texts`; one that is a column already, as it is."""
+        if isinstance(texts, cls):
+            return texts
+        encoded = [text.encode("utf-8", "surrogatepass") for text in texts]
+        ends = np.cumsum(list(map(len, encoded)), dtype=np.int64)
+        return cls(np.frombuffer(b"".join(encoded), np.uint8), ends)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __getitem__(self, at: Any) -> Any:
+        if isinstance(at, slice):
+            return list(self)[at]
+        row = range(len(self))[at]
+        return str(self.data.data[self.starts[row] : self.starts[row + 1]], "utf-8", "surrogatepass")
+
+    def __iter__(self) -> Iterator[str]:
+        for first in range(0, len(self), 65_536):
+            starts = self.starts[first : first + 65_537]
+            raw, bounds = self.data.data[starts[0] : starts[-1]], pairwise((starts - starts[0]).tolist())
+            text = str(raw, "utf-8", "surrogatepass")
+            if text.isascii():
+                yield from [text[a:b] for a, b in bounds]
+            else:
+                yield from [str(raw[a:b], "utf-8", "surrogatepass") for a, b in bounds]
 
 
 def column(shape: tuple[int, ...], dtype: str, default: float = 0) -> Any:
     """A numeric column: the shape of one row, the dtype, and the value that stands for 'not known'."""
     kind = np.dtype(dtype)
-    return field(
-        metadata={"shape": shape, "dtype": kind, "unknown": lambda n: np.full((n, *shape), default, kind)}
-    )
+    meta = {"shape": shape, "dtype": kind, "unknown": lambda n: np.full((n, *shape), default, kind)}
+    return field(metadata=meta)
 
 
 def text() -> Any:
@@ -53,15 +94,13 @@ class Columns:
     __slots__ = ()
 
     def __post_init__(self) -> None:
-        lengths = set()
         for spec in self.specs():
-            value = getattr(self, spec.name)
-            if not _fits(spec, value):
-                meta = spec.metadata
-                wanted = "texts" if _is_text(spec) else f"{meta['dtype']} {meta['shape']} per row"
-                got = getattr(value, "dtype", type(value).__name__), getattr(value, "shape", "")
-                raise ValueError(f"{spec.name} must be {wanted}, not {got[0]} {got[1]}")
-            lengths.add(len(value))
+            value, meta = getattr(self, spec.name), spec.metadata
+            if not _fits(meta, value):
+                wanted = "texts" if "text" in meta else f"{meta['dtype']} {meta['shape']} per row"
+                got = f"{getattr(value, 'dtype', type(value).__name__)} {getattr(value, 'shape', '')}"
+                raise ValueError(f"{spec.name} must be {wanted}, not {got}")
+        lengths = {len(getattr(self, spec.name)) for spec in self.specs()}
         if len(lengths) > 1:
             raise ValueError(f"{type(self).__name__}: columns of different lengths {sorted(lengths)}")
 
@@ -76,49 +115,36 @@ class Columns:
 
     def take(self, rows: NDArray[Any]) -> Self:
         """The same columns for `rows`: an integer index or a boolean mask."""
-        if rows.dtype == np.bool_:
-            if len(rows) != len(self):
-                raise ValueError(f"a mask of {len(rows)} for {len(self)} rows")
-            rows = np.flatnonzero(rows)
-        values = {}
-        for s in self.specs():
-            column = getattr(self, s.name)
-            values[s.name] = [column[i] for i in rows] if _is_text(s) else column[rows]
-        return type(self)(**values)
+        rows = np.arange(len(self))[rows]
+        columns = {s.name: getattr(self, s.name) for s in self.specs()}
+        for name, column in columns.items():
+            columns[name] = column[rows] if isinstance(column, np.ndarray) else [column[i] for i in rows]
+        return type(self)(**columns)
 
     @classmethod
     def empty(cls, count: int = 0, **known: Any) -> Self:
         """`count` rows in which every column that is not in `known` holds its 'not known' value."""
-        return cls(
-            **{s.name: s.metadata["unknown"](count) for s in cls.specs() if s.name not in known}, **known
-        )
+        unknown = {s.name: s.metadata["unknown"](count) for s in cls.specs() if s.name not in known}
+        return cls(**unknown, **known)
 
     @classmethod
     def concatenate(cls, parts: Sequence[Self]) -> Self:
-        """The rows of `parts`, one after the other; of one part alone, its own arrays."""
-        if not parts:
-            return cls.empty()
-        values: dict[str, Any] = {}
-        for s in cls.specs():
-            columns = [getattr(p, s.name) for p in parts]
-            if _is_text(s):
-                values[s.name] = [text for column in columns for text in column]
-            else:
-                values[s.name] = columns[0] if len(columns) == 1 else np.concatenate(columns)
-        return cls(**values)
+        """The rows of `parts`, one after the other; one part alone as it is."""
+        if len(parts) < 2:
+            return parts[0] if parts else cls.empty()
+        columns: dict[str, Any] = {s.name: [getattr(p, s.name) for p in parts] for s in cls.specs()}
+        for name, values in columns.items():
+            arrays = isinstance(values[0], np.ndarray)
+            columns[name] = np.concatenate(values) if arrays else list(chain.from_iterable(values))
+        return cls(**columns)
 
 
-def _is_text(spec: dataclasses.Field[Any]) -> bool:
-    return "text" in spec.metadata
-
-
-def _fits(spec: dataclasses.Field[Any], value: Any) -> bool:
-    if _is_text(spec):
+def _fits(meta: Mapping[str, Any], value: Any) -> bool:
+    if "text" in meta:
         is_list = isinstance(value, list | tuple)
-        return isinstance(value, TextColumn) or (is_list and {str}.issuperset(map(type, value)))
-    if not isinstance(value, np.ndarray) or not value.ndim:
-        return False
-    return bool(value.shape[1:] == spec.metadata["shape"] and value.dtype == spec.metadata["dtype"])
+        return isinstance(value, Texts) or (is_list and {str}.issuperset(map(type, value)))
+    is_rows = isinstance(value, np.ndarray) and value.ndim > 0
+    return is_rows and value.shape[1:] == meta["shape"] and bool(value.dtype == meta["dtype"])
 
 
 class Outcome(IntEnum):
@@ -168,8 +194,7 @@ class Faces(Columns):
     score: Float32 = column((), "float32", np.nan)
     """Detection score, 0 to 1; NaN where not known or not detected (FaceSwap headers)."""
     turn: NDArray[np.int16] = column((), "int16", 0)
-    """Degrees, 0 to 359, by which the picture had to be turned counter-clockwise for the face to be
-    upright."""
+    """Degrees, 0 to 359, by which the picture had to be turned counter-clockwise to show it upright."""
     size: Float32 = column((), "float32", np.nan)
     """Square root of the box's area, in source pixels."""
     sharpness: Float32 = column((), "float32", np.nan)
@@ -194,11 +219,9 @@ class Faces(Columns):
     """FaceSwap: size of that frame in pixels; 0 where not known."""
     frame_height: NDArray[np.int32] = column((), "int32", 0)
     time: Float32 = column((), "float32", np.nan)
-    """Video: seconds from its start at which the frame that this row was cut from is shown; NaN on a
-    picture."""
+    """Video: seconds from its start at which the frame of this row is shown; NaN on a picture."""
     track: NDArray[np.int32] = column((), "int32", -1)
-    """Video: which appearance of a face on it the row belongs to, 0 for the one seen longest; a few rows
-    share one. -1 on a picture."""
+    """Video: appearance of a face that this and a few more rows are of, 0 the longest; -1 on a picture."""
     seen_from: Float32 = column((), "float32", np.nan)
     """Video: seconds from its start at which that appearance was seen first; NaN on a picture."""
     seen_to: Float32 = column((), "float32", np.nan)
@@ -245,12 +268,9 @@ class Stamp:
 
     def __post_init__(self) -> None:
         for spec in dataclasses.fields(self):
-            value = getattr(self, spec.name)
             kind = {"dim": int, "options": Mapping}.get(spec.name, str)
-            if not isinstance(value, kind):
-                raise ValueError(
-                    f"{spec.name} of a stamp must be a {kind.__name__}, not {type(value).__name__}"
-                )
+            if not isinstance(getattr(self, spec.name), kind):
+                raise ValueError(f"{spec.name} of a stamp must be a {kind.__name__}")
 
     @property
     def space(self) -> tuple[str, ...]:
@@ -304,38 +324,33 @@ class FaceTable:
         """A `pandas.DataFrame` with one row per face: `path`, the columns of `Faces`, and `embedding`.
 
         `box`, `landmarks` and `embedding` hold an array per face, a view on the table's; `embeddings=False`
-        leaves the last out. Paths open the files, whatever bytes they hold. Raises `ImportError` where pandas
-        is not installed.
+        leaves the last out. Raises `ImportError` where pandas is not installed.
         """
         pandas = _installed("pandas")
-
-        def series(column: Any) -> Any:
-            plain = isinstance(column, np.ndarray) and column.ndim == 1
-            return column if plain else pandas.Series(list(column), dtype=object)
-
-        return pandas.DataFrame({name: series(c) for name, c in self._by_face(embeddings).items()})
+        columns = self._by_face(embeddings)
+        for name, column in columns.items():
+            if not isinstance(column, np.ndarray) or column.ndim > 1:
+                columns[name] = pandas.Series(list(column), dtype=object)
+        return pandas.DataFrame(columns)
 
     def to_arrow(self, *, embeddings: bool = True) -> Any:
-        """A `pyarrow.Table` with one row per face: `path`, the columns of `Faces`, and `embedding`.
+        """A `pyarrow.Table` with the same columns; arrays are lists of a fixed size.
 
-        `box`, `landmarks` and `embedding` are lists of a fixed size; `embeddings=False` leaves the last out.
         Arrow's texts are UTF-8: other bytes of a path stand in it as `\\udcXX`, and `files.path` has the path
         itself at `file_index`. The schema's metadata holds the stamp as JSON. Raises `ImportError` where
         pyarrow is not installed.
         """
         arrow = _installed("pyarrow")
-
-        def array(column: Any) -> Any:
+        columns = self._by_face(embeddings)
+        for name, column in columns.items():
             if not isinstance(column, np.ndarray):
                 texts = [text.encode("utf-8", "backslashreplace").decode() for text in column]
-                return arrow.array(texts, arrow.string())
-            values = arrow.array(column.reshape(-1))
+                columns[name] = arrow.array(texts, arrow.string())
+                continue
+            columns[name] = arrow.array(column.reshape(-1))
             for size in reversed(column.shape[1:]):
-                values = arrow.FixedSizeListArray.from_arrays(values, max(size, 1))
-            return values
-
+                columns[name] = arrow.FixedSizeListArray.from_arrays(columns[name], max(size, 1))
         stamp = json.dumps(dataclasses.asdict(self.stamp) if self.stamp else None)
-        columns = {name: array(column) for name, column in self._by_face(embeddings).items()}
         return arrow.table(columns, metadata={"stamp": stamp})
 
     def _by_face(self, embeddings: bool) -> dict[str, Any]:

@@ -431,11 +431,11 @@ def test_an_output_that_would_replace_something_else(photos: Path, tmp_path: Pat
     picture = shutil.copy2(next((photos / PEOPLE[0]).iterdir()), tmp_path / "mine.jpg")
     before = Path(picture).read_bytes()
     refused(here("embed", "-i", photos, "-o", picture), 2, "is there and is no table")
-    refused(here("embed", "-i", photos, "-o", tmp_path), 2, "is a folder")
+    refused(here("embed", "-i", photos, "-o", tmp_path), 2, "is there and is no table")
     refused(here("embed", "-i", photos, "-o", tmp_path / "mine.jpg" / "f.pkl"), 2, "is a file")
     (tmp_path / "data.faces").mkdir()
     (tmp_path / "data.faces" / "mine.json").write_text("{}")
-    refused(here("embed", "-i", photos, "-o", tmp_path / "data.faces"), 2, "holds other things than a table")
+    refused(here("embed", "-i", photos, "-o", tmp_path / "data.faces"), 2, "is there and is no table")
     refused(here("cluster", "-e", "any.pkl", "-o", picture), 2, "is a file, where a folder is wanted")
     assert Path(picture).read_bytes() == before
     assert (tmp_path / "data.faces" / "mine.json").read_text() == "{}"

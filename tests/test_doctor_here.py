@@ -15,7 +15,7 @@ from face_organizer.networks import inventory, packs
 from face_organizer.networks.devices import cuda_devices
 
 COMMAND = "import sys; from face_organizer.cli import load, run; "
-COMMAND += "sys.exit(run(load('face_organizer.cli.doctor:doctor')))"
+COMMAND += "sys.exit(run(load('doctor')))"
 
 without_gpu = pytest.mark.skipif(cuda_devices() > 0, reason="this machine has a GPU: see tests/gpu")
 

@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import openpyxl
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from making_tables import stamp, table_of, unit
 from numpy.typing import NDArray
 from shell import here
@@ -23,7 +21,6 @@ from face_organizer import table
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.search import find, match, profiles, workbook
 from face_organizer.search.threshold import crowd_of
-from face_organizer.table.texts import Texts
 from face_organizer.types import FaceTable
 
 DIM = 64
@@ -128,24 +125,6 @@ def test_a_face_is_a_match_of_one_person_only() -> None:
     anna, ben = match.compare(collection(crowd), people, match.Rules())
     assert not set(anna.matches) & set(ben.matches)
     assert "more like Anna" in ben.reasons
-
-
-@settings(max_examples=30)
-@given(st.lists(st.text(max_size=5) | st.just("\udcff"), max_size=20))
-def test_texts_are_what_they_were_made_of(texts: list[str]) -> None:
-    column = Texts.of(texts)
-    assert list(column) == texts
-    assert [column[i] for i in range(-len(texts), len(texts))] == texts * 2
-    assert column[1:4] == texts[1:4]
-    assert column[::-2] == texts[::-2]
-
-
-@pytest.mark.parametrize(
-    ("data", "ends"), [(b"abc", [2]), (b"abc", [3, 2]), (b"abc", [-1, 3]), (b"\xc3\xa9", [1, 2]), (b"", [1])]
-)
-def test_texts_that_are_none_are_refused(data: bytes, ends: list[int]) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        Texts(np.frombuffer(data, np.uint8), np.array(ends, np.int64))
 
 
 def test_a_profile_comes_back_and_anything_else_is_refused(tmp_path: Path) -> None:

@@ -205,9 +205,9 @@ def test_counts_that_an_original_does_not_tell_are_worked_out(tmp_path: Path) ->
 @pytest.mark.parametrize(
     ("changes", "words"),
     [
-        ({"embeddings": unit(4, 512)}, "as many embeddings"),
-        ({"embeddings": None}, "as many embeddings"),
-        ({"embeddings": "12345"}, "as many embeddings"),
+        ({"embeddings": unit(4, 512)}, "table of vectors"),
+        ({"embeddings": None}, "table of vectors"),
+        ({"embeddings": "12345"}, "table of vectors"),
         ({"embeddings": unit(5, 512)[:, :, None]}, "table of vectors"),
         ({"embeddings": unit(5, 512)[:, 0]}, "table of vectors"),
         ({"embeddings": [unit(1, i)[0] for i in (1, 2, 3, 4, 5)]}, "inhomogeneous"),

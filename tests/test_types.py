@@ -7,11 +7,11 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from making_tables import content, stamp, table_of, tables, unit
 
-from face_organizer.types import Detections, Faces, FaceTable, Files, Outcome
+from face_organizer.types import Detections, Faces, FaceTable, Files, Outcome, Texts
 
 GROUPS = [Detections, Faces, Files]
 
@@ -62,7 +62,7 @@ def test_rows_are_taken_by_index_and_by_mask(group: type) -> None:
         for spec in group.specs():
             whole, got = getattr(rows, spec.name), getattr(part, spec.name)
             assert np.array_equal(got, [whole[2], whole[0]])
-    with pytest.raises(ValueError, match="mask of 3"):
+    with pytest.raises(IndexError, match="3"):
         rows.take(np.ones(3, np.bool_))
     assert len(rows.take(np.array([], np.int64))) == 0
 
@@ -158,3 +158,21 @@ def test_space_is_weights_alignment_and_dimension() -> None:
     for name in ("detector_sha256", "embedder_sha256", "preprocessing"):
         assert stamp(**{name: "other"}).space != stamp().space
     assert stamp(dim=5).space != stamp().space
+
+
+@settings(max_examples=30)
+@given(st.lists(st.text(max_size=5) | st.just("\udcff"), max_size=20))
+def test_texts_are_what_they_were_made_of(texts: list[str]) -> None:
+    column = Texts.of(texts)
+    assert list(column) == texts
+    assert [column[i] for i in range(-len(texts), len(texts))] == texts * 2
+    assert column[1:4] == texts[1:4]
+    assert column[::-2] == texts[::-2]
+
+
+@pytest.mark.parametrize(
+    ("data", "ends"), [(b"abc", [2]), (b"abc", [3, 2]), (b"abc", [-1, 3]), (b"\xc3\xa9", [1, 2]), (b"", [1])]
+)
+def test_texts_that_are_none_are_refused(data: bytes, ends: list[int]) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        Texts(np.frombuffer(data, np.uint8), np.array(ends, np.int64))

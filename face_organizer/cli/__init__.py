@@ -1,4 +1,4 @@
-"""The command line: one file a command, loaded when it is called, so that `--help` answers at once."""
+"""The command line: one file per command, loaded when it is called, so that `--help` answers at once."""
 
 from __future__ import annotations
 
@@ -14,55 +14,31 @@ import click
 
 from face_organizer import __version__
 from face_organizer.errors import EXIT_DONE, EXIT_FAILED, EXIT_INTERRUPTED, FaceOrganizerError
+from face_organizer.files import printable, reason
 
 __all__ = ["main"]
 
 COMMANDS = {
-    "embed": (
-        "face_organizer.cli.embed:embed",
-        "Look at pictures once: find faces, compute their embeddings.",
-    ),
-    "cluster": (
-        "face_organizer.cli.cluster:cluster",
-        "Sort the pictures of a table into one folder per person.",
-    ),
-    "evaluate": (
-        "face_organizer.cli.evaluate:evaluate",
-        "Judge a result of cluster: against known people, or by pairs to look at.",
-    ),
-    "search": (
-        "face_organizer.cli.search:search",
-        "Find every photo of a person, from a few photos of theirs.",
-    ),
-    "leftovers": (
-        "face_organizer.cli.leftovers:leftovers",
-        "The photos in which a search found nobody.",
-    ),
-    "gender": (
-        "face_organizer.cli.gender:gender",
-        "Pick the pictures of women, or of men, into a folder.",
-    ),
-    "benchmark": (
-        "face_organizer.cli.benchmark:benchmark",
-        "Compare face detectors on your own pictures, ours and DeepFace's.",
-    ),
-    "diagnose": (
-        "face_organizer.cli.diagnose:diagnose",
-        "Find out why a face is not found, and what setting finds it.",
-    ),
-    "undo": ("face_organizer.cli.undo:undo", "Remove the copies that cluster made."),
-    "convert": ("face_organizer.cli.convert:convert", "Turn a table from a pickle into a folder and back."),
-    "doctor": ("face_organizer.cli.doctor:doctor", "Look over this installation, and say what mends it."),
-    "demo": ("face_organizer.cli.demo:demo", "Sort a few faces that come with the packages, to see it work."),
-    "packs": ("face_organizer.cli.packs:packs", "List, download and check model packs."),
+    "embed": "Look at pictures once: find faces, compute their embeddings.",
+    "cluster": "Sort the pictures of a table into one folder per person.",
+    "evaluate": "Judge a result of cluster: against known people, or by pairs to look at.",
+    "search": "Find every photo of a person, from a few photos of theirs.",
+    "leftovers": "The photos in which a search found nobody.",
+    "gender": "Pick the pictures of women, or of men, into a folder.",
+    "benchmark": "Compare face detectors on your own pictures, ours and DeepFace's.",
+    "diagnose": "Find out why a face is not found, and what setting finds it.",
+    "undo": "Remove the copies that cluster made.",
+    "convert": "Turn a table from a pickle into a folder and back.",
+    "doctor": "Look over this installation, and say what mends it.",
+    "demo": "Sort a few faces that come with the packages, to see it work.",
+    "packs": "List, download and check model packs.",
 }
-"""Each command: where it lives, and its line in the overview."""
+"""Each command and its line in the overview, in the order in which a user needs them."""
 
 
-def load(target: str) -> click.Command:
-    """The command that a table of commands names as `module:attribute`."""
-    module, _, attribute = target.partition(":")
-    command: click.Command = getattr(import_module(module), attribute)
+def load(name: str) -> click.Command:
+    """The command of that name, imported now."""
+    command: click.Command = getattr(import_module(f"face_organizer.cli.{name}"), name)
     return command
 
 
@@ -70,17 +46,17 @@ class LazyGroup(click.Group):
     """A group whose commands are imported when they are called; the overview comes from the table."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Commands in the order in which a user needs them."""
+        """All commands, by name."""
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of that name, imported now."""
-        return load(COMMANDS[cmd_name][0]) if cmd_name in COMMANDS else None
+        """The command of that name, if there is one."""
+        return load(cmd_name) if cmd_name in COMMANDS else None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the overview without importing any command."""
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
@@ -100,6 +76,7 @@ def run(command: click.Command, args: Sequence[str] | None = None, name: str | N
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")  # a terminal that is not UTF-8
+    failed = ""
     try:
         with warnings.catch_warnings():
             # What they warn of (odd EXIF, a missing provider) becomes an outcome or an error of ours.
@@ -109,22 +86,17 @@ def run(command: click.Command, args: Sequence[str] | None = None, name: str | N
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "\nInterrupted; nothing is half-written, and the same command goes on from here.", err=True
-        )
+        click.echo("\nInterrupted; nothing is half-written, the same command goes on from here.", err=True)
         return EXIT_INTERRUPTED
     except FaceOrganizerError as error:
-        click.echo(f"Error: {error}", err=True)
-        return error.exit_code
+        failed, code = str(error), error.exit_code
     except OSError as error:
-        from face_organizer.files import printable
-
         where = f"{printable(error.filename)}: " if isinstance(error.filename, str | os.PathLike) else ""
-        click.echo(f"Error: {where}{(error.strerror or str(error)).lower()}", err=True)
-        return EXIT_FAILED
+        failed, code = where + reason(error), EXIT_FAILED
     except MemoryError:
-        click.echo("Error: not enough memory; fewer --workers need less", err=True)
-        return EXIT_FAILED
+        failed, code = "not enough memory; fewer --workers need less", EXIT_FAILED
+    if failed:
+        click.echo(f"Error: {failed}", err=True)
     return code if isinstance(code, int) else EXIT_DONE
 
 

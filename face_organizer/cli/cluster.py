@@ -35,7 +35,7 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
 @click.command(cls=ManyValues, context_settings=HELP)
 @tables_option
 @output_option("Folder for person_A, person_B and so on.", required=True)
-@option("-k", "--clusters", type=NumberOrAuto(), default="2", help="How many people; auto finds out.")
+@option("-k", "--clusters", type=NumberOrAuto(1), default="2", help="How many people; auto finds out.")
 @click.option(
     "--keep-strangers",
     is_flag=True,

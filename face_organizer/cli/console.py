@@ -61,18 +61,11 @@ class Console:
 
     def progress(self, total: int, unit: str) -> tqdm[Any]:
         """A bar on a terminal; elsewhere a plain line now and then."""
-        disable = self.quiet or total == 0
+        options: dict[str, Any] = {"total": total, "unit": f" {unit}", "disable": self.quiet or not total}
         if sys.stderr.isatty():
-            return tqdm(total=total, unit=f" {unit}", disable=disable, dynamic_ncols=True, mininterval=0.2)
-        return PlainProgress(
-            total=total,
-            unit=f" {unit}",
-            disable=disable,
-            file=io.StringIO(),
-            mininterval=10,
-            maxinterval=60,
-            bar_format="{n_fmt}/{total_fmt}{unit} [{elapsed}, {rate_fmt}{postfix}]",
-        )
+            return tqdm(**options, dynamic_ncols=True, mininterval=0.2)
+        line = "{n_fmt}/{total_fmt}{unit} [{elapsed}, {rate_fmt}{postfix}]"
+        return PlainProgress(**options, bar_format=line, file=io.StringIO(), mininterval=10, maxinterval=60)
 
 
 _NOISE = re.compile(
@@ -89,11 +82,17 @@ def quiet_libraries() -> Iterator[None]:
     They write to file descriptor 2, so that one is a pipe meanwhile; a thread passes on all lines but theirs,
     and `sys.stderr` writes to the real one. To be entered before other threads start.
     """
-    ours = sys.stderr
-    real, (outlet, inlet) = os.dup(2), os.pipe()
+    ours, real, (outlet, inlet) = sys.stderr, os.dup(2), os.pipe()
+
+    def pass_on() -> None:
+        with open(outlet, "rb") as lines:
+            for line in lines:
+                if not _NOISE.match(line):
+                    os.write(real, line)
+
     os.dup2(inlet, 2)
     os.close(inlet)
-    passing = threading.Thread(target=_pass_on, args=(outlet, real), daemon=True)
+    passing = threading.Thread(target=pass_on, daemon=True)
     passing.start()
     try:
         with open(os.dup(real), "w", buffering=1, errors="backslashreplace") as past_the_pipe:
@@ -107,16 +106,7 @@ def quiet_libraries() -> Iterator[None]:
         os.close(real)
 
 
-def _pass_on(outlet: int, real: int) -> None:
-    with open(outlet, "rb") as lines:
-        for line in lines:
-            if not _NOISE.match(line):
-                os.write(real, line)
-
-
 def table_of(lines: Sequence[Sequence[str]]) -> str:
     """Rows of words as aligned columns."""
-    widths = [max(len(row[c]) for row in lines) for c in range(len(lines[0]))]
-    return "\n".join(
-        "  ".join(word.ljust(w) for word, w in zip(row, widths, strict=True)).rstrip() for row in lines
-    )
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join("  ".join(map(str.ljust, row, widths)).rstrip() for row in lines)

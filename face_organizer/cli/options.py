@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -27,52 +28,53 @@ class ManyValues(click.Command):
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Write the flag before each further value, then parse as click does."""
-        flags = {
-            flag
-            for p in self.params
-            if isinstance(p, click.Option) and p.multiple
-            for flag in (*p.opts, *p.secondary_opts)
-        }
-        return super().parse_args(ctx, _repeat_flags(args, flags))
-
-
-def _repeat_flags(args: Sequence[str], flags: set[str]) -> list[str]:
-    spread: list[str] = []
-    flag: str | None = None
-    for word in args:
-        if word.startswith("-") and word != "-":
-            name = word.partition("=")[0] if word.startswith("--") else word[:2]
-            flag = name if name in flags else None
+        many = [p for p in self.params if isinstance(p, click.Option) and p.multiple]
+        flags = {flag for option in many for flag in (*option.opts, *option.secondary_opts)}
+        spread: list[str] = []
+        flag = ""
+        for word in args:
+            if word.startswith("-") and word != "-":
+                name = word.partition("=")[0] if word.startswith("--") else word[:2]
+                flag = name if name in flags else ""
+            elif flag and spread[-1] != flag:
+                spread.append(flag)
             spread.append(word)
-        elif flag and spread[-1] != flag:
-            spread += [flag, word]
-        else:
-            spread.append(word)
-    return spread
+        return super().parse_args(ctx, spread)
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """One decorator for several options, in the order of the help."""
-
-    def put(command: Any) -> Any:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return put
+    return lambda command: reduce(lambda made, option: option(made), reversed(options), command)
 
 
-def tables_option(command: Any) -> Any:
-    """`--embeddings`: the tables that a command works on."""
-    return click.option(
-        "-e",
-        "--embeddings",
+tables_option = click.option(
+    "-e",
+    "--embeddings",
+    multiple=True,
+    required=True,
+    type=FOLDER_OR_FILE,
+    metavar="TABLE...",
+    help="Tables of embed; several after one flag are merged.",
+)
+json_option = together(
+    click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
+    click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors."),
+)
+workers_option = click.option(
+    "-w",
+    "--workers",
+    type=click.IntRange(1, 256),
+    help="Threads that read and compute on each device.  [default: by cores and free memory]",
+)
+walk_options = together(
+    click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
+    click.option(
+        "--exclude",
         multiple=True,
-        required=True,
-        type=FOLDER_OR_FILE,
-        metavar="TABLE...",
-        help="Tables of embed; several after one flag are merged.",
-    )(command)
+        metavar="PATTERN...",
+        help="Leave out names, or paths below the input, that match, such as '*_mask.png'.",
+    ),
+)
 
 
 def inputs_option(text: str, *, required: bool = False) -> Callable[[Any], Any]:
@@ -98,34 +100,6 @@ def pack_option(text: str, default: str | None = "auto") -> Callable[[Any], Any]
     return click.option("--pack", default=default, show_default=default is not None, help=text)
 
 
-workers_option = click.option(
-    "-w",
-    "--workers",
-    type=click.IntRange(1, 256),
-    help="Threads that read and compute on each device.  [default: by cores and free memory]",
-)
-walk_options = together(
-    click.option("--recursive/--no-recursive", default=True, show_default=True, help="Look into subfolders."),
-    click.option(
-        "--exclude",
-        multiple=True,
-        metavar="PATTERN...",
-        help="Leave out names, or paths below the input, that match, such as '*_mask.png'.",
-    ),
-)
-"""Which files of the input folders are taken."""
-
-
-def json_option(command: Any) -> Any:
-    """`--json` and `-q`, as every command has them."""
-    command = click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors.")(
-        command
-    )
-    return click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object.")(
-        command
-    )
-
-
 class Finite(click.FloatRange):
     """A number in a range, and neither NaN, which every range lets pass, nor infinite."""
 
@@ -138,12 +112,9 @@ class Finite(click.FloatRange):
 
 
 class NumberOrAuto(click.IntRange):
-    """A number of people, or `auto`, which stands as None."""
+    """A number in a range, or `auto`, which stands as None."""
 
     name = "integer|auto"
-
-    def __init__(self) -> None:
-        super().__init__(1)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """The number that `value` stands for, None for auto."""
@@ -164,18 +135,12 @@ def check_place(folder: Path) -> None:
 def check_table_place(path: Path) -> None:
     """As `check_place`, and nothing but a table may be replaced: no picture by a slip of the hand."""
     check_place(path.parent)
+    if not os.path.lexists(path):
+        return
     if path.suffix == ".faces":
-        if path.is_dir() and any(path.iterdir()) and not (path / "meta.json").is_file():
-            raise UsageError(f"{printable(path)} holds other things than a table; give another name")
-        if path.is_file():
-            raise UsageError(f"{printable(path)} is a file; a table of that ending is a folder")
-    elif path.is_dir():
-        raise UsageError(
-            f"{printable(path)} is a folder; a table is a file, such as faces.pkl, or NAME.faces"
-        )
-    elif path.is_file():
-        with open(path, "rb") as file:
-            if file.read(1) != b"\x80":
-                raise UsageError(f"{printable(path)} is there and is no table; give another name")
-    elif os.path.lexists(path):
-        raise UsageError(f"{printable(path)} is there and is no file; give another name")
+        fine = path.is_dir() and ((path / "meta.json").is_file() or not any(path.iterdir()))
+    elif fine := path.is_file():
+        with path.open("rb") as file:
+            fine = file.read(1) == b"\x80"
+    if not fine:
+        raise UsageError(f"{printable(path)} is there and is no table; give another name")

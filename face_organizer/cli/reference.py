@@ -16,27 +16,20 @@ Made by `make docs` from the commands themselves; a test holds it. Each text is 
 """
 
 
-def contexts(
-    command: click.Command, name: str, parent: click.Context | None = None
-) -> Iterator[click.Context]:
-    """The contexts of `command` and of all below it, parents first."""
+def sections(command: click.Command, name: str, parent: click.Context | None = None) -> Iterator[str]:
+    """What `command` and all commands below it say of themselves, parents first."""
     settings = {**command.context_settings, "terminal_width": _WIDTH, "max_content_width": _WIDTH}
     context = click.Context(command, info_name=name, parent=parent, **settings)
-    yield context
+    yield f"## {context.command_path}\n\n```text\n{context.get_help()}\n```\n"
     if isinstance(command, click.Group):
         for below in command.list_commands(context):
-            child = command.get_command(context, below)
-            if child is not None:
-                yield from contexts(child, below, context)
+            if child := command.get_command(context, below):
+                yield from sections(child, below, context)
 
 
 def reference() -> str:
     """The whole page: usage, help and options of every command, at one width on every machine."""
-    parts = [
-        f"## {context.command_path}\n\n```text\n{context.get_help()}\n```\n"
-        for context in contexts(group, "face-organizer")
-    ]
-    return "\n".join([_HEAD, *parts])
+    return "\n".join([_HEAD, *sections(group, "face-organizer")])
 
 
 if __name__ == "__main__":

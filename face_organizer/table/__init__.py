@@ -122,13 +122,11 @@ def _content(columns: Columns, rows: Any) -> list[Any]:
 
 
 def _check_spaces(tables: Sequence[FaceTable], names: Sequence[str]) -> None:
-    def space(table: FaceTable) -> tuple[str, ...]:
-        return table.stamp.space if table.stamp else ("no stamp", str(table.embeddings.shape[1]))
-
     known = [(t, name) for t, name in zip(tables, names, strict=True) if t.stamp or len(t)]
-    for table, name in known[1:]:
-        first, first_name = known[0]
-        if space(table) != space(first):
+    spaces = [table.stamp.space if table.stamp else table.embeddings.shape[1] for table, _ in known]
+    for (table, name), space in zip(known, spaces, strict=True):
+        if space != spaces[0]:
+            first, first_name = known[0]
             raise SpaceMismatchError(
                 f"{first_name} ({describe(first)}) and {name} ({describe(table)}) hold embeddings of "
                 "different models, which cannot be compared: embed one of them again with the other's --pack"

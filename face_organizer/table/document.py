@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -38,18 +38,16 @@ def from_document(document: Any) -> FaceTable:
     """The table that a dict holds, this program's or the original's. Raises `ValueError` and its kin."""
     if not isinstance(document, dict) or not {"embeddings", "image_paths"} <= document.keys():
         raise ValueError("it holds no embeddings and image_paths")
-    embeddings, paths = document["embeddings"], document["image_paths"]
+    paths = document["image_paths"]
     if isinstance(paths, np.ndarray):
         paths = paths.tolist()
     if not isinstance(paths, list | tuple) or not {str}.issuperset(map(type, paths)):
         raise ValueError("image_paths must be a list of texts")
-    if not isinstance(embeddings, np.ndarray | list | tuple) or len(embeddings) != len(paths):
-        raise ValueError(f"not as many embeddings as image_paths, of which there are {len(paths)}")
-    embeddings = np.asarray(embeddings, np.float32)
-    if not len(paths) and embeddings.ndim == 1:
+    embeddings = np.asarray(document["embeddings"], np.float32)
+    if not len(paths) and embeddings.shape == (0,):
         embeddings = embeddings.reshape(0, 0)
-    if embeddings.ndim != 2:
-        raise ValueError("embeddings must be a table of vectors (n, d)")
+    if embeddings.ndim != 2 or len(embeddings) != len(paths):
+        raise ValueError(f"embeddings are no table of vectors (n, d) for {len(paths)} image_paths")
     if "format" in document:
         return assemble(embeddings, document.get("faces"), document.get("files"), document)
     return _foreign(embeddings, paths, document)
@@ -61,10 +59,19 @@ def assemble(embeddings: Float32, faces: Any, files: Any, document: Mapping[str,
         raise ValueError(f"its format is {str(document.get('format'))[:40]!r}, this version reads {FORMAT!r}")
     if not isinstance(faces, dict) or not isinstance(files, dict):
         raise ValueError("it holds no columns of faces and files")
-    file_columns = Files.empty(len(files["path"]), **_known(Files, files))
-    face_columns = Faces.empty(len(embeddings), **_known(Faces, faces))
-    unnamed = int(document.get("total_images", 0)) - len(file_columns)
-    return FaceTable(embeddings, face_columns, file_columns, _stamp(document.get("stamp")), max(unnamed, 0))
+    unnamed = max(int(document.get("total_images", 0)) - len(files["path"]), 0)
+    stamp = document.get("stamp")
+    if stamp is not None:
+        stamp = Stamp(**_known(dataclasses.fields(Stamp), stamp))
+        options = json.loads(json.dumps(stamp.options))  # the same from a pickle and a folder
+        stamp = dataclasses.replace(stamp, options=options)
+    face_columns = Faces.empty(len(embeddings), **_known(Faces.specs(), faces))
+    file_columns = Files.empty(len(files["path"]), **_known(Files.specs(), files))
+    return FaceTable(embeddings, face_columns, file_columns, stamp, unnamed)
+
+
+def _known(fields: Iterable[dataclasses.Field[Any]], values: Mapping[str, Any]) -> dict[str, Any]:
+    return {field.name: values[field.name] for field in fields if field.name in values}
 
 
 def _plain(column: Any) -> Any:
@@ -76,46 +83,27 @@ def _plain(column: Any) -> Any:
     return [one.setdefault(text, text) for text in column]
 
 
-def _known(columns: type[Faces] | type[Files], values: Mapping[str, Any]) -> dict[str, Any]:
-    return {s.name: values[s.name] for s in columns.specs() if s.name in values}
-
-
-def _stamp(values: Mapping[str, Any] | None) -> Stamp | None:
-    if values is None:
-        return None
-    known = {f.name: values[f.name] for f in dataclasses.fields(Stamp) if f.name in values}
-    known["options"] = json.loads(json.dumps(known.get("options", {})))  # the same from a pickle and a folder
-    return Stamp(**known)
-
-
 def _foreign(embeddings: Float32, paths: Sequence[str], document: Mapping[str, Any]) -> FaceTable:
     """A table of the original script: rows with paths, and counts of the other files, without names."""
-    unique = sorted(dict.fromkeys(paths), key=os.fsencode)
+    unique = sorted(set(paths), key=os.fsencode)
     row_of = {path: row for row, path in enumerate(unique)}
     unsorted = np.array([row_of[path] for path in paths], np.int64)
     order = np.argsort(unsorted, kind="stable")
     file_index = unsorted[order]
-    face_index = np.arange(len(paths)) - np.searchsorted(file_index, file_index)
+    face_index = (np.arange(len(paths)) - np.searchsorted(file_index, file_index)).astype(np.int32)
     if np.any(order[1:] < order[:-1]):
         embeddings = embeddings[order]
     total = int(document.get("total_images", len(unique) + int(document.get("no_face_count", 0))))
-    outcome = np.full(len(unique), Outcome.FACES, np.uint8)
-    return FaceTable(
-        _unit(embeddings),
-        Faces.empty(len(paths), file_index=file_index, face_index=face_index.astype(np.int32)),
-        Files.empty(len(unique), path=unique, outcome=outcome),
-        None,
-        max(total - len(unique), 0),
-    )
+    faces = Faces.empty(len(paths), file_index=file_index, face_index=face_index)
+    files = Files.empty(len(unique), path=unique, outcome=np.full(len(unique), Outcome.FACES, np.uint8))
+    return FaceTable(_unit(embeddings), faces, files, None, max(total - len(unique), 0))
 
 
 def _unit(embeddings: Float32) -> Float32:
     """`embeddings` at unit length; the same array where it is that already, so that none is held twice."""
     norms = np.sqrt(np.einsum("ij,ij->i", embeddings, embeddings))
-    if not np.isfinite(norms).all():
-        raise ValueError(f"{np.count_nonzero(~np.isfinite(norms))} embeddings hold NaN or infinite values")
-    if np.any(norms == 0):
-        raise ValueError(f"{np.count_nonzero(norms == 0)} embeddings are zero vectors")
+    if bad := np.count_nonzero(~np.isfinite(norms) | (norms == 0)):
+        raise ValueError(f"{bad} embeddings hold NaN or infinite values, or are zero vectors")
     if np.all(np.abs(norms - 1) < _NORM_TOLERANCE):
         return embeddings
     unit: Float32 = np.divide(embeddings, norms[:, None], dtype=np.float32)

@@ -1,6 +1,6 @@
 """A face table as a folder of plain files: `meta.json` names the file of each column.
 
-Every column is a `.npy` file. Texts are two: `NAME` holds their bytes (see `texts`), `NAME.ends` where each
+Every column is a `.npy` file. Texts are two: `NAME` holds their bytes in UTF-8, `NAME.ends` where each
 ends; older tables hold them as JSON lists. A new table is written beside the old one, under names of its own,
 until `meta.json` is replaced in one step. Arrays are memory-mapped, which no array of objects can be, so that
 nothing is ever unpickled.
@@ -24,8 +24,7 @@ from numpy.typing import NDArray
 
 from face_organizer.files import atomic_write, write_json
 from face_organizer.table.document import FORMAT, assemble
-from face_organizer.table.texts import Texts
-from face_organizer.types import FaceTable
+from face_organizer.types import FaceTable, Texts
 
 META = "meta.json"
 _ENDS = ".ends"
@@ -49,14 +48,10 @@ def write(table: FaceTable, folder: Path) -> None:
                 arrays[name] = column
             else:
                 texts = Texts.of(column)
-                arrays[name], arrays[name + _ENDS] = texts.data, texts.ends
+                arrays[name], arrays[name + _ENDS] = texts.data, texts.starts[1:]
     columns = {name: f"{name}-{generation}.npy" for name in arrays}
-    meta = {
-        "format": FORMAT,
-        "total_images": table.total_files,
-        "columns": columns,
-        "stamp": dataclasses.asdict(table.stamp) if table.stamp else None,
-    }
+    stamp = dataclasses.asdict(table.stamp) if table.stamp else None
+    meta = {"format": FORMAT, "total_images": table.total_files, "columns": columns, "stamp": stamp}
     try:
         for name, column in arrays.items():
             with atomic_write(folder / columns[name]) as file:
