@@ -19,7 +19,7 @@ from face_organizer.cluster.threshold import sample_rows
 from face_organizer.types import Float32, Int64
 
 _SAMPLE = 10_000
-_TRAINED = 65_536  # faces that K-Means looks at
+_TRAINED = 20_000  # faces that K-Means looks at
 _EQUAL = 1 - 1e-5  # cosine of two centers that FAISS has made of one, since a cluster was empty
 _ITERATIONS = 100
 _BLOCK = 8192

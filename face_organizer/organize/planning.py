@@ -81,10 +81,8 @@ def _check_places(wanted: Sequence[tuple[str, str]], output: Path) -> None:
     place = os.path.realpath(output)
     for parent in {os.path.dirname(s) for s, _ in wanted}:
         if os.path.commonpath([place, os.path.realpath(parent)]) == place:
-            where = printable(parent)
-            raise UsageError(
-                f"{where}: pictures of the table lie in the output folder; give another --output"
-            )
+            words = "pictures of the table lie in the output folder; give another --output"
+            raise UsageError(f"{printable(parent)}: {words}")
 
 
 def _size_and_time(source: str, mode: str, moved: dict[str, Move]) -> tuple[int, int]:
