@@ -88,8 +88,9 @@ def test_landmarks_that_cannot_be_aligned_are_refused(value: float) -> None:
 
 def test_none_and_wrong_shapes() -> None:
     assert estimate(np.empty((0, 5, 2), np.float32)).shape == (0, 2, 3)
-    with pytest.raises(ValueError, match=r"\(n, 5, 2\)"):
-        estimate(TEMPLATE)
+    for wrong in (TEMPLATE, TEMPLATE[None, :4]):
+        with pytest.raises(ValueError, match=r"axis|broadcast"):
+            estimate(wrong)
 
 
 @pytest.mark.filterwarnings("ignore:`estimate` is deprecated:FutureWarning")  # insightface calls it
