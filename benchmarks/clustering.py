@@ -24,10 +24,9 @@ from numpy.typing import NDArray
 from face_organizer.cluster import neighbours
 from face_organizer.cluster.constraints import NO_HINTS, Hints
 from face_organizer.cluster.graph import find_people
-from face_organizer.cluster.kmeans import kmeans
-from face_organizer.cluster.known_number import largest_people
+from face_organizer.cluster.known_number import kmeans, largest_people
+from face_organizer.cluster.labels import Clustering
 from face_organizer.evaluate import scores as metrics
-from face_organizer.types import Clustering
 
 Vectors = NDArray[np.float32]
 EMBEDDERS = ("sface128", "mobilefacenet512")
@@ -97,7 +96,7 @@ def unknown_number() -> None:
 
 def rounded(scores: metrics.Scores) -> dict[str, float]:
     """Four digits of each score."""
-    return {k: round(v, 4) for k, v in scores.as_dict().items()}
+    return {k: round(v, 4) for k, v in scores._asdict().items()}
 
 
 def genders() -> dict[str, str]:
@@ -217,7 +216,7 @@ def memory(faces: int = 523_000, restarts: int = 10) -> None:
         del vectors
         code = (
             "import sys, numpy as np\n"
-            "from face_organizer.cluster.kmeans import kmeans\n"
+            "from face_organizer.cluster.known_number import kmeans\n"
             f"kmeans(np.load(sys.argv[1], mmap_mode='r'), 2, restarts={restarts})\n"
             "print(open('/proc/self/status').read().partition('VmHWM:')[2].split()[0])"
         )

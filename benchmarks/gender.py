@@ -22,7 +22,6 @@ import common
 import numpy as np
 
 from face_organizer.gender import GenderModel, judging, open_model
-from face_organizer.gender.journal import Journal
 from face_organizer.networks.devices import CPU
 from face_organizer.types import FaceTable
 
@@ -48,11 +47,11 @@ def truth(path: str, genders: dict[str, str]) -> bool:
 def accuracy() -> None:
     """A row for each set, and one for all people."""
     genders = common.genders()
-    model, _ = open_model("auto", CPU, attributes=True)
+    model = open_model("auto", CPU, attributes=True)
     found: dict[str, tuple[FaceTable, Any]] = {}
     for name, folders in SETS.items():
         table, _ = common.embed(common.pictures(*(DEV / folder for folder in folders)))
-        found[name] = table, judging.look(table, [model], Journal(None, {}), threads=common.CORES).judged
+        found[name] = table, judging.look(table, [model], {}, threads=common.CORES).judged
     for name, (table, judged) in found.items():
         paths = table.face_paths()
         woman = np.array([truth(path, genders) for path in paths])
@@ -87,8 +86,8 @@ def speed(rounds: int) -> None:
     """Pictures a second from a table: decode, crop, judge."""
     table, _ = common.embed(common.pictures(DEV / "identities"))
     for ages in (False, True):
-        model, _ = open_model("embedded", CPU, attributes=ages)
-        run = functools.partial(judging.look, table, [model], Journal(None, {}), threads=common.CORES)
+        model = open_model("embedded", CPU, attributes=ages)
+        run = functools.partial(judging.look, table, [model], {}, threads=common.CORES)
         rate = len(table.files) / statistics.median(timed(run) for _ in range(rounds))
         common.row("gender speed", model="embedded", ages=ages, pictures_per_second=round(rate, 1))
 
@@ -124,12 +123,10 @@ def deepface(engine: str, rounds: int, pictures: int) -> None:
                 )
 
         def ours(model: GenderModel) -> Callable[[], float]:
-            return lambda: timed(
-                lambda: judging.look(table, [model], Journal(None, {}), threads=common.CORES)
-            )
+            return lambda: timed(lambda: judging.look(table, [model], {}, threads=common.CORES))
 
-        theirs, _ = open_model("deepface", CPU)
-        embedded, _ = open_model("embedded", CPU)
+        theirs = open_model("deepface", CPU)
+        embedded = open_model("embedded", CPU)
         client = modeling.build_model("facial_attribute", "Gender")
         crops = np.random.default_rng(0).integers(0, 256, (pictures, 224, 224, 3), dtype=np.uint8)
         faces = list(crops[..., ::-1].astype(np.float32) / 255)
@@ -139,7 +136,7 @@ def deepface(engine: str, rounds: int, pictures: int) -> None:
                 client.predict(face)
 
         for warm in (theirs, embedded):
-            judging.look(table, [warm], Journal(None, {}), threads=common.CORES)
+            judging.look(table, [warm], {}, threads=common.CORES)
         client.predict(faces[0])
         seconds = common.interleaved(
             {

@@ -63,7 +63,7 @@ def second_opinion(one: match.Candidates, rules: match.Rules) -> Any:
         return np.asarray(vectors / np.maximum(lengths, 1e-6), np.float32)
 
     center = unit(unit(one.profile.vectors * weights).mean(axis=0))
-    limit = crowd_of(unit(some * weights) @ center).threshold(rules.match_rate)
+    limit, _ = rules.thresholds(crowd_of(unit(some * weights) @ center))
     return one.is_match & (unit(one.table.embeddings[one.rows] * weights) @ center >= limit)
 
 
@@ -100,7 +100,7 @@ def accuracy(
             truth, some = names[rest] == person, sample(vectors[rest])
             words = [str(r) for r in references]
             made = profiles.make(person, profiles.Given(vectors[references], words), None, some)
-            falsely.append(bool(made.refused))
+            falsely.append(any(r.reason for r in made.references))
             wanted = match.Rules(**rules)
             (found,) = match.compare(collection(vectors[rest]), [made], wanted)
             is_match = second_opinion(found, wanted) if second else found.is_match
@@ -116,7 +116,7 @@ def accuracy(
             )
             mixed = np.append(references, random.choice(others))
             made = profiles.make(person, profiles.Given(vectors[mixed], [*words, "wrong"]), None, some)
-            named.append([r.source for r in made.refused] == ["wrong"])
+            named.append([r.source for r in made.references if r.reason] == ["wrong"])
     mean = np.mean(figures, axis=0)
     row(
         "search accuracy",

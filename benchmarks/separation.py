@@ -13,7 +13,7 @@ from collections import Counter
 import numpy as np
 from common import DATA, embed, genders, packs, pictures, row, temporary
 
-from face_organizer.cluster.kmeans import kmeans
+from face_organizer.cluster.known_number import kmeans
 
 
 def separate(pack: str, where: str) -> None:

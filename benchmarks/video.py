@@ -72,7 +72,7 @@ def large(folder: Path, repeat: int) -> Path:
     """Four seconds of the clip at 3840 x 2160, H.264 with B-frames, shown `repeat` times over."""
     seed, path = folder / "seed.mkv", folder / f"{4 * repeat}.mp4"
     if not seed.exists():
-        with video.Video(str(CLIP)) as source, av.open(str(seed), "w") as container:
+        with video.open_video(str(CLIP)) as source, av.open(str(seed), "w") as container:
             options = {"preset": "superfast", "bf": "3"}
             stream: Any = container.add_stream("libx264", rate=25, options=options)
             stream.width, stream.height, stream.pix_fmt = 3840, 2160, "yuv420p"

@@ -37,10 +37,10 @@ if TYPE_CHECKING:
     from face_organizer.organize import plan as plan
     from face_organizer.organize import undo as undo
     from face_organizer.search import FALSE_MATCHES as FALSE_MATCHES
-    from face_organizer.search.find import Found as Found
+    from face_organizer.search.find import Leftovers as Leftovers
+    from face_organizer.search.find import leftovers as leftovers
     from face_organizer.search.find import search as search
-    from face_organizer.search.leftovers import Leftovers as Leftovers
-    from face_organizer.search.leftovers import leftovers as leftovers
+    from face_organizer.search.found import Found as Found
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
     from face_organizer.table import write as write
@@ -52,9 +52,9 @@ OFFERED = {
     "Event": "embed.events",
     "FALSE_MATCHES": "search",
     "FaceTable": "types",
-    "Found": "search.find",
+    "Found": "search.found",
     "Genders": "gender",
-    "Leftovers": "search.leftovers",
+    "Leftovers": "search.find",
     "Listed": "embed.events",
     "Made": "embed.events",
     "People": "cluster",
@@ -71,7 +71,7 @@ OFFERED = {
     "embed": "embed",
     "evaluate": "evaluate",
     "gender": "gender",
-    "leftovers": "search.leftovers",
+    "leftovers": "search.find",
     "list_packs": "networks.inventory",
     "merge": "table",
     "plan": "organize",

@@ -1,20 +1,5 @@
-"""The exception tree. Every error a user can meet carries the exit code that the command line ends with.
-
-    FaceOrganizerError            1   something failed; the message says what, which file, what to do
-    ├── UsageError                2   the call itself is wrong (a folder that is not there, k < 1 …)
-    ├── TableError                1   a face table that cannot be read, written or merged
-    │   ├── UnsafePickleError     1   a pickle that names something a face table never needs
-    │   └── SpaceMismatchError    1   embeddings of different models put together
-    ├── PackError                 1   a model pack that is missing, incomplete or not what it says
-    │   ├── DownloadError         1   the network, or what came over it
-    │   └── ModelMissingError     1   a model that is asked for and not installed
-    ├── ClusterError              1   data that cannot be clustered as asked
-    ├── OrganizeError             1   folders that cannot be written as planned
-    └── DeviceError               4   the device that was asked for is not there, or fell back
-        └── OutOfMemoryError      4   the device has no memory left for what it was given
-
-`ImageError` stands apart: it never ends a run, it becomes the outcome of one file.
-"""
+"""The exception tree. Every error a user can meet carries the exit code that the command line ends with: 1,
+but 2 for `UsageError` and 4 for `DeviceError`. `ImageError` stands apart: it never ends a run."""
 
 from __future__ import annotations
 
@@ -39,8 +24,7 @@ class FaceOrganizerError(Exception):
 
     def __init__(self, why: str, mend: str = "") -> None:
         super().__init__(why, mend)
-        self.why = why
-        self.mend = mend
+        self.why, self.mend = why, mend
 
     def __str__(self) -> str:
         return f"{self.why}; {self.mend}" if self.mend else self.why
@@ -95,14 +79,9 @@ class OutOfMemoryError(DeviceError):
 
 
 class ImageError(Exception):
-    """One picture could not be used; `outcome` and `reason` go into the table of files.
-
-    Raised where pixels are read (`media`), caught where they are asked for.
-    """
+    """One picture could not be used; `outcome` and `reason` go into the table of files. `passing`: a later
+    run may succeed (a share that was away, a permission, memory)."""
 
     def __init__(self, outcome: Outcome, reason: str, *, passing: bool = False) -> None:
         super().__init__(reason)
-        self.outcome = outcome
-        self.reason = reason
-        self.passing = passing
-        """Whether a later run may succeed: a share that was away, a permission, memory."""
+        self.outcome, self.reason, self.passing = outcome, reason, passing

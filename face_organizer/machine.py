@@ -1,7 +1,7 @@
 """Memory and cores that this process may really use, how many threads they carry, and work in threads.
 
 A container sees the whole machine in `/proc/meminfo` and `os.cpu_count()`; what it may use stands in its
-control groups (version 2). Everything is read below a `root` folder: a test can lay out any machine.
+control groups (version 2), which are read below a `root` folder.
 """
 
 from __future__ import annotations
@@ -25,7 +25,6 @@ BASE_BYTES = 450_000_000
 THREAD_BYTES = 250_000_000
 """What one thread adds on photos of 24 megapixels (measured: 120 to 155 MB) with room to breathe."""
 GUESSED_MEMORY = 2_000_000_000
-"""Taken where neither a control group nor `/proc/meminfo` says anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +37,7 @@ class Available:
 
 @dataclass(frozen=True, slots=True)
 class Threads:
-    """How many threads each device gets, why in words, and a warning where memory looks too small for them
-    (else empty)."""
+    """Threads of each device, why so many, and a warning where memory looks too small for them."""
 
     count: int
     reason: str
@@ -55,10 +53,8 @@ def available_memory(root: Path = Path("/")) -> Available:
     free = _number(root / "proc/meminfo", r"MemAvailable:\s*(\d+) kB")
     found = [] if free is None else [Available(free * 1024, "/proc/meminfo")]
     for group in _groups(root):
-        used, cache = (
-            _number(group / "memory.current"),
-            _number(group / "memory.stat", r"inactive_file (\d+)"),
-        )
+        used = _number(group / "memory.current")
+        cache = _number(group / "memory.stat", r"inactive_file (\d+)")
         for name in ("memory.max", "memory.high"):
             limit = _number(group / name)
             if limit is not None and used is not None:
@@ -89,19 +85,14 @@ def choose_threads(requested: int | None, cores: int, memory: int, devices: int 
     """
     cores, memory = -(-cores // devices), memory // devices
     carried = max(0, memory - BASE_BYTES) // THREAD_BYTES
-    if requested is not None:
-        count, reason = requested, "as asked"
-    elif carried < cores:
-        count = max(1, carried)
+    count, reason = requested or min(cores, max(1, carried)), "as asked" if requested else "one per core"
+    if not requested and carried < cores:
         reason = f"lowered from {cores} (one per core): {megabytes(memory)} of memory carry no more"
-    else:
-        count, reason = cores, "one per core"
-    warning = ""
-    if count > carried:
-        threads = "1 thread needs" if count == 1 else f"{count} threads need"
-        need = megabytes(BASE_BYTES + count * THREAD_BYTES)
-        warning = f"{threads} about {need} of memory, {megabytes(memory)} are available"
-    return Threads(count, reason, warning)
+    if count <= carried:
+        return Threads(count, reason)
+    threads = "1 thread needs" if count == 1 else f"{count} threads need"
+    need = megabytes(BASE_BYTES + count * THREAD_BYTES)
+    return Threads(count, reason, f"{threads} about {need} of memory, {megabytes(memory)} are available")
 
 
 def megabytes(count: int) -> str:
@@ -113,33 +104,31 @@ def how_it_ended(exitcode: int | None) -> str:
     """How a process ended, in words; a negative `exitcode` is the signal that killed it."""
     if exitcode is None or exitcode >= 0:
         return f"exit code {exitcode}"
-    try:
-        name = signal.Signals(-exitcode).name
-    except ValueError:
-        name = f"signal {-exitcode}"
+    known = -exitcode in {*signal.Signals}
+    name = signal.Signals(-exitcode).name if known else f"signal {-exitcode}"
     return f"killed by {name}" + (", likely out of memory" if exitcode == -signal.SIGKILL else "")
 
 
 def _groups(root: Path) -> Iterator[Path]:
     """This process's control group and those above it: a container often sees its own as the root of all."""
-    for line in _text(root / "proc/self/cgroup").splitlines():
-        if line.startswith("0::"):
-            parts = [part for part in line[3:].split("/") if part not in ("", "..")]
-            for depth in range(len(parts), -1, -1):
-                yield (root / "sys/fs/cgroup").joinpath(*parts[:depth])
+    if own := _match(root / "proc/self/cgroup", "0::(.*)"):
+        parts = [part for part in own.split("/") if part not in ("", "..")]
+        for depth in range(len(parts), -1, -1):
+            yield (root / "sys/fs/cgroup").joinpath(*parts[:depth])
 
 
 def _number(path: Path, line: str = r"(\d+)") -> int | None:
     """The number in the line of a file that matches; None for `max`, what is malformed or not there."""
-    match = re.search(rf"^{line}$", _text(path), re.ASCII | re.MULTILINE)
-    return int(match[1]) if match else None
+    found = _match(path, line)
+    return int(found) if found else None
 
 
-def _text(path: Path) -> str:
+def _match(path: Path, line: str) -> str:
     try:
-        return path.read_text("utf-8", errors="replace")
+        match = re.search(rf"^{line}$", path.read_text("utf-8", errors="replace"), re.ASCII | re.MULTILINE)
     except OSError:
         return ""
+    return match[1] if match else ""
 
 
 def in_order(items: Iterable[_In], work: Callable[[_In], _Out], threads: int) -> Iterator[_Out]:

@@ -384,33 +384,3 @@ def _installed(package: str) -> Any:
         return import_module(package)
     except ImportError as error:
         raise ImportError(f"{package} is not installed; this gets it: pip install {package}") from error
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Clustering:
-    """A division of faces into clusters numbered from 0, the largest first.
-
-    `labels` is (n,) int64, -1 for a face in none; `centers` is (k, d) float32 of unit length;
-    `similarity` is (n,) float32, the cosine of each face to its center.
-    """
-
-    labels: Int64
-    centers: Float32
-    similarity: Float32
-
-    def __post_init__(self) -> None:
-        if self.labels.dtype != np.int64 or self.labels.ndim != 1:
-            raise ValueError(f"labels must be (n,) int64, not {self.labels.shape} {self.labels.dtype}")
-        if self.centers.ndim != 2 or self.centers.dtype != np.float32:
-            raise ValueError(f"centers must be (k, d) float32, not {self.centers.shape} {self.centers.dtype}")
-        if self.similarity.shape != self.labels.shape or self.similarity.dtype != np.float32:
-            raise ValueError("similarity must be float32, one per label")
-        if len(self.labels) and (self.labels.min() < -1 or self.labels.max() >= len(self.centers)):
-            raise ValueError("a label points to a cluster that does not exist")
-        sizes = self.sizes()
-        if np.any(sizes[1:] > sizes[:-1]):
-            raise ValueError("clusters must be numbered from the largest to the smallest")
-
-    def sizes(self) -> Int64:
-        """Faces in each cluster, (k,) int64."""
-        return np.bincount(self.labels[self.labels >= 0], minlength=len(self.centers)).astype(np.int64)

@@ -30,11 +30,10 @@ class FakedCards:
         self.asked: list[list[Any]] = []
         self._open = sessions._onnxruntime_session
         monkeypatch.setattr(sessions, "_onnxruntime_session", self._session)
-        monkeypatch.setattr(sessions, "_load_libraries", lambda: None)
 
-    def _session(self, model: Any, options: Any, providers: list[Any]) -> Any:
+    def _session(self, model: Any, threads: int, providers: list[Any]) -> Any:
         names = [p if isinstance(p, str) else p[0] for p in providers]
-        raw = self._open(model, options, [devices.CPU_PROVIDER])
+        raw = self._open(model, threads, [devices.CPU_PROVIDER])
         if names[0] == devices.CPU_PROVIDER:
             return raw
         self.models.append(model)

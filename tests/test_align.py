@@ -97,21 +97,21 @@ def test_warp_equals_insightfaces() -> None:
     face_align = pytest.importorskip("insightface.utils.face_align")
     image = np.random.default_rng(0).integers(0, 256, (300, 400, 3), dtype=np.uint8)
     for landmarks in (TEMPLATE * 1.7 + [60, 20], TEMPLATE * 0.8 - 20, TEMPLATE[:, ::-1] + 100):
-        chip = warp(image, estimate(landmarks[None])[0])
+        face = warp(image, estimate(landmarks[None])[0])
         expected = face_align.norm_crop(image, landmarks.astype(np.float32))
         # The matrix is float32 here, float64 there: one step of the interpolation's fixed point at most.
-        assert np.abs(chip.astype(int) - expected).max() <= 9
-        assert (chip != expected).mean() < 0.01
+        assert np.abs(face.astype(int) - expected).max() <= 9
+        assert (face != expected).mean() < 0.01
 
 
 def test_warp_moves_a_known_point_and_blackens_the_outside() -> None:
     image = np.full((50, 50, 3), 200, np.uint8)
     image[20, 30] = [255, 0, 0]
-    chip = warp(image, np.array([[1, 0, 10], [0, 1, 5]], np.float32))
-    assert chip.shape == (112, 112, 3)
-    assert chip[25, 40].tolist() == [255, 0, 0]
-    assert not chip[:5].any()
-    assert not chip[56:].any()
+    face = warp(image, np.array([[1, 0, 10], [0, 1, 5]], np.float32))
+    assert face.shape == (112, 112, 3)
+    assert face[25, 40].tolist() == [255, 0, 0]
+    assert not face[:5].any()
+    assert not face[56:].any()
 
 
 def test_warp_of_a_picture_wider_than_opencv_takes() -> None:

@@ -20,11 +20,11 @@ from making_tables import WEIRD_PATHS, table_of, tables, unit
 
 from face_organizer import organize
 from face_organizer.cluster import People, result
-from face_organizer.cluster.labels import ordered, person_name
+from face_organizer.cluster.labels import Clustering, ordered, person_name
 from face_organizer.cluster.people import COLUMNS, FILES, margins
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.table import safe_pickle
-from face_organizer.types import Clustering, FaceTable
+from face_organizer.types import FaceTable
 
 SAMPLE = table_of(dict.fromkeys(WEIRD_PATHS, 1) | {"/photos/two.jpg": 2, "/photos/none.jpg": 0})
 

@@ -53,7 +53,7 @@ def test_how_it_dies_is_told_with_its_last_words() -> None:
     with pytest.raises(ChildError, match=r"its process ended \(killed by SIGSEGV\).*about to fall") as died:
         Child(standins.opened, "segfault")
     assert died.value.state == "crashed"
-    with Child(standins.opened, name="Somebody") as child:
+    with Child(standins.opened, name="Somebody's") as child:
         with pytest.raises(ChildError, match=r"Somebody's process ended \(exit code 5\)"):
             child.ask("exit")
         with pytest.raises(ChildError, match="ended"):

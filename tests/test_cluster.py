@@ -16,11 +16,9 @@ from making_tables import unit
 from numpy.typing import NDArray
 
 from face_organizer.cluster.graph import find_people
-from face_organizer.cluster.kmeans import kmeans
-from face_organizer.cluster.known_number import largest_people
-from face_organizer.cluster.labels import components, ordered, person_name
+from face_organizer.cluster.known_number import kmeans, largest_people
+from face_organizer.cluster.labels import Clustering, components, ordered, person_name
 from face_organizer.errors import ClusterError
-from face_organizer.types import Clustering
 
 Vectors = NDArray[np.float32]
 
@@ -235,7 +233,7 @@ def test_two_people_of_very_different_number_are_told_apart() -> None:
 
 LOUD = """
 import numpy as np
-from face_organizer.cluster.kmeans import kmeans
+from face_organizer.cluster.known_number import kmeans
 vectors = np.eye(32, dtype=np.float32)
 for rows, clusters in [(2, 2), (3, 2), (32, 31), (32, 32)]:
     kmeans(vectors[:rows], clusters)

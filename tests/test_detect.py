@@ -12,14 +12,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import helper
 
-from face_organizer.detect import DETECTORS, Detector, open_detector
+from face_organizer.detect import Detector, open_detector
 from face_organizer.detect import network as network_module
 from face_organizer.detect.scrfd import Scrfd
 from face_organizer.errors import PackError
 from face_organizer.geometry.boxes import nms
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU
-from face_organizer.networks.roles import Role
+from face_organizer.networks.packs import Role
 from face_organizer.types import Detections
 
 NAMES = ["yunet", "scrfd_2.5g_bnkps_dynamic.onnx", "scrfd_500m_bnkps.onnx"]
@@ -59,7 +59,7 @@ def same(one: Detections, other: Detections) -> None:
 
 def test_every_kind_is_tested_here(shared: Path) -> None:
     opened = {type(open_by_name(name, shared)) for name in NAMES}
-    assert {f"{kind.__module__}:{kind.__name__}" for kind in opened} == set(DETECTORS.values())
+    assert opened == set(Detector.__subclasses__())
 
 
 @pytest.mark.parametrize("size", [320, 640])

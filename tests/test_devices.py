@@ -14,6 +14,17 @@ from face_organizer.networks.devices import Device, asked, choose, choose_one, r
 CPU, CARD = Device("cpu"), Device("cuda", 3)
 
 
+@pytest.fixture
+def environ(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> dict[str, str]:
+    """The two variables as a test has them."""
+    variables: dict[str, str] = getattr(request, "param", {})
+    for name in ("GPU_ID", "FACE_ORGANIZER_DEVICES"):
+        monkeypatch.delenv(name, raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    return variables
+
+
 @pytest.mark.parametrize(
     ("option", "environ", "devices"),
     [
@@ -27,15 +38,23 @@ CPU, CARD = Device("cpu"), Device("cuda", 3)
         ("cpu", {"FACE_ORGANIZER_DEVICES": "3"}, [CPU]),
         ("3", {"FACE_ORGANIZER_DEVICES": ""}, [CARD]),
     ],
+    indirect=["environ"],
 )
 def test_choice_of_devices(option: str | None, environ: dict[str, str], devices: list[Device]) -> None:
-    assert choose(option, environ)[0] == devices
+    assert choose(option)[0] == devices
 
 
-def test_why_a_device() -> None:
-    assert choose("cpu", {})[1] == "as asked"
-    assert choose(None, {"GPU_ID": "3"})[1] == "GPU_ID=3"
-    assert "1 being cpu by FACE_ORGANIZER_DEVICES" in choose("1", {"FACE_ORGANIZER_DEVICES": "3,cpu"})[1]
+@pytest.mark.parametrize(
+    ("option", "environ", "why"),
+    [
+        ("cpu", {}, "as asked"),
+        (None, {"GPU_ID": "3"}, "GPU_ID=3"),
+        ("1", {"FACE_ORGANIZER_DEVICES": "3,cpu"}, "as asked, 1 being cpu by FACE_ORGANIZER_DEVICES"),
+    ],
+    indirect=["environ"],
+)
+def test_why_a_device(option: str | None, environ: dict[str, str], why: str) -> None:
+    assert choose(option)[1] == why
 
 
 @pytest.mark.parametrize(
@@ -48,22 +67,30 @@ def test_why_a_device() -> None:
         ("2", {"FACE_ORGANIZER_DEVICES": "cpu,cpu"}),
         ("0", {"FACE_ORGANIZER_DEVICES": "toaster"}),
     ],
+    indirect=["environ"],
 )
 def test_words_that_are_no_device(option: str | None, environ: dict[str, str]) -> None:
     with pytest.raises(UsageError, match="device"):
-        choose(option, environ)
+        choose(option)
 
 
-def test_auto_beats_the_variable_and_asks_for_nothing() -> None:
-    assert asked(None, {})[0] is None
-    assert asked("auto", {"GPU_ID": "1"})[0] is None
+@pytest.mark.parametrize("environ", [{"GPU_ID": "3,cpu"}], indirect=True)
+def test_auto_beats_the_variable_and_asks_for_nothing(environ: dict[str, str]) -> None:
+    assert asked("auto")[0] is None
 
 
-def test_a_command_for_one_device_takes_the_first_of_the_variable_and_no_list() -> None:
-    assert choose_one(None, {"GPU_ID": "3,cpu"}) == (CARD, "GPU_ID=3,cpu")
-    assert choose_one("cpu", {}) == (CPU, "as asked")
+def test_nothing_is_asked_for(environ: dict[str, str]) -> None:
+    assert asked(None)[0] is None
+
+
+@pytest.mark.parametrize("environ", [{"GPU_ID": "3,cpu"}], indirect=True)
+def test_a_command_for_one_device_takes_the_first_of_the_variable_and_no_list(
+    environ: dict[str, str],
+) -> None:
+    assert choose_one(None) == (CARD, "GPU_ID=3,cpu")
+    assert choose_one("cpu") == (CPU, "as asked")
     with pytest.raises(UsageError, match="one device"):
-        choose_one("0,1", {})
+        choose_one("0,1")
 
 
 def test_a_card_that_is_not_there_is_an_error_with_its_mend(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,14 +114,9 @@ def test_a_card_that_is_not_there_is_an_error_with_its_mend(monkeypatch: pytest.
         ("0", {"FACE_ORGANIZER_DEVICES": "1,0"}, 1),
         ("cpu", {"GPU_ID": "1"}, faiss_device.CPU),
     ],
+    indirect=["environ"],
 )
-def test_clustering_heeds_the_variables(
-    monkeypatch: pytest.MonkeyPatch, option: str | None, environ: dict[str, str], gpu: int
-) -> None:
-    for name in ("GPU_ID", "FACE_ORGANIZER_DEVICES"):
-        monkeypatch.delenv(name, raising=False)
-    for name, value in environ.items():
-        monkeypatch.setenv(name, value)
+def test_clustering_heeds_the_variables(option: str | None, environ: dict[str, str], gpu: int) -> None:
     assert faiss_device.choose(option, lambda: 2)[0] == gpu
 
 

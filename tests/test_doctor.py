@@ -9,9 +9,8 @@ import pytest
 from shell import ROOT
 
 import face_organizer as fo
-from face_organizer.doctor import Check, Report, State, host, packages, trial
-from face_organizer.doctor.packages import Packages
-from face_organizer.doctor.trial import Trial, onnxruntime_trial
+from face_organizer.doctor import Check, Report, devices, host, trial
+from face_organizer.doctor.trial import onnxruntime_trial
 from face_organizer.errors import DeviceError, FaceOrganizerError, UsageError
 from face_organizer.networks import nvidia, sessions
 from face_organizer.networks.devices import CPU, Device
@@ -32,7 +31,7 @@ def locked(name: str, **changes: str) -> dict[str, str]:
 
 
 def with_cards(*cards: Card, version: str = "580.95.05", cuda: tuple[int, int] = (13, 0)) -> Driver:
-    return Driver(version, cuda, cards, "", len(cards))
+    return Driver(version, cuda, cards)
 
 
 class Machine:
@@ -55,11 +54,11 @@ class Machine:
         twins: Mapping[str, list[str]] | None = None,
         quick: bool = False,
     ) -> Report:
-        def run(framework: str, device: Device, limit: float) -> Trial:
+        def run(framework: str, device: Device, limit: float) -> tuple[str, str]:
             self.asked.add((framework, device))
-            return Trial(framework, device, (failing or {}).get((framework, device), ""), "there", "1", 0.1)
+            return "", (failing or {}).get((framework, device), "")
 
-        self._patch.setattr(packages, "look", lambda: Packages(installed, twins or {}))
+        self._patch.setattr(devices, "packages", lambda: (installed, twins or {}))
         self._patch.setattr(nvidia, "look", lambda: driver)
         self._patch.setattr(trial, "run", run)
         return fo.doctor(device, quick=quick)
@@ -81,7 +80,7 @@ def code(report: Report) -> int:
 def test_a_good_pair_of_gpus(machine: Machine) -> None:
     report = machine.doctor(locked("gpu"), with_cards(L4, L4))
     assert (report.error, report.profile) == (None, "gpu")
-    assert {check.state for check in report.checks} == {State.OK}
+    assert {check.state for check in report.checks} == {"ok"}
     on_cards = {(f, d) for f in ("onnxruntime", "tensorflow", "faiss") for d in (GPU0, GPU1)}
     assert machine.asked == on_cards | {("onnxruntime", CPU), ("faiss", CPU)}
     assert "NVIDIA L4, compute 8.9, 23.6 GB" in row(report, "card 1").line
@@ -108,7 +107,7 @@ def test_a_tesla_p4_with_its_own_profile(machine: Machine) -> None:
     report = machine.doctor(locked("gpu-pascal"), with_cards(P4, P4))
     assert (report.error, report.profile) == (None, "gpu-pascal")
     assert ("faiss", GPU0) not in machine.asked, "its FAISS computes on the CPU"
-    assert row(report, "profile").state is State.OK
+    assert row(report, "profile").state == "ok"
 
 
 def test_a_gpu_image_without_a_driver(machine: Machine) -> None:
@@ -129,10 +128,10 @@ def test_hidden_cards_are_named(machine: Machine) -> None:
 
 
 def test_onnxruntime_falls_back_in_silence(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    def on_cpu_after_all(model: Any, options: Any, providers: list[Any]) -> Any:
+    def on_cpu_after_all(model: Any, threads: int, providers: list[Any]) -> Any:
         import onnxruntime
 
-        return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+        return onnxruntime.InferenceSession(model, providers=["CPUExecutionProvider"])
 
     monkeypatch.setattr(sessions, "_onnxruntime_session", on_cpu_after_all)
     with pytest.raises(DeviceError) as caught:
@@ -156,25 +155,12 @@ def test_plain_onnxruntime_beside_the_one_for_gpus(machine: Machine) -> None:
     assert "CUDA may be gone" in row(report, "onnxruntime").line
 
 
-@pytest.mark.parametrize(("second", "state"), [("4.14.0.94", State.WARN), ("5.0.0.93", State.FAIL)])
-def test_two_opencvs(machine: Machine, second: str, state: State) -> None:
+def test_two_opencvs(machine: Machine) -> None:
     names = ["opencv-contrib-python-headless", "opencv-python"]
-    report = machine.doctor(locked("cpu", opencv_python=second), NO_DRIVER, twins={"cv2": names})
-    assert row(report, "cv2").state is state
+    report = machine.doctor(locked("cpu", opencv_python="5.0.0.93"), NO_DRIVER, twins={"cv2": names})
+    assert row(report, "cv2").state == "warn"
     assert "pip uninstall -y opencv-contrib-python-headless opencv-python" in row(report, "cv2").mend
-    assert code(report) == (1 if state is State.FAIL else 0)
-
-
-def test_packages_that_are_missing_or_of_another_version(machine: Machine) -> None:
-    installed = locked("cpu", numpy="2.4.5", something_else="1")
-    del installed["tqdm"]
-    report = machine.doctor(installed, NO_DRIVER)
-    assert (report.error, report.profile) == (None, "cpu")
-    found = row(report, "profile")
-    assert found.state is State.WARN
-    assert "numpy is 2.4.5 (<3,>=2.4.6 is needed)" in found.finding
-    assert "tqdm is missing" in found.finding
-    assert "make setup PROFILE=cpu" in found.mend
+    assert code(report) == 0
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -187,7 +173,7 @@ def test_every_lock_is_its_profile(machine: Machine, name: str) -> None:
 def test_a_card_in_a_cpu_profile_is_mentioned(machine: Machine) -> None:
     report = machine.doctor(locked("cpu"), with_cards(L4))
     assert report.error is None
-    assert row(report, "driver").state is State.WARN
+    assert row(report, "driver").state == "warn"
     assert "PROFILE=gpu" in row(report, "driver").mend
 
 
@@ -201,7 +187,7 @@ def test_a_card_that_is_asked_for_in_a_cpu_profile(machine: Machine) -> None:
 def test_a_card_that_is_not_there(machine: Machine) -> None:
     report = machine.doctor(locked("gpu"), with_cards(L4), "0,1")
     assert code(report) == 4
-    assert "device 1 was asked for, there is 1 card" in str(report.error)
+    assert "device 1 was asked for, of 1 card" in str(report.error)
     assert ("onnxruntime", GPU1) not in machine.asked
 
 
@@ -223,19 +209,12 @@ def test_a_card_filled_by_a_run_is_no_fault(machine: Machine) -> None:
     failing = {("onnxruntime", GPU0): "CUDA failure 2: out of memory"}
     report = machine.doctor(locked("gpu"), with_cards(L4), failing=failing)
     assert report.error is None
-    assert row(report, "onnxruntime on card 0").state is State.WARN
-
-
-def test_cuda_where_nvml_was_left_out_of_the_container(machine: Machine) -> None:
-    report = machine.doctor(locked("gpu"), Driver(problem="no NVIDIA driver", device_files=2))
-    assert report.error is None
-    assert ("onnxruntime", GPU1) in machine.asked
-    assert "compute,utility" in row(report, "driver").mend
+    assert row(report, "onnxruntime on card 0").state == "warn"
 
 
 def test_other_failures_end_with_1(machine: Machine, monkeypatch: pytest.MonkeyPatch) -> None:
-    wrong = Check("packs", "p", "wrong", State.FAIL, "fetch it")
-    monkeypatch.setattr(host, "model_packs", lambda quick: [wrong])
+    wrong = Check("packs", "p", "wrong", "FAIL", "fetch it")
+    monkeypatch.setattr(host, "model_packs", lambda: [wrong])
     error = machine.doctor(locked("cpu"), NO_DRIVER).error
     assert type(error) is FaceOrganizerError
     assert str(error) == "p: wrong; fetch it"

@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from face_organizer import faceswap
 from face_organizer.detect import Detector, open_detector
-from face_organizer.faceswap import Centering, Header, HeaderError, header, read_header, trust
+from face_organizer.faceswap import Header, HeaderError, header, read_header, trust
+from face_organizer.faceswap.landmarks import Centering, crop_points, five_points
 from face_organizer.geometry import align
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU
@@ -32,6 +32,10 @@ LANDMARKS = writer.mean_68() * 200 + np.array([300.0, 150.0])
 PICTURE = np.full((16, 16, 3), 128, np.uint8)
 
 Photo = tuple[NDArray[np.uint8], NDArray[np.floating]]
+
+
+def crop_landmarks(points: NDArray[np.float32], sizes: Any, centering: Centering) -> NDArray[np.float32]:
+    return five_points(crop_points(points, sizes, centering))
 
 
 # The header
@@ -48,7 +52,6 @@ def test_reads_what_faceswap_writes(masks: int, identities: int) -> None:
     assert head is not None
     np.testing.assert_array_equal(head.landmarks, LANDMARKS.astype(np.float32))
     assert head.landmarks.dtype == np.float32
-    assert not head.landmarks.flags.writeable
     assert (head.source_filename, head.face_index, head.frame_dims) == ("frame_000001.png", 3, (720, 1280))
     assert head.alignments_version == 2.4
 
@@ -140,7 +143,7 @@ UNUSABLE: list[tuple[Any, str]] = [
     (TEXT + TEXT, "malformed"),
     (TEXT[:-1], "malformed"),
     (TEXT.replace("0.0", "0.0.0"), "malformed"),
-    (b"\xff\xfe" + TEXT.encode(), "UTF-8"),
+    (b"\xff\xfe" + TEXT.encode(), "malformed"),
     ("[" * 100_000, "malformed"),
     ("(" * 1_000_000, "malformed"),
     ("-" * 1_000_000 + "1", "malformed"),
@@ -162,19 +165,21 @@ UNUSABLE: list[tuple[Any, str]] = [
     ([1, 2], "another FaceSwap tool"),
     ("5", "another FaceSwap tool"),
     ({"alignments": 5, "source": {}}, "alignments"),
-    (changed("alignments", "landmarks_xy", value=None), "no landmarks"),
-    (changed("alignments", "landmarks_xy", value={}), "no landmarks"),
-    (changed("alignments", "landmarks_xy", value=[]), "0 landmarks"),
-    (changed("alignments", "landmarks_xy", value=POINTS[:4]), "4 landmarks"),
-    (changed("alignments", "landmarks_xy", value=POINTS[17:]), "51 landmarks"),
-    (changed("alignments", "landmarks_xy", value=[[1, 2]] * 100_000), "100000 landmarks"),
-    (changed("alignments", "landmarks_xy", value=[[1, 2, 3]] * 68), "no points"),
-    (changed("alignments", "landmarks_xy", value=[["1", "2"]] * 68), "no points"),
-    (changed("alignments", "landmarks_xy", value=[[True, False]] * 68), "no points"),
-    (changed("alignments", "landmarks_xy", value=[[None, 1]] * 68), "no points"),
-    (changed("alignments", "landmarks_xy", value=[[10**400, 1]] * 68), "no points"),
-    (changed("alignments", "landmarks_xy", value=[*POINTS[:67], [1]]), "no points"),
+    (changed("alignments", "landmarks_xy", value=None), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value={}), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=[]), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=POINTS[:4]), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=POINTS[17:]), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=[[1, 2]] * 100_000), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=[[1, 2, 3]] * 68), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=[["1", "2"]] * 68), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=[[True, False]] * 68), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=[[None, 1]] * 68), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=[[10**400, 1]] * 68), "68 landmarks"),
+    (changed("alignments", "landmarks_xy", value=[*POINTS[:67], [1]]), "68 landmarks"),
     (changed("alignments", "landmarks_xy", value=[*POINTS[:67], [1e7, 1]]), "beyond"),
+    (changed("alignments", "landmarks_xy", value=[*POINTS[:67], [1e300, 1]]), "beyond"),
+    (changed("alignments", "landmarks_xy", value=[[-(2**63), 1]] * 68), "beyond"),
     (TEXT.replace(str(POINTS[0][0]), "nan"), "malformed"),
     (TEXT.replace(str(POINTS[0][0]), "NaN"), "beyond"),
     (TEXT.replace(str(POINTS[0][0]), "-Infinity"), "beyond"),
@@ -213,12 +218,8 @@ def test_damaged_chunks() -> None:
     payload = b"faceswap" + bytes(5) + TEXT.encode()
     good = writer.chunk(b"iTXt", payload)
     assert read_header(with_chunk(good)) is not None
-    compressed = writer.chunk(b"iTXt", b"faceswap\0\1\0\0\0" + zlib.compress(TEXT.encode()))
     for chunk, reason in (
-        (good[:-1] + bytes([good[-1] ^ 1]), "checksum"),
-        (compressed, "compressed"),
-        (writer.chunk(b"iTXt", b"faceswap\0\0\0en\0\0" + TEXT.encode()), "language"),
-        (writer.chunk(b"iTXt", b"faceswap\0"), "compressed"),
+        (good[:-1] + bytes([good[-1] ^ 1]), "damaged"),
         (struct.pack(">I", 2**31) + good[4:], "limit"),
         (struct.pack(">I", header.MAX_BYTES) + good[4:], "cut off"),
         (writer.chunk(b"iTXt", payload + b" " * header.MAX_BYTES), "limit"),
@@ -228,6 +229,15 @@ def test_damaged_chunks() -> None:
     data = with_chunk(good)
     with pytest.raises(HeaderError, match="cut off"):
         read_header(data[: data.index(b"iTXt") + 200])
+
+
+def test_a_chunk_that_faceswap_does_not_write_is_no_header() -> None:
+    for chunk in (
+        writer.chunk(b"iTXt", b"faceswap\0\1\0\0\0" + zlib.compress(TEXT.encode())),
+        writer.chunk(b"iTXt", b"faceswap\0\0\0en\0\0" + TEXT.encode()),
+        writer.chunk(b"iTXt", b"faceswap\0"),
+    ):
+        assert read_header(with_chunk(chunk)) is None
 
 
 def test_a_chunk_longer_than_the_file_ends_the_walk() -> None:
@@ -341,7 +351,7 @@ def stacked(photos: list[Photo]) -> NDArray[np.float32]:
 @pytest.mark.parametrize("centering", Centering)
 def test_landmarks_lie_where_faceswap_puts_them(dlib: list[Photo], centering: Centering, size: int) -> None:
     """Seen: within 1e-4 px."""
-    ours = faceswap.crop_points(stacked(dlib), size, centering)
+    ours = crop_points(stacked(dlib), size, centering)
     for (_, landmarks), points in zip(dlib, ours, strict=True):
         matrix = writer.crop_matrix(landmarks, size, centering)
         np.testing.assert_allclose(points, landmarks @ matrix[:, :2].T + matrix[:, 2], atol=0.01)
@@ -351,18 +361,18 @@ def test_a_turned_and_scaled_frame_gives_the_same_crop_points() -> None:
     turn = np.array([[0.3, -2.0], [2.0, 0.3]])
     both = np.stack([LANDMARKS, LANDMARKS @ turn.T + 1000]).astype(np.float32)
     for centering in Centering:
-        one, other = faceswap.crop_points(both, 512, centering)
+        one, other = crop_points(both, 512, centering)
         np.testing.assert_allclose(one, other, atol=0.01)
 
 
 def test_faces_of_several_sizes_at_once() -> None:
     twice = np.stack([LANDMARKS] * 2).astype(np.float32)
-    both = faceswap.crop_landmarks(twice, np.array([512, 256]), Centering.HEAD)
+    both = crop_landmarks(twice, np.array([512, 256]), Centering.HEAD)
     np.testing.assert_allclose(both[0], both[1] * 2, atol=1e-3)
     assert both.shape == (2, 5, 2)
     assert both.dtype == np.float32
     assert both[0, 0, 0] < both[0, 1, 0]  # the viewer's left eye first
-    none = faceswap.crop_landmarks(np.empty((0, 68, 2), np.float32), 512, Centering.FACE)
+    none = crop_landmarks(np.empty((0, 68, 2), np.float32), 512, Centering.FACE)
     assert none.shape == (0, 5, 2)
 
 
@@ -378,15 +388,10 @@ def test_landmarks_of_no_face_come_back_as_nan(centering: Centering) -> None:
         LANDMARKS[random.permutation(68)],
         LANDMARKS * [-1, 1],
     ]
-    points = faceswap.crop_landmarks(np.stack([*bad, LANDMARKS]).astype(np.float32), 512, centering)
+    points = crop_landmarks(np.stack([*bad, LANDMARKS]).astype(np.float32), 512, centering)
     assert np.isnan(points[:-1]).all()
     assert np.isfinite(points[-1]).all()
     assert not align.usable(points[:-1]).any()
-
-
-def test_a_wrong_shape_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"\(n, 68, 2\)"):
-        faceswap.crop_points(np.zeros((68, 2), np.float32), 512, Centering.HEAD)
 
 
 @pytest.mark.parametrize("centering", Centering)
@@ -396,15 +401,17 @@ def test_embeddings_are_those_of_detection(
     """Median cosine to the embedding with detected landmarks on the same crop. Seen: head 0.968, face 0.965,
     legacy 0.962. What bounds it is the detector: its landmarks on canvases of 320 and 480 px give 0.965."""
     embedder = open_embedder(packs.find("opencv"), CPU)
-    points = faceswap.crop_landmarks(stacked(people), 512, centering)
-    chips = []
+    points = crop_landmarks(stacked(people), 512, centering)
+    aligned = []
     for (photo, landmarks), five in zip(people, points, strict=True):
         crop = writer.crop(photo, landmarks, 512, centering)
         found = detect(detector, crop)
         assert len(found)
         nearest = np.linalg.norm(found.landmarks - five, axis=2).mean(axis=1).argmin()
-        chips += [align.warp(crop, m) for m in align.estimate(np.stack([five, found.landmarks[nearest]]))]
-    vectors = np.concatenate([embedder.embed(np.stack(chips[i : i + 32])) for i in range(0, len(chips), 32)])
+        aligned += [align.warp(crop, m) for m in align.estimate(np.stack([five, found.landmarks[nearest]]))]
+    vectors = np.concatenate(
+        [embedder.embed(np.stack(aligned[i : i + 32])) for i in range(0, len(aligned), 32)]
+    )
     vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
     cosines = (vectors[::2] * vectors[1::2]).sum(axis=1)
     low, median = np.quantile(cosines, [0.1, 0.5])

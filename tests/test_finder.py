@@ -62,11 +62,11 @@ def look(models: Models, pictures: Sequence[Any], **options: Any) -> list[Found]
 
 def embedded(models: Models, pictures: Sequence[Image], found: Sequence[Found]) -> np.ndarray:
     """(n, d) unit embeddings of the main faces."""
-    chips = []
+    aligned = []
     for picture, one in zip(pictures, found, strict=True):
         row = main_face(one.faces.boxes, picture.shape[1], picture.shape[0])
-        chips.append(align.warp(picture, align.estimate(one.faces.landmarks[row : row + 1])[0]))
-    raw = models.embedder.embed(np.stack(chips))
+        aligned.append(align.warp(picture, align.estimate(one.faces.landmarks[row : row + 1])[0]))
+    raw = models.embedder.embed(np.stack(aligned))
     return np.asarray(raw / np.linalg.norm(raw, axis=1, keepdims=True))
 
 

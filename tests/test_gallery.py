@@ -33,7 +33,7 @@ def portraits_of(table: FaceTable, labels: list[int], names: list[str]) -> Portr
     similarity = np.linspace(0.9, 0.3, len(table), dtype=np.float32)
     clustering = ordered(np.array(labels, np.int64), unit(len(names)), similarity)
     margin = np.linspace(0.5, -0.1, len(table), dtype=np.float32)
-    return Portraits(table, clustering, names, margin)
+    return Portraits(clustering.labels, clustering.centers, clustering.similarity, table, names, margin)
 
 
 @pytest.fixture
@@ -50,8 +50,8 @@ def test_a_sheet_a_person_and_the_page(people: tuple[Path, Portraits]) -> None:
     from PIL import Image
 
     out, portraits = people
-    portraits.write(out, {}, 10)
-    assert sorted(os.listdir(out)) == sorted(portraits.files(10))
+    portraits.draw(out, {}, 10)
+    assert sorted(os.listdir(out)) == sorted(portraits.drawings(10))
     sheet = Image.open(next(out.glob("Zo*.jpg")))
     assert sheet.format == "JPEG"
     assert sheet.size[0] > 1000
@@ -61,11 +61,11 @@ def test_a_sheet_a_person_and_the_page(people: tuple[Path, Portraits]) -> None:
 
 def test_fewer_sheets_than_persons_still_names_all(people: tuple[Path, Portraits]) -> None:
     out, portraits = people
-    portraits.write(out, {}, 1)
+    portraits.draw(out, {}, 1)
     assert sorted(os.listdir(out)) == sorted([f"{NASTY[0]}.jpg", "index.html"])
     page = (out / "index.html").read_text()
     assert page.count("<tr data-name") == 4
-    assert portraits.files(0) == []
+    assert portraits.drawings(0) == []
 
 
 def test_typical_faces_come_from_every_folder_and_unsure_ones_by_margin() -> None:
@@ -108,7 +108,7 @@ def test_the_page_opens_in_a_browser_without_a_complaint(
     people: tuple[Path, Portraits], tmp_path: Path
 ) -> None:
     out, portraits = people
-    portraits.write(out, {}, 10)
+    portraits.draw(out, {}, 10)
     assert CHROMIUM
     command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
     command += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]

@@ -239,7 +239,7 @@ def test_the_front_door(photos: Path, faces: Path, tmp_path: Path) -> None:
     assert progress[0] == ("find", 0, 22)
     assert {("find", 22, 22), ("judge", 0, 20), ("judge", 20, 20)} <= set(progress)
     assert found.woman.shape == (20,)
-    assert (found.used.model, found.used.searched, found.used.known) == ("embedded", 22, 0)
+    assert (found.used["model"], found.used["searched"], found.used["known"]) == ("embedded", 22, 0)
     same = fo.gender(fo.read(faces), gender="Man", attributes=True)
     np.testing.assert_array_equal(found.woman, same.woman)
     assert np.isfinite(same.judged.age).all()

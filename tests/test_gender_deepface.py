@@ -13,7 +13,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -23,14 +23,14 @@ import pytest
 from gender_standins import deepface_gender
 from shell import environment, here
 
-from face_organizer import table
-from face_organizer.deepface import BATCH, Area, child
-from face_organizer.deepface.child import answers, area_of
+from face_organizer import deepface, table
+from face_organizer.deepface import BATCH, Area, answers, area_of
 from face_organizer.errors import FaceOrganizerError, ModelMissingError, PackError
+from face_organizer.gender import GenderModel, open_model
 from face_organizer.gender import faces as finding
-from face_organizer.gender import open_model
-from face_organizer.gender.deepface import SIZE, DeepFace
 from face_organizer.gender.faces import landmarks_of
+from face_organizer.gender.networks import DEEPFACE_SIZE as SIZE
+from face_organizer.gender.networks import level
 from face_organizer.geometry import align
 from face_organizer.geometry.align import roll, usable
 from face_organizer.media import images
@@ -88,7 +88,7 @@ def test_only_its_own_card_is_shown_to_it(
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
     if visible:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", visible)
-    variables = child.environment(Device.parse(device), "tensorflow")
+    variables = deepface.environment(Device.parse(device), "tensorflow")
     assert variables["CUDA_VISIBLE_DEVICES"] == expected
     assert variables["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     assert (variables["DEEPFACE_ONNX_PROVIDERS"] == "cpu") == (device == "cpu")
@@ -130,7 +130,7 @@ def test_the_crop_is_the_box_with_its_eyes_level() -> None:
     box = np.array([[100, 100, 300, 400]], np.float32)
     eyes = np.array([[150, 180], [250, 280], [200, 250], [160, 330], [240, 330]], np.float32)
     faces = Faces.empty(1, file_index=np.zeros(1, np.int64), box=box, landmarks=eyes[None])
-    matrix = DeepFace.matrices(None, faces)[0]  # type: ignore[arg-type]
+    matrix = level(faces)[0]
     placed = eyes @ matrix[:, :2].T + matrix[:, 2]
     assert abs(placed[0, 1] - placed[1, 1]) < 1e-3
     assert placed[0, 0] < placed[1, 0]
@@ -201,7 +201,7 @@ def photos(dev_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> FaceTab
     return table.read(folder / "faces.pkl")
 
 
-def crops_of(faces: FaceTable, model: DeepFace) -> Image:
+def crops_of(faces: FaceTable, model: GenderModel) -> Image:
     paths = faces.face_paths()
     return np.concatenate(
         [model.crop(images.open_source(paths[i]), faces.faces.take(np.array([i]))) for i in range(len(faces))]
@@ -227,7 +227,7 @@ def test_batches_equal_analyze_one_by_one(
     """On the same crops, DeepFace's own analyze, a picture at a time, says the same of each."""
     monkeypatch.setenv("DEEPFACE_HOME", str(home))
     monkeypatch.setenv("DEEPFACE_BACKEND_ENGINE", engine)
-    model, _ = open_model("deepface", CPU)
+    model = open_model("deepface", CPU)
     try:
         crops = crops_of(photos, model)
         together = model.judge(crops).woman
@@ -268,7 +268,7 @@ def test_a_face_is_cut_as_deepface_cuts_it(
 ) -> None:
     monkeypatch.setenv("DEEPFACE_HOME", str(home))
     monkeypatch.setenv("DEEPFACE_BACKEND_ENGINE", "onnx")
-    model, _ = open_model("deepface", CPU)
+    model = open_model("deepface", CPU)
     try:
         ours = crops_of(photos, model)
     finally:
@@ -327,9 +327,8 @@ def test_damaged_weights(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPa
 def test_a_process_that_dies_is_told(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DEEPFACE_HOME", str(home))
     monkeypatch.setenv("DEEPFACE_BACKEND_ENGINE", "onnx")
-    model, _ = open_model("deepface", CPU)
-    assert isinstance(model, DeepFace)
-    os.kill(model.process.pid, 9)
+    model = open_model("deepface", CPU)
+    os.kill(model.close.__self__.pid, 9)  # type: ignore[attr-defined]
     with pytest.raises(FaceOrganizerError, match="out of memory"):
         model.judge(np.zeros((1, SIZE, SIZE, 3), np.uint8))
     model.close()
@@ -338,9 +337,9 @@ def test_a_process_that_dies_is_told(home: Path, monkeypatch: pytest.MonkeyPatch
 BOTH = """
     import numpy as np
     def onnx():
-        from face_organizer.gender.embedded import Embedded
+        from face_organizer.gender import open_model
         from face_organizer.networks.devices import CPU
-        return Embedded(CPU)
+        return open_model("embedded", CPU)
     def tensorflow():
         from deepface.modules import modeling
         return modeling.build_model("facial_attribute", "Gender")
@@ -396,7 +395,7 @@ def test_five_points_of_a_detector_are_taken_as_they_are() -> None:
 class Detector:
     """Stands in for the process: a face in the left half of each picture, with eyes or without."""
 
-    def __init__(self, name: str, device: Device) -> None:
+    def __init__(self) -> None:
         self.asked = 0
         self.dies_at = -1
 
@@ -405,9 +404,6 @@ class Detector:
 
     def __exit__(self, *_: object) -> None:
         pass
-
-    def __call__(self, name: str, device: Device) -> Detector:
-        return self
 
     def ask(self, picture: Image) -> list[Area]:
         if self.asked == self.dies_at:
@@ -423,13 +419,23 @@ class Detector:
 
 @pytest.fixture
 def detector(monkeypatch: pytest.MonkeyPatch) -> Detector:
-    made = Detector("fake", CPU)
-    monkeypatch.setattr(finding, "detector", made)
+    made = Detector()
+    monkeypatch.setattr(finding, "Child", lambda opener, backend, device, name: made)
     return made
 
 
-def search(place: Path, *, every: bool = False) -> finding.Search:
-    return finding.Search("auto", "fake", None, [CPU], 1, every, place, print)
+def search(
+    place: Path, paths: Sequence[str], told: Callable[[int], object] = print, *, every: bool = False
+) -> FaceTable:
+    return finding.by_detector(
+        paths,
+        place,
+        "all" if every else "largest",
+        lambda _, done, total: told(done),
+        name="fake",
+        device=CPU,
+        threads=1,
+    )
 
 
 def test_a_detector_that_dies_goes_on_where_it_stopped(
@@ -440,22 +446,22 @@ def test_a_detector_that_dies_goes_on_where_it_stopped(
     done: list[int] = []
     detector.dies_at = 3
     with pytest.raises(FaceOrganizerError, match="ended"):
-        search(tmp_path / "a").find(paths, done.append)
+        search(tmp_path / "a", paths, done.append)
     assert done == [0, 1, 2, 3]
     detector.dies_at = -1
-    found = search(tmp_path / "a").find(paths, done.append)
+    found = search(tmp_path / "a", paths, done.append)
     assert detector.asked == 5, "nothing is looked at twice"
     assert done[4:] == [3, 4, 5, 6]
     assert [Outcome(o).label for o in found.files.outcome] == ["faces"] * 4 + ["unreadable", "no_face"]
-    whole = search(tmp_path / "b").find(paths, done.append)
-    again = search(tmp_path / "a").find(paths, done.append)
+    whole = search(tmp_path / "b", paths, done.append)
+    again = search(tmp_path / "a", paths, done.append)
     for spec in (*Faces.specs(), *Files.specs()):
         group = "faces" if spec in Faces.specs() else "files"
         one, two, three = (np.array(getattr(getattr(t, group), spec.name)) for t in (found, whole, again))
         np.testing.assert_array_equal(one, two)
         np.testing.assert_array_equal(one, three)
     assert found.faces.score.tolist() == [0.75] * 4, "the main one"
-    assert len(search(tmp_path / "a", every=True).find(paths, done.append)) == 8
+    assert len(search(tmp_path / "a", paths, every=True)) == 8
     assert detector.asked == 10
 
 
@@ -473,10 +479,10 @@ def test_what_was_found_is_read_as_a_file_from_outside(
     value: str, photos: FaceTable, detector: Detector, tmp_path: Path
 ) -> None:
     paths = photos.files.path[:1]
-    expected = search(tmp_path).find(paths, print)
+    expected = search(tmp_path, paths)
     lines = (tmp_path / "found.jsonl").read_text().splitlines()
     (tmp_path / "found.jsonl").write_text(f"{lines[0]}\n[{lines[1].split(',')[0][1:]}, {value}]\n")
-    found = search(tmp_path).find(paths, print)
+    found = search(tmp_path, paths)
     assert detector.asked == 2
     np.testing.assert_array_equal(found.faces.box, expected.faces.box)
 

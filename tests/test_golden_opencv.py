@@ -2,7 +2,7 @@
 
 OpenCV unpacks the quantised weights itself and has kernels of its own, so rounding differs. Seen on these
 photos with OpenCV 4.14 and ONNX Runtime 1.26: boxes and landmarks within 1.3e-4 px, scores within 6e-7,
-cosines of the same chip 0.9999998, of the whole way with OpenCV's alignment 0.99998.
+cosines of the same face 0.9999998, of the whole way with OpenCV's alignment 0.99998.
 """
 
 from __future__ import annotations
@@ -66,12 +66,12 @@ def test_sface_equals_opencv(photos: list[np.ndarray]) -> None:
         if not len(found):
             continue
         bgr = np.ascontiguousarray(canvas[..., ::-1])
-        chips = np.stack([warp(canvas, matrix) for matrix in estimate(found.landmarks)])
-        for chip, vector, box, points in zip(
-            chips, embedder.embed(chips), found.boxes, found.landmarks, strict=True
+        aligned = np.stack([warp(canvas, matrix) for matrix in estimate(found.landmarks)])
+        for face, vector, box, points in zip(
+            aligned, embedder.embed(aligned), found.boxes, found.landmarks, strict=True
         ):
-            # The network alone, on the same chip …
-            assert cosine(vector, theirs.feature(np.ascontiguousarray(chip[..., ::-1]))) > COSINE
+            # The network alone, on the same face …
+            assert cosine(vector, theirs.feature(np.ascontiguousarray(face[..., ::-1]))) > COSINE
             # … and the whole way, with OpenCV's alignment.
             row = np.concatenate([box[:2], box[2:] - box[:2], points.ravel(), [1]]).astype(np.float32)
             assert cosine(vector, theirs.feature(theirs.alignCrop(bgr, row))) > WHOLE_WAY

@@ -111,7 +111,7 @@ def test_a_result_writes_its_own_files_with_what_was_really_placed(tmp_path: Pat
     applied = planned.apply(lambda move: done.append(move.source), lambda: done.append("step"))
     assert (sorted(done[:-1]), done[-1]) == ([a, b, gone], "step")
     assert [m.source for m in applied.missing] == [gone]
-    assert (applied.folders, applied.sources) == ({"p": 1, "": 1}, {a, b})
+    assert (applied.folders, {m.source for m in applied.moves}) == ({"p": 1, "": 1}, {a, b})
     assert (out / "list.txt").read_text() == "a.jpg p/a.jpg\nb.jpg b.jpg"
     organize.undo(str(out))
     assert not out.exists()

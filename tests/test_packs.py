@@ -58,8 +58,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def save_known(folder: Path, name: str) -> Path:
     known = packs.KNOWN[name]
-    save_detector(folder / known.detector)
-    save_embedder(folder / known.embedder)
+    save_detector(folder / known.detector.path)
+    save_embedder(folder / known.embedder.path)
     save_model(folder / "genderage.onnx", [["N", 3, 96, 96]], [["N", 3]])
     return folder
 
@@ -69,7 +69,7 @@ def test_opencv_is_always_there(home: Path) -> None:
     assert (pack.detector.kind, pack.embedder.kind, pack.embedder.dim) == ("yunet", "sface", 128)
     assert "MIT" in pack.licence
     assert "Apache-2.0" in pack.licence
-    rows = inventory.verify(pack)
+    rows = inventory.verify_packs(["opencv"])
     assert [(row.source, row.ok) for row in rows] == [("pinned", True)] * 2
     assert not (packs.pack_folder() / "hashes.json").exists()
 
@@ -214,17 +214,21 @@ def test_broken_and_empty_folders(tmp_path: Path) -> None:
 def test_the_first_look_is_recorded_and_later_ones_compare(home: Path) -> None:
     folder = save_known(home / ".insightface" / "models" / "buffalo_s", "buffalo_s")
     pack = packs.find("buffalo_s")
-    assert [(row.source, row.ok) for row in inventory.verify(pack)] == [("first use", True)] * 2
-    assert [(row.source, row.ok) for row in inventory.verify(pack)] == [("recorded", True)] * 2
+
+    def verify() -> list[inventory.Checked]:
+        return inventory.verify_packs(["buffalo_s"])
+
+    assert [(row.source, row.ok) for row in verify()] == [("first use", True)] * 2
+    assert [(row.source, row.ok) for row in verify()] == [("recorded", True)] * 2
     before = sha256_file(pack.embedder.path)
     save_embedder(folder / "w600k_mbf.onnx", 256)
-    detector, embedder = inventory.verify(packs.find("buffalo_s"))
+    detector, embedder = verify()
     assert detector.ok
     assert (embedder.ok, embedder.expected) == (False, before)
     assert embedder.sha256 != before
     (packs.pack_folder() / "hashes.json").write_text("{")
     with pytest.raises(PackError, match="delete it"):
-        inventory.verify(pack)
+        verify()
 
 
 def test_a_broken_default_is_listed(home: Path) -> None:
@@ -244,7 +248,7 @@ def test_listing_has_every_known_pack_and_every_other(home: Path) -> None:
     save_detector(models / "half" / "det.onnx")
     rows = {row.name: row for row in inventory.list_packs()}
     assert next(iter(rows)) == "opencv"
-    assert set(rows) == {"opencv", *packs.KNOWN, "mine", "half"}
+    assert set(rows) == {*packs.KNOWN, "mine", "half"}
     assert {name for name, row in rows.items() if row.installed} == {"opencv", "buffalo_sc", "mine"}
     assert (rows["mine"].dim, rows["mine"].where) == (256, str(models / "mine"))
     assert "no embedder" in rows["half"].where

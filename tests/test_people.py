@@ -16,16 +16,17 @@ from numpy.typing import NDArray
 
 import face_organizer as fo
 from face_organizer.cluster import merging, neighbours
-from face_organizer.cluster import names as stability
+from face_organizer.cluster import result as stability
 from face_organizer.cluster import threshold as strangers
 from face_organizer.cluster.constraints import NO_HINTS, Hints, hints_of
 from face_organizer.cluster.faiss_device import CPU, choose
-from face_organizer.cluster.graph import find_people, space_of
+from face_organizer.cluster.graph import find_people, shared_direction, without
 from face_organizer.cluster.known_number import largest_people
+from face_organizer.cluster.labels import Clustering
 from face_organizer.cluster.result import Former
 from face_organizer.errors import ClusterError, DeviceError, UsageError
 from face_organizer.evaluate import scores as metrics
-from face_organizer.types import Clustering, FaceTable
+from face_organizer.types import FaceTable
 
 Vectors = NDArray[np.float32]
 
@@ -88,9 +89,9 @@ def test_a_face_more_or_another_order_changes_at_most_one_of_the_sample() -> Non
 
 
 def test_what_all_faces_share_is_taken_away_only_where_it_is_proven() -> None:
-    assert space_of(faces([20, 20]), 1).shift is None
+    assert shared_direction(faces([20, 20]), 1) is None
     biased = faces([2] * 500, bias=0.2)
-    moved = space_of(biased, 1).of(biased)
+    moved = without(biased, shared_direction(biased, 1))
     assert abs(np.median(moved @ moved.T)) < 0.03 < np.median(biased @ biased.T)
 
 

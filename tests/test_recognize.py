@@ -13,17 +13,16 @@ from face_organizer.errors import PackError
 from face_organizer.geometry.align import estimate, warp
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU
-from face_organizer.networks.roles import Role
-from face_organizer.recognize import EMBEDDERS, Embedder, open_embedder
-from face_organizer.recognize import arcface as arcface_module
-from face_organizer.recognize.arcface import ArcFace
+from face_organizer.networks.packs import Role
+from face_organizer.recognize import Embedder, open_embedder
+from face_organizer.recognize import embedder as embedder_module
 
 NAMES = ["sface", "arcface"]
 PEOPLE = ["Al_Gore", "Ana_Palacio"]
 
 
 @pytest.fixture(scope="module")
-def chips(dev_faces: Path) -> np.ndarray:
+def faces(dev_faces: Path) -> np.ndarray:
     """Four faces each of two people, (8, 112, 112, 3)."""
     detector = open_detector(packs.find("opencv"), CPU)
     rows = []
@@ -49,42 +48,42 @@ def open_by_name(name: str, shared: Path) -> Embedder:
 
 @pytest.fixture(params=NAMES)
 def embedder(request: pytest.FixtureRequest, shared: Path, monkeypatch: pytest.MonkeyPatch) -> Embedder:
-    # On a CPU small runs are faster; here all chips shall share a run, as on a GPU.
-    monkeypatch.setattr(arcface_module, "CPU_BATCH", 64)
+    # On a CPU small runs are faster; here all faces shall share a run, as on a GPU.
+    monkeypatch.setattr(embedder_module, "CPU_BATCH", 64)
     return open_by_name(request.param, shared)
 
 
 def test_every_kind_is_tested_here() -> None:
-    assert set(NAMES) == set(EMBEDDERS)
+    assert set(NAMES) == set(embedder_module.KINDS)
 
 
-def test_a_batch_equals_single_runs(embedder: Embedder, chips: np.ndarray) -> None:
-    together = embedder.embed(chips)
-    assert together.shape == (len(chips), embedder.dim)
+def test_a_batch_equals_single_runs(embedder: Embedder, faces: np.ndarray) -> None:
+    together = embedder.embed(faces)
+    assert together.shape == (len(faces), embedder.dim)
     assert together.dtype == np.float32
-    alone = np.concatenate([embedder.embed(chip[None]) for chip in chips])
+    alone = np.concatenate([embedder.embed(face[None]) for face in faces])
     np.testing.assert_allclose(together, alone, atol=1e-4, rtol=1e-5)
     assert np.abs(together[0] - together[1]).max() > 0.1
 
 
 def test_small_runs_equal_one(
     embedder: Embedder,
-    chips: np.ndarray,
+    faces: np.ndarray,
     shared: Path,
     request: pytest.FixtureRequest,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(arcface_module, "CPU_BATCH", 3)
+    monkeypatch.setattr(embedder_module, "CPU_BATCH", 3)
     small = open_by_name(request.node.callspec.params["embedder"], shared)
-    np.testing.assert_allclose(small.embed(chips), embedder.embed(chips), atol=1e-4, rtol=1e-5)
+    np.testing.assert_allclose(small.embed(faces), embedder.embed(faces), atol=1e-4, rtol=1e-5)
 
 
-def test_the_same_person_is_nearer(embedder: Embedder, chips: np.ndarray) -> None:
-    vectors = embedder.embed(chips)
+def test_the_same_person_is_nearer(embedder: Embedder, faces: np.ndarray) -> None:
+    vectors = embedder.embed(faces)
     unit = vectors / np.linalg.norm(vectors, axis=1, keepdims=True)
     cosine = unit @ unit.T
-    person = np.arange(len(chips)) // 4
-    same = (person[:, None] == person) & ~np.eye(len(chips), dtype=bool)
+    person = np.arange(len(faces)) // 4
+    same = (person[:, None] == person) & ~np.eye(len(faces), dtype=bool)
     assert cosine[same].min() > cosine[person[:, None] != person].max()
 
 
@@ -108,7 +107,7 @@ def test_nothing_and_wrong_shapes(embedder: Embedder) -> None:
 def test_a_dimension_that_the_file_does_not_have_is_refused(shared: Path) -> None:
     role = Role(shared / "models" / "mobilefacenet_512.onnx", "arcface", 256, 127.5, 127.5)
     with pytest.raises(PackError, match="256"):
-        ArcFace(role, CPU).embed(np.zeros((2, 112, 112, 3), np.uint8))
+        Embedder(role, CPU).embed(np.zeros((2, 112, 112, 3), np.uint8))
 
 
 def test_an_unknown_kind_is_refused() -> None:

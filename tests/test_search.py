@@ -84,7 +84,7 @@ def test_a_wrong_reference_is_named_and_kept_only_when_asked() -> None:
     crowd, right, wrong = unit(2000, DIM, 1), near(unit(1, DIM, 2), 3, 3), unit(1, DIM, 9)
     given = profiles.Given(np.concatenate([right, wrong]), ["a", "b", "c", "wrong"])
     made = profiles.make("Anna", given, None, crowd)
-    assert [r.source for r in made.refused] == ["wrong"]
+    assert [r.source for r in made.references if r.reason] == ["wrong"]
     assert np.array_equal(made.vectors, right)
     assert len(profiles.make("Anna", given, None, crowd, keep_outliers=True).vectors) == 4
 
@@ -148,7 +148,7 @@ def test_a_profile_comes_back_and_anything_else_is_refused(tmp_path: Path) -> No
 NAMES = ("=1+1.jpg", "@cmd.jpg", "http:x.jpg", "1e5", "a\nb.jpg", os.fsdecode(b"\xff.jpg"))
 
 
-def made_result() -> find.Found:
+def made_result() -> fo.Found:
     made = table_of({f"/p/{name}": 2 for name in NAMES}, dim=DIM)
     return find.search(made, profiles=[profile("=Anna", made.embeddings[:1])], threshold=0.5)
 
@@ -156,7 +156,7 @@ def made_result() -> find.Found:
 def test_the_workbook_as_a_second_library_reads_it(tmp_path: Path) -> None:
     found = made_result()
     problems: list[tuple[str, str]] = []
-    workbook.write(tmp_path, found, 1, lambda *problem: problems.append(problem))
+    fo.plan(found, tmp_path, thumbnails=1, on_problem=lambda *problem: problems.append(problem)).apply()
     assert problems == []
     book = openpyxl.load_workbook(tmp_path / "report.xlsx")
     assert book.sheetnames == ["Matches", "Review", "Photos", "Settings"]
@@ -174,12 +174,12 @@ def test_a_sheet_that_is_full_says_where_the_rest_is(tmp_path: Path, monkeypatch
     found = find.search(made, profiles=[profile("Anna", made.embeddings[:1])], threshold=-1)
     monkeypatch.setattr(workbook, "ROWS", 5)
     problems: list[tuple[str, str]] = []
-    workbook.write(tmp_path, found, 0, lambda *problem: problems.append(problem))
+    fo.plan(found, tmp_path, thumbnails=0, on_problem=lambda *problem: problems.append(problem)).apply()
     book = openpyxl.load_workbook(tmp_path / "report.xlsx")
     for name in ("Matches", "Photos"):
         sheet = book[name]
         assert sheet.max_row == 5
-        assert sheet["A5"].value == "what follows (3 rows) stands only in report.csv"
+        assert sheet["A5"].value == "3 more do not fit; all of them are in report.csv"
         assert sheet.auto_filter.ref.endswith("4")
     assert [name for name, _ in problems] == ["report.xlsx"] * 2
     assert "Matches is full" in problems[0][1]
@@ -239,11 +239,10 @@ def test_everybody_is_found_reported_and_taken_back(event: Path, tmp_path: Path)
 
 def test_the_front_door_takes_photos_vectors_and_profiles_alike(event: Path, tmp_path: Path) -> None:
     table, photos = fo.read(event / "event.pkl"), event / "refs" / "Tiger_Woods"
-    events: list[tuple[int, int, str]] = []
-    found = fo.search(table, photos, name="Tiger", on_event=lambda *event: events.append(event))
+    found = fo.search(table, photos, name="Tiger")
     tiger = found["Tiger"]
-    assert events == [(4, 1, "opencv")]
-    assert [Path(r.source).name.rpartition("_")[0] for r in tiger.profile.refused] == ["Trent_Lott"]
+    refused = [Path(r.source).name for r in tiger.profile.references if r.reason]
+    assert [name.rpartition("_")[0] for name in refused] == ["Trent_Lott"]
     assert {Path(p).name.rpartition("_")[0] for p, match in tiger.photos().items() if match} == {
         "Tiger_Woods"
     }
@@ -296,7 +295,7 @@ def test_what_is_left_over(tmp_path: Path, options: Any, found: list[str]) -> No
     rest = fo.leftovers(table, tmp_path, **options)
     assert rest.found == found
     assert sorted(rest.found + rest.nobody) == ["/ab", "/b", "/c", "/r"]
-    assert (rest.no_face, rest.unusable, rest.unnamed) == (["/none"], [], 0)
+    assert (rest.no_face, rest.unusable) == (["/none"], [])
     with pytest.raises(UsageError, match="Z was not searched: A, B were"):
         fo.leftovers(table, tmp_path, persons=["Z"])
 

@@ -16,7 +16,6 @@ from test_search import profile
 
 from face_organizer.files import clock
 from face_organizer.search import match
-from face_organizer.search.find import Found
 from face_organizer.search.pictures import best_frames, write_frames
 from face_organizer.search.threshold import Crowd
 from face_organizer.types import FaceTable
@@ -70,9 +69,9 @@ def test_the_surest_frames_come_first_and_no_name_twice(film: FaceTable) -> None
 
 
 def test_a_frame_that_cannot_be_read_is_told(film: FaceTable, tmp_path: Path) -> None:
-    found = Found(film, [found_in(film, [2], [True])], {})
     problems: list[tuple[str, str]] = []
-    write_frames(tmp_path, found, 1, lambda *problem: problems.append(problem))
+    found = found_in(film, [2], [True])
+    write_frames(found, tmp_path, {}, 1, lambda *problem: problems.append(problem))
     ((name, why),) = problems
     assert (name, bool(why), list(tmp_path.iterdir())) == ("Anna film 1.01.2.jpg", True, [])
 

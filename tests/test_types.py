@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from making_tables import content, stamp, table_of, tables, unit
 
-from face_organizer.types import Clustering, Detections, Faces, FaceTable, Files, Outcome, Texts
+from face_organizer.types import Detections, Faces, FaceTable, Files, Outcome, Texts
 
 GROUPS = [Detections, Faces, Files]
 
@@ -158,39 +158,6 @@ def test_space_is_weights_alignment_and_dimension() -> None:
     for name in ("detector_sha256", "embedder_sha256", "preprocessing"):
         assert stamp(**{name: "other"}).space != stamp().space
     assert stamp(dim=5).space != stamp().space
-
-
-LABELS, CENTERS, SIMILARITY = np.array([0, 0, 1, -1]), unit(2), np.ones(4, np.float32)
-
-
-@pytest.mark.parametrize(
-    ("labels", "centers", "similarity"),
-    [
-        (LABELS.astype(np.int32), CENTERS, SIMILARITY),
-        (LABELS[:, None], CENTERS, SIMILARITY),
-        (LABELS, CENTERS[0], SIMILARITY),
-        (LABELS, CENTERS.astype(np.float64), SIMILARITY),
-        (LABELS, CENTERS, SIMILARITY[:3]),
-        (LABELS, CENTERS, SIMILARITY.astype(np.float64)),
-        (np.array([0, 0, 1, -2]), CENTERS, SIMILARITY),
-        (np.array([0, 0, 1, 2]), CENTERS, SIMILARITY),
-        (np.array([0, 1, 1, -1]), CENTERS, SIMILARITY),
-    ],
-)
-def test_a_clustering_that_contradicts_itself_is_refused(labels, centers, similarity) -> None:
-    with pytest.raises(ValueError, match=r"labels|centers|similarity|cluster"):
-        Clustering(labels, centers, similarity)
-
-
-@given(st.lists(st.integers(-1, 3), max_size=12))
-def test_sizes_count_the_faces_in_clusters(labels: list[int]) -> None:
-    sizes = [labels.count(i) for i in range(4)]
-    array = np.array(labels, np.int64)
-    if sizes == sorted(sizes, reverse=True):
-        assert Clustering(array, unit(4), np.ones(len(labels), np.float32)).sizes().tolist() == sizes
-    else:
-        with pytest.raises(ValueError, match="largest"):
-            Clustering(array, unit(4), np.ones(len(labels), np.float32))
 
 
 @settings(max_examples=30)

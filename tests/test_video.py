@@ -17,7 +17,7 @@ from face_organizer.types import Image, Outcome
 
 
 def samples(path: Path, fps: float, **options: int) -> tuple[list[float], list[Image], str]:
-    with video.Video(str(path), **options) as opened:
+    with video.open_video(str(path), **options) as opened:
         taken = list(opened.samples(fps))
     return [round(time, 3) for time, _ in taken], [frame for _, frame in taken], opened.damage
 
@@ -72,14 +72,14 @@ def test_turned_as_a_player_shows_it(tmp_path: Path, degrees: int) -> None:
     np.testing.assert_array_equal(turned, np.rot90(plain, -degrees // 90))
     _, other = cv2.VideoCapture(str(path), cv2.CAP_FFMPEG).read()
     assert np.abs(other[..., ::-1].astype(int) - turned).mean() < 3
-    with video.Video(str(path)) as opened:
+    with video.open_video(str(path)) as opened:
         list(opened.samples(1))
     assert (opened.height, opened.width) == turned.shape[:2]
 
 
 def test_pixels_that_are_not_square(tmp_path: Path) -> None:
     path = write_video(tmp_path / "dv.mkv", greys(2), pixel_ratio=Fraction(3, 2))
-    with video.Video(str(path)) as opened:
+    with video.open_video(str(path)) as opened:
         assert opened.at(0).shape == (48, 96, 3)
         assert (opened.width, opened.height) == (96, 48)
 

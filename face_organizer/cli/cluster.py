@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,24 +24,18 @@ from face_organizer.cli.options import (
     output_option,
     tables_option,
 )
-from face_organizer.cli.placing import place, place_options, summary
+from face_organizer.cli.placing import by_length, place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 
+option = partial(click.option, show_default=True)
 UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a picture with faces
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
 @tables_option
 @output_option("Folder for person_A, person_B and so on.", required=True)
-@click.option(
-    "-k",
-    "--clusters",
-    type=NumberOrAuto(1),
-    default="2",
-    show_default=True,
-    help="How many people; auto finds out.",
-)
+@option("-k", "--clusters", type=NumberOrAuto(1), default="2", help="How many people; auto finds out.")
 @click.option(
     "--keep-strangers",
     is_flag=True,
@@ -50,11 +46,10 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
     type=Finite(-1, 1),
     help="Similarity from which two faces are one person.  [default: from the table]",
 )
-@click.option(
+@option(
     "--min-cluster-size",
     type=click.IntRange(1),
     default=3,
-    show_default=True,
     help="With --clusters auto: people with fewer faces go to unassigned.",
 )
 @click.option(
@@ -63,35 +58,25 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
     metavar="DIR|FILE",
     help="An earlier result: people keep their letters, and renamed ones their name and their faces.",
 )
-@click.option(
+@option(
     "--one-per-photo/--no-one-per-photo",
     default=True,
-    show_default=True,
     help="Two faces on one photo or video frame are rather not one person (mirrors and collages: say no).",
 )
-@click.option(
+@option(
     "--frames/--no-frames",
     default=True,
-    show_default=True,
-    help="FaceSwap faces of one number on neighbouring frames are one person where nothing speaks against "
-    "it.",
+    help="FaceSwap faces of one number on neighbouring frames are one person unless they look different.",
 )
-@click.option(
-    "--seed",
-    type=click.IntRange(0, 2**31 - 1),
-    default=1234,
-    show_default=True,
-    help="The same seed gives the same folders.",
-)
+@option("--seed", type=click.IntRange(0, 2**31 - 1), default=1234, help="The same seed, the same folders.")
 @device_option(
     "Where FAISS compares the faces: a GPU where it has one, the CPU, or the GPU of that number.",
     several=False,
 )
-@click.option(
+@option(
     "--sheets",
     type=click.IntRange(0),
     default=100,
-    show_default=True,
     help="Contact sheets of at most N persons, the largest first, and index.html; 0 for neither.",
 )
 @place_options
@@ -134,96 +119,80 @@ def cluster(
     placed = place(plan, dry_run=dry_run, console=console)
     if not dry_run:
         console.say("Clustering complete!")
-        for name, pictures in sorted(placed.folders.items(), key=lambda f: (len(f[0]), f[0])):
+        for name, pictures in by_length(placed.folders):
             console.say(f"  {name}: {count(pictures, 'image')} → {printable(output / name)}/")
         if sheets:
             console.say(f"Look at it: {printable(output / 'index.html')}")
     return _report(people, placed, output, console)
 
 
-def _findings(people: fo.People, options: dict[str, Any], previous: Path | None) -> list[str]:
+def _findings(people: fo.People, options: dict[str, Any], previous: Path | None) -> Iterator[str]:
     """What was found, in sentences."""
     where = "the CPU" if people.device == "cpu" else f"GPU {people.device}"
-    said = [f"Faces were compared on {where}" + (f" ({people.device_why})" if people.device_why else "")]
+    yield f"Faces were compared on {where}" + (f" ({people.device_why})" if people.device_why else "")
     if people.advice:
-        said += _advice(people)
-    elif people.strangers:
+        yield from _advice(people)
+    elif strangers := people.strangers:
         origin = "from the table" if options["threshold"] is None else "given"
         found = count(len(people.names), "person", "people")
-        least, strangers = count(options["min_cluster_size"], "face"), people.strangers
-        said.append(
+        least = count(options["min_cluster_size"], "face")
+        yield (
             f"{found} with {least} or more; two faces are one person from a similarity of "
             f"{people.threshold:.3f} on ({origin}; strangers: {strangers.mean:.3f} ± "
             f"{strangers.deviation:.3f})"
         )
-    if people.kept:
-        kept, before = people.kept, printable(previous or "")
-        shared = f"{count(kept.shared, 'face')} that {before} holds too"
-        said.append(f"of {shared}, {kept.moved:,} moved ({kept.moved_share:.2%})")
-        said += [f"no longer there: {', '.join(map(printable, kept.gone))}"] if kept.gone else []
-    return said
+    if kept := people.kept:
+        shared = f"{count(kept.shared, 'face')} that {printable(previous or '')} holds too"
+        yield f"of {shared}, {kept.moved:,} moved ({kept.moved_share:.2%})"
+        if kept.gone:
+            yield f"no longer there: {', '.join(map(printable, kept.gone))}"
 
 
-def _advice(people: fo.People) -> list[str]:
+def _advice(people: fo.People) -> Iterator[str]:
     """Why another number of people would fit better, or nothing."""
     advice = people.advice
     if advice is None or advice.suggested == advice.asked:
-        return []
+        return
     asked, suggested = advice.asked, advice.suggested
     shown = ", ".join(f"{size:,}" for size in advice.sizes[: max(asked, suggested) + 1])
-    if suggested < asked:
+    more = suggested - asked
+    why = f"{more} more {'person has' if more == 1 else 'people have'} at least half as many faces"
+    if more < 0:
         why = f"the faces look like {count(suggested, 'person', 'people')}"
-    else:
-        more = suggested - asked
-        why = f"{more} more {'person has' if more == 1 else 'people have'} at least half as many faces"
-    return [
+    yield (
         f"{count(asked, 'cluster')} may be the wrong number: {why} (alike from {people.threshold:.3f} on in "
         f"a sample of {count(advice.sampled, 'face')}: {shown} faces); try --clusters {suggested}"
-    ]
+    )
 
 
 def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, console: Console) -> int:
     """Print the counts; every input picture is in exactly one of the last line's."""
     table, gone = people.table, {m.source for m in placed.missing}
     known = {move.source for move in placed.moves if move.folder != UNASSIGNED}
-    nobody = placed.sources - known
+    nobody = {move.source for move in placed.moves} - known
     parts = [f"{len(known):,} sorted"]
     parts += [f"{len(them):,} {word}" for them, word in ((nobody, UNASSIGNED), (gone, "missing")) if them]
     outcomes = table.outcome_counts()
     parts += [f"{n:,} {label.replace('_', ' ')}" for label, n in outcomes.items() if n and label != FACES]
     console.say(f"{count(table.total_files, 'picture')} = {' + '.join(parts)}")
-    console.result(
-        {
-            "output": os.fspath(output),
-            "inputs": table.total_files,
-            "faces": len(table),
-            "sorted": len(known),
-            "unassigned": len(nobody),
-            "missing": len(gone),
-            "outcomes": outcomes,
-            "persons": dict(placed.folders),
-            "cluster_sizes": people.sizes().tolist(),
-            "placing": summary(placed),
-            **_facts(people),
-        }
-    )
-    return EXIT_SOME_UNUSABLE if gone else EXIT_DONE
-
-
-def _facts(people: fo.People) -> dict[str, Any]:
-    """What was found, for `--json`."""
-    facts: dict[str, Any] = {"threshold": people.threshold}
+    told: dict[str, Any] = {
+        "output": os.fspath(output),
+        "inputs": table.total_files,
+        "faces": len(table),
+        "sorted": len(known),
+        "unassigned": len(nobody),
+        "missing": len(gone),
+        "outcomes": outcomes,
+        "persons": dict(placed.folders),
+        "cluster_sizes": people.sizes().tolist(),
+        "placing": summary(placed),
+        "threshold": people.threshold,
+    }
     if people.advice:
-        facts |= {"suggested_clusters": people.advice.suggested, "groups": list(people.advice.sizes)}
-    elif people.strangers:
-        strangers = people.strangers
-        facts |= {"strangers_mean": strangers.mean, "strangers_deviation": strangers.deviation}
-    if people.kept:
-        kept = people.kept
-        facts["previous"] = {
-            "shared": kept.shared,
-            "moved": kept.moved,
-            "moved_share": kept.moved_share,
-            "gone": list(kept.gone),
-        }
-    return facts
+        told |= {"suggested_clusters": people.advice.suggested, "groups": list(people.advice.sizes)}
+    elif strangers := people.strangers:
+        told |= {"strangers_mean": strangers.mean, "strangers_deviation": strangers.deviation}
+    if kept := people.kept:
+        told["previous"] = {name: getattr(kept, name) for name in ("shared", "moved", "moved_share", "gone")}
+    console.result(told)
+    return EXIT_SOME_UNUSABLE if gone else EXIT_DONE

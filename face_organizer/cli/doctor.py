@@ -13,9 +13,7 @@ from face_organizer.errors import EXIT_DONE
 
 
 @click.command(context_settings=HELP)
-@click.option(
-    "--quick", is_flag=True, help="In a few seconds: without TensorFlow and the hashes of large packs."
-)
+@click.option("--quick", is_flag=True, help="In a few seconds: without TensorFlow.")
 @device_option("Devices that must run; auto: all there are.")
 @json_option
 def doctor(quick: bool, device: str | None, as_json: bool, quiet: bool) -> None:
@@ -27,9 +25,8 @@ def doctor(quick: bool, device: str | None, as_json: bool, quiet: bool) -> None:
     """
     console = Console(as_json=as_json, quiet=quiet)
     report = fo.doctor(device, quick=quick)
-    error = report.error
+    error, exit_code = report.error, report.error.exit_code if report.error else EXIT_DONE
     console.say(table_of([(c.state, c.section, c.name, c.line) for c in report.checks]))
-    exit_code = error.exit_code if error else EXIT_DONE
     rows = [asdict(check) for check in report.checks]
     console.result({"profile": report.profile, "exit_code": exit_code, "checks": rows})
     for note in [f"{c.name}: {c.line}" for c in report.checks if quiet and c.state != "ok"]:

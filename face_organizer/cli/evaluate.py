@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -12,6 +13,8 @@ from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, json_option
 from face_organizer.errors import UsageError
 from face_organizer.files import count, printable
+
+option = partial(click.option, show_default=True)
 
 
 @click.command(context_settings=HELP)
@@ -30,35 +33,23 @@ from face_organizer.files import count, printable
     metavar="CSV|DIR",
     help="Who is who: a CSV with the columns path and person (and face_index), or a folder per person.",
 )
-@click.option(
-    "--worst",
-    type=click.IntRange(0),
-    default=10,
-    show_default=True,
-    help="Show at most N people, those that fit worst.",
-    metavar="N",
-)
+@option("--worst", type=click.IntRange(0), default=10, metavar="N", help="Name the N people that fit worst.")
 @click.option(
     "--audit",
+    "number",
     type=click.IntRange(2, 100_000),
     metavar="N",
     help="Write N pairs to look at into --pairs; fill its column `same` with y, n or ?.",
 )
-@click.option(
-    "--pairs",
-    type=FOLDER_OR_FILE,
-    default=Path("audit.csv"),
-    show_default=True,
-    help="The file with the pairs.",
-)
+@option("--pairs", type=FOLDER_OR_FILE, default=Path("audit.csv"), help="The file with the pairs.")
 @click.option("--answers", is_flag=True, help="Turn the answers in --pairs into an estimate.")
-@click.option("--seed", type=click.IntRange(0), default=1234, show_default=True, help="Of the pairs drawn.")
+@option("--seed", type=click.IntRange(0), default=1234, help="Of the pairs drawn.")
 @json_option
 def evaluate(
     clusters: Path,
     labels: Path | None,
     worst: int,
-    audit: int | None,
+    number: int | None,
     pairs: Path,
     answers: bool,
     seed: int,
@@ -75,25 +66,29 @@ def evaluate(
     face-organizer evaluate --clusters people --audit 200 --pairs audit.csv
     face-organizer evaluate --clusters people --answers --pairs audit.csv
     """
-    if (labels is not None) + (audit is not None) + answers != 1:
+    if (labels is not None) + (number is not None) + answers != 1:
         raise UsageError("one of --labels, --audit and --answers is wanted")
     console = Console(as_json=as_json, quiet=quiet)
     if labels is not None:
-        _against_labels(clusters, labels, worst, console)
-    elif audit is not None:
-        _audit(clusters, audit, pairs, seed, console)
+        _against_labels(fo.evaluate(clusters, labels, worst_people=worst), console)
+    elif number is not None:
+        drawn = fo.audit(clusters, pairs, number, seed=seed)
+        console.say(
+            f"{count(drawn, 'pair')} in {printable(pairs)}: fill the column `same` with y, n or ?, then\n"
+            f"  face-organizer evaluate --clusters {printable(clusters)} --answers --pairs {printable(pairs)}"
+        )
+        console.result({"pairs": drawn, "file": str(pairs)})
     else:
         _answers(pairs, console)
 
 
-def _against_labels(clusters: Path, labels: Path, number: int, console: Console) -> None:
-    found = fo.evaluate(clusters, labels, worst_people=number)
+def _against_labels(found: Any, console: Console) -> None:
     console.say(
         f"{found.judged:,} of {count(found.faces, 'face')} have a known person; "
         f"{count(found.people, 'person', 'people')}, {count(found.clusters, 'cluster')}, "
         f"{found.unassigned:,} unassigned"
     )
-    scores = found.scores.as_dict()
+    scores = found.scores._asdict()
     console.say("            precision  recall       F")
     for name in ("pairwise", "bcubed"):
         precision, recall, f = (scores[f"{name}_{part}"] for part in ("precision", "recall", "f"))
@@ -104,24 +99,9 @@ def _against_labels(clusters: Path, labels: Path, number: int, console: Console)
             f"  {printable(p.person)}: F {p.f:.3f} (precision {p.precision:.3f}, recall {p.recall:.3f}), "
             f"{count(p.faces, 'face')} in {count(p.clusters, 'place')}"
         )
-    console.result(
-        {
-            "faces": found.faces,
-            "judged": found.judged,
-            "people": found.people,
-            **{k: None if v != v else v for k, v in scores.items()},
-            "worst": [asdict(p) for p in found.worst],
-        }
-    )
-
-
-def _audit(clusters: Path, number: int, pairs: Path, seed: int, console: Console) -> None:
-    drawn = fo.audit(clusters, pairs, number, seed=seed)
-    console.say(
-        f"{count(drawn, 'pair')} in {printable(pairs)}: fill the column `same` with y, n or ?, then\n"
-        f"  face-organizer evaluate --clusters {printable(clusters)} --answers --pairs {printable(pairs)}"
-    )
-    console.result({"pairs": drawn, "file": str(pairs)})
+    counts = {"faces": found.faces, "judged": found.judged, "people": found.people}
+    known = {k: None if v != v else v for k, v in scores.items()}
+    console.result({**counts, **known, "worst": [p._asdict() for p in found.worst]})
 
 
 def _answers(pairs: Path, console: Console) -> None:
@@ -135,4 +115,4 @@ def _answers(pairs: Path, console: Console) -> None:
             f"{name}: {e.share:.1%} (95 %: {e.low:.1%} to {e.high:.1%}) — how often {words[name]}; "
             f"{count(e.answers, 'answer')}, {e.unsure:,} unsure"
         )
-    console.result({name: asdict(e) for name, e in estimates.items()})
+    console.result({name: e._asdict() for name, e in estimates.items()})

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import re
 from collections import defaultdict
-from dataclasses import dataclass, field
+from itertools import combinations
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,22 +16,18 @@ from face_organizer.cluster.threshold import Strangers
 from face_organizer.types import FaceTable, Float32, Int64
 
 _BLOCK = 8192
+_NO_PAIRS: Int64 = np.empty((0, 2), np.int64)
 _FRAME = re.compile(r"^(.*?)(\d+)(\D*)$")
 
 
-def _no_pairs() -> Int64:
-    return np.empty((0, 2), np.int64)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Hints:
+class Hints(NamedTuple):
     """Pairs of faces, as rows: `conflicts` (m, 2) are on one photo or frame, so rather not one person;
     `same` (m, 2) follow one another in a video, so rather one. `named` (n,) is the person that a face was
     given by the user, or -1; None where nothing is known.
     """
 
-    conflicts: Int64 = field(default_factory=_no_pairs)
-    same: Int64 = field(default_factory=_no_pairs)
+    conflicts: Int64 = _NO_PAIRS
+    same: Int64 = _NO_PAIRS
     named: Int64 | None = None
 
     def of(self, rows: Int64) -> Hints:
@@ -51,14 +48,9 @@ class Hints:
         named = np.full(count, -1, np.int64) if self.named is None else self.named
         copies = _joined(count, near[cosines >= copy_cosine(strangers)], named)
         weight = (1 / np.bincount(copies, minlength=count)[copies]).astype(np.float32)
-        joined = np.concatenate(
-            [
-                np.stack([np.arange(count), copies], axis=1),
-                self.same[alike(vectors, self.same, strangers.threshold(1.0))],
-                _in_person(named),
-            ]
-        )
-        label = _joined(count, joined, named)
+        alone = np.stack([np.arange(count), copies], axis=1)
+        frames = self.same[alike(vectors, self.same, strangers.threshold(1.0))]
+        label = _joined(count, np.concatenate([alone, frames, _in_person(named)]), named)
         _, label = np.unique(label, return_inverse=True)
         person = np.full(int(label.max()) + 1, -1, np.int64)
         np.maximum.at(person, label, named)
@@ -86,12 +78,11 @@ def hints_of(
 ) -> Hints:
     """What the pictures of `table` know.
 
-    `photos`: two faces of one photo, or of one frame of a video or that FaceSwap crops were cut from, are two
-    people. `frames`: FaceSwap faces of one number on neighbouring frames are one, and so are faces of one
-    track of a video.
+    `photos`: two faces of one photo, or of one frame (of a video, or that FaceSwap crops were cut from), are
+    two people. `frames`: FaceSwap faces of one number on neighbouring frames, or of one track, are one.
     """
-    conflicts = _on_one_photo(table) if photos else _no_pairs()
-    return Hints(conflicts, _on_next_frames(table) if frames else _no_pairs(), named)
+    conflicts = _on_one_photo(table) if photos else _NO_PAIRS
+    return Hints(conflicts, _on_next_frames(table) if frames else _NO_PAIRS, named)
 
 
 def _on_one_photo(table: FaceTable) -> Int64:
@@ -103,9 +94,7 @@ def _on_one_photo(table: FaceTable) -> Int64:
     pairs = [
         (a, b)
         for rows in by_photo.values()
-        if len(rows) > 1
-        for at, a in enumerate(rows)
-        for b in rows[at + 1 :]
+        for a, b in combinations(rows, 2)
         # The same face of the same frame, extracted twice, is no second person.
         if not faces.source_filename[a] or faces.source_face[a] != faces.source_face[b]
     ]
@@ -127,9 +116,8 @@ def _on_next_frames(table: FaceTable) -> Int64:
         rows.sort()
         steps = np.diff([number for number, _ in rows])
         usual = np.median(steps[steps > 0]) if (steps > 0).any() else 0
-        pairs += [
-            (rows[k][1], rows[k + 1][1]) for k in np.flatnonzero((steps <= 2 * usual) & (steps > 0)).tolist()
-        ]
+        near = np.flatnonzero((steps <= 2 * usual) & (steps > 0)).tolist()
+        pairs += [(rows[k][1], rows[k + 1][1]) for k in near]
     # Rows of one track of a video stand next to each other.
     same = (np.diff(faces.file_index) == 0) & (np.diff(faces.track) == 0) & (faces.track[1:] >= 0)
     pairs += [(k, k + 1) for k in np.flatnonzero(same).tolist()]
@@ -137,10 +125,8 @@ def _on_next_frames(table: FaceTable) -> Int64:
 
 
 def _among(pairs: Int64, rows: Int64) -> Int64:
-    at = np.minimum(np.searchsorted(rows, pairs), max(len(rows) - 1, 0))
-    inside = (rows[at] == pairs).all(axis=1) if len(rows) else np.zeros(len(pairs), np.bool_)
-    kept: Int64 = at[inside].astype(np.int64)
-    return kept
+    at = np.minimum(np.searchsorted(rows, pairs), len(rows) - 1).astype(np.int64)
+    return np.asarray(at[(rows[at] == pairs).all(axis=1)])
 
 
 def _joined(count: int, pairs: Int64, named: Int64) -> Int64:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
-from face_organizer.cluster import faiss_device, names
+from face_organizer.cluster import faiss_device, result
 from face_organizer.cluster.constraints import hints_of
 from face_organizer.cluster.graph import find_people
 from face_organizer.cluster.known_number import largest_people
@@ -15,7 +15,7 @@ from face_organizer.cluster.labels import from_labels, person_name
 from face_organizer.cluster.people import People, former, margins
 from face_organizer.errors import ClusterError
 from face_organizer.files import count
-from face_organizer.types import Clustering, FaceTable, Int64
+from face_organizer.types import FaceTable
 
 
 def cluster(
@@ -52,34 +52,27 @@ def cluster(
         raise ClusterError(f"no faces among {count(table.total_files, 'picture')}: nothing to sort")
     gpu, why = faiss_device.choose(device)
     before = None if previous is None else former(previous)
-    old = None if before is None else names.before(before, table)
-    given = None if before is None or old is None else names.named(before, old)
+    old = None if before is None else result.before(before, table)
+    given = None if before is None or old is None else result.named(before, old)
     hints = hints_of(table, photos=one_per_photo, frames=frames, named=given)
+    options: dict[str, Any] = {"threshold": threshold, "gpu": gpu, "seed": seed}
+    advice, nobody = None, "stranger"
     if clusters == "auto":
-        division, found = find_people(
-            table.embeddings,
-            hints,
-            threshold=threshold,
-            min_cluster_size=min_cluster_size,
-            gpu=gpu,
-            seed=seed,
-        )
-        advice, nobody = None, f"fewer than {min_cluster_size} faces"
+        options["min_cluster_size"] = min_cluster_size
+        division, found = find_people(table.embeddings, hints, **options)
+        nobody = f"fewer than {min_cluster_size} faces"
     else:
-        division, found, advice = largest_people(
-            table.embeddings,
-            clusters,
-            hints,
-            threshold=threshold,
-            keep_strangers=keep_strangers,
-            gpu=gpu,
-            seed=seed,
-        )
-        nobody = "stranger"
+        options["keep_strangers"] = keep_strangers
+        division, found, advice = largest_people(table.embeddings, clusters, hints, **options)
     if given is not None:
-        division = _pinned(table, division, given)
+        labels = result.pinned(division.labels, given)
+        if not np.array_equal(labels, division.labels):
+            division = from_labels(table.embeddings, labels)
     persons = len(division.centers)
-    kept = None if before is None or old is None else names.keep_names(division.labels, persons, old, before)
+    kept = None if before is None or old is None else result.keep_names(division.labels, persons, old, before)
+    reasons = np.where(division.labels < 0, nobody, "assigned").astype(object)
+    if given is not None:
+        reasons[given >= 0] = "named before"
     return People(
         division.labels,
         division.centers,
@@ -87,7 +80,7 @@ def cluster(
         table,
         names=[person_name(i) for i in range(persons)] if kept is None else kept.names,
         margin=margins(table.embeddings, division),
-        reasons=_reasons(division.labels, nobody, given),
+        reasons=reasons.tolist(),
         threshold=found.threshold,
         strangers=found.strangers,
         advice=advice,
@@ -95,16 +88,3 @@ def cluster(
         device="cpu" if gpu == faiss_device.CPU else str(gpu),
         device_why=why,
     )
-
-
-def _pinned(table: FaceTable, found: Clustering, given: Int64) -> Clustering:
-    labels = names.pinned(found.labels, given)
-    return found if np.array_equal(labels, found.labels) else from_labels(table.embeddings, labels)
-
-
-def _reasons(labels: Int64, nobody: str, given: Int64 | None) -> list[str]:
-    """For the manifest: why a face is in its folder."""
-    reasons = np.where(labels < 0, nobody, "assigned").astype(object)
-    if given is not None:
-        reasons[given >= 0] = "named before"
-    return [str(reason) for reason in reasons]

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from face_organizer.cluster.constraints import NO_HINTS, Hints, copy_cosine
 from face_organizer.cluster.faiss_device import CPU
-from face_organizer.cluster.labels import check, from_labels
+from face_organizer.cluster.labels import Clustering, check, from_labels
 from face_organizer.cluster.merging import Conflicts, Groups, merge, start
 from face_organizer.cluster.neighbours import between, edges
 from face_organizer.cluster.threshold import SAMPLE, Strangers, estimate, sample_rows
-from face_organizer.types import Clustering, Float32
+from face_organizer.types import Float32
 
 _ROWS = 1 << 16
 _AFFORDED = 1 << 28  # cosines of a last look at everything: a second or two
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Space:
-    """Unit vectors without the direction `shift` (d,) that all people share; None: as they are."""
-
-    shift: Float32 | None
-
-    def of(self, embeddings: Float32) -> Float32:
-        """The vectors (n, d) in this space, of unit length."""
-        if self.shift is None:
-            return embeddings
-        moved = np.empty(embeddings.shape, np.float32)
-        for at in range(0, len(moved), _ROWS):
-            part = embeddings[at : at + _ROWS] - self.shift
-            part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
-            moved[at : at + _ROWS] = part
-        return moved
+def without(embeddings: Float32, shift: Float32 | None) -> Float32:
+    """Unit vectors (n, d) without the direction `shift` (d,) that all people share; None: as they are."""
+    if shift is None:
+        return embeddings
+    moved = np.empty(embeddings.shape, np.float32)
+    for at in range(0, len(moved), _ROWS):
+        part = embeddings[at : at + _ROWS] - shift
+        part /= np.maximum(np.linalg.norm(part, axis=1, keepdims=True), 1e-12)
+        moved[at : at + _ROWS] = part
+    return moved
 
 
-def space_of(embeddings: Float32, seed: int) -> Space:
-    """The space in which the faces of this table are compared.
+def shared_direction(embeddings: Float32, seed: int) -> Float32 | None:
+    """What all faces of this table have in common, (d,); None where that is not proven.
 
-    What faces have in common (the embedder's own bias) says nothing of who they are. It is the mean over
-    people, each face counting one part in the number of faces like it; as much of it is taken as the usual
-    cosine of strangers proves beyond what so few people could show by chance.
+    It (the embedder's own bias) says nothing of who they are. It is the mean over people, each face counting
+    one part in the number of faces like it; as much of it is taken as the usual cosine of strangers proves
+    beyond what so few people could show by chance.
     """
     first = estimate(embeddings, seed)
     sample = np.asarray(embeddings[sample_rows(embeddings, SAMPLE, seed)], np.float32)
@@ -50,18 +44,16 @@ def space_of(embeddings: Float32, seed: int) -> Space:
     proven = first.mean - 2 * first.deviation * np.sqrt(2) / weight.sum()
     length = float(mean @ mean)
     if proven <= 0 or length <= 0:
-        return Space(None)
-    return Space(mean * np.float32(min(proven / length, 1.0)))
+        return None
+    return np.asarray(mean * np.float32(min(proven / length, 1.0)), np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
-    """What was read from the table: the cosine at which two faces are one person, and what that follows
-    from."""
+class Found(NamedTuple):
+    """What was read from the table: `threshold` is the cosine at which two faces are one person."""
 
     threshold: float
     strangers: Strangers
-    space: Space
+    shift: Float32 | None
 
 
 def find_people(
@@ -82,8 +74,8 @@ def find_people(
     clusters. Raises `ClusterError` for NaN.
     """
     check(embeddings)
-    space = space_of(embeddings, seed)
-    vectors = space.of(embeddings)
+    shift = shared_direction(embeddings, seed)
+    vectors = without(embeddings, shift)
     strangers = estimate(vectors, seed)
     threshold = strangers.threshold() if threshold is None else threshold
     floor = min(strangers.threshold(1.0), threshold)
@@ -96,7 +88,7 @@ def find_people(
     groups = consolidated(groups, threshold, neighbours, conflicts)
     small = (np.bincount(groups.label, minlength=len(groups.weight)) < min_cluster_size) & (groups.named < 0)
     labels = np.where(small[groups.label], -1, groups.label)
-    return from_labels(embeddings, labels), Found(threshold, strangers, space)
+    return from_labels(embeddings, labels), Found(threshold, strangers, shift)
 
 
 def consolidated(groups: Groups, threshold: float, k: int, conflicts: Conflicts | None) -> Groups:

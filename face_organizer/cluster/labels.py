@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from face_organizer.errors import ClusterError
 from face_organizer.files import count as in_words
-from face_organizer.types import Clustering, Float32, Int64
+from face_organizer.types import Float32, Int64
 
 UNASSIGNED = "unassigned"
 """The folder of faces that belong to no person."""
 _ROWS = 1 << 16  # rows looked at a time, so that no second copy of a large memory-mapped table arises
+
+
+@dataclass(frozen=True, eq=False)
+class Clustering:
+    """A division of n faces into k clusters, numbered from the largest on; `labels` is -1 for a face in none,
+    `similarity` the cosine of each face to its center, or the highest to any."""
+
+    labels: Int64
+    centers: Float32
+    similarity: Float32
+
+    def sizes(self) -> Int64:
+        """Faces in each cluster, (k,) int64."""
+        return np.bincount(self.labels[self.labels >= 0], minlength=len(self.centers)).astype(np.int64)
 
 
 def check(embeddings: Float32, clusters: int = 1) -> None:
@@ -26,9 +42,8 @@ def check(embeddings: Float32, clusters: int = 1) -> None:
     for start in range(0, count, _ROWS):
         bad = np.flatnonzero(~np.isfinite(embeddings[start : start + _ROWS]).all(axis=1))
         if len(bad):
-            raise ClusterError(
-                f"the embedding in row {start + bad[0]} holds NaN or infinite values: embed it again"
-            )
+            row = start + bad[0]
+            raise ClusterError(f"the embedding in row {row} holds NaN or infinite values: embed it again")
 
 
 def components(count: int, pairs: Int64) -> Int64:
@@ -80,8 +95,7 @@ def from_labels(embeddings: Float32, labels: Int64) -> Clustering:
         own = renamed[part]
         if len(centers):
             similarity[part] = np.einsum("ij,ij->i", embeddings[part], centers[np.maximum(own, 0)])
-            lost = np.flatnonzero(own < 0)
-            if len(lost):
+            if len(lost := np.flatnonzero(own < 0)):
                 similarity[at + lost] = _best_similarity(embeddings[at + lost], centers)
     return ordered(renamed, centers, similarity)
 

@@ -9,7 +9,7 @@ that no pair of faces is ever looked at again.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -37,8 +37,7 @@ class Groups:
         return np.asarray(np.linalg.norm(self.sums[which], axis=1) / self.weight[which], np.float32)
 
 
-@dataclass(frozen=True)
-class Conflicts:
+class Conflicts(NamedTuple):
     """Pairs of points that one photo shows: (m, 2); `cost` is what a full conflict takes from a cosine."""
 
     pairs: Int64
@@ -49,11 +48,9 @@ def start(points: Float32, weight: Float32, label: Int64, named: Int64) -> Group
     """Groups `label` (n,), 0 to g-1, of the `points`, each counting `weight`."""
     count = int(label.max()) + 1 if len(label) else 0
     order = np.argsort(label, kind="stable")
-    starts = np.searchsorted(label[order], np.arange(count))
-    if count == len(label):
-        sums = points[order] * weight[order, None]
-    else:
-        sums = np.add.reduceat(points[order] * weight[order, None], starts, axis=0)
+    sums = points[order] * weight[order, None]
+    if count < len(label):
+        sums = np.add.reduceat(sums, np.searchsorted(label[order], np.arange(count)), axis=0)
     total = np.bincount(label, weight, count).astype(np.float32)
     return Groups(label, np.ascontiguousarray(sums, np.float32), total, named)
 
@@ -101,17 +98,17 @@ def merge(
         fresh = _unique(moved[stale], len(groups.weight))
         pairs = np.concatenate([np.sort(moved[~stale], axis=1), fresh])
         value = np.concatenate([old[~stale], likeness(groups, fresh, length)])
-    return compact(groups)
+    kept, label = np.unique(groups.label, return_inverse=True)
+    return Groups(label.astype(np.int64), groups.sums[kept], groups.weight[kept], groups.named[kept])
 
 
 def _first(groups: Groups, edges: Int64, cosines: Float32 | None) -> tuple[Int64, Float32]:
     """Each pair of groups once, and how alike they are."""
-    length = groups.length_of(slice(None))
+    length, count = groups.length_of(slice(None)), len(groups.weight)
     if cosines is None:
-        pairs = _unique(edges, len(groups.weight))
+        pairs = _unique(edges, count)
         return pairs, likeness(groups, pairs, length)
-    single = (np.bincount(groups.label, minlength=len(groups.weight)) == 1)[edges].all(axis=1)
-    count = len(groups.weight)
+    single = (np.bincount(groups.label, minlength=count) == 1)[edges].all(axis=1)
     ends = np.sort(edges[single], axis=1)
     keys, first = np.unique(ends[:, 0] * count + ends[:, 1], return_index=True)
     rest = _unique(edges[~single], count)
@@ -178,9 +175,3 @@ def _apply(groups: Groups, parent: Int64) -> NDArray[np.bool_]:
     changed = np.zeros(len(parent), np.bool_)
     changed[into] = True
     return changed
-
-
-def compact(groups: Groups) -> Groups:
-    """The groups that have members, numbered from 0 in the order of their places."""
-    kept, label = np.unique(groups.label, return_inverse=True)
-    return Groups(label.astype(np.int64), groups.sums[kept], groups.weight[kept], groups.named[kept])

@@ -31,45 +31,39 @@ def edges(
     `exact` None decides by size. On a `gpu` FAISS compares all of them.
     """
     if gpu != CPU:
-        return on_gpu(gpu, vectors.shape[1], lambda index: _by_index(index, vectors, floor, k))
+        with on_gpu(gpu, vectors.shape[1]) as index:
+            return _by_index(index, vectors, floor, k)
     if exact or (exact is None and len(vectors) <= EXACT):
-        return _all_pairs(vectors, vectors, floor, k)
+        return _others(*_compared(vectors, vectors, floor, k))
     return _by_lists(vectors, floor, k)
 
 
 def between(queries: Float32, vectors: Float32, floor: float, k: int) -> Int64:
     """Pairs (row of `queries`, row of `vectors`), each query's `k` nearest of at least `floor`."""
-    pairs = [np.empty((0, 2), np.int64)]
-    step = max(1, _CELLS // max(len(vectors), 1))
-    for at in range(0, len(queries), step):
-        row, col, _ = _nearest(queries[at : at + step] @ vectors.T, floor, min(k + 1, len(vectors)))
-        pairs.append(np.stack([row + at, col], axis=1))
-    return np.concatenate(pairs)
+    return _compared(queries, vectors, floor, k)[0]
 
 
 def _nearest(cosines: Float32, floor: float, k: int) -> tuple[Int64, Int64, Float32]:
     """Row, column and value of what is at least `floor`, at most `k` a row."""
     alike = cosines >= floor
     crowded = np.flatnonzero(np.count_nonzero(alike, axis=1) > k)
-    if not len(crowded):
-        row, col = np.nonzero(alike)
-        return row, col, cosines[row, col]
-    best = np.argpartition(cosines[crowded], -k, axis=1)[:, -k:]
     alike[crowded] = False
     row, col = np.nonzero(alike)
-    row = np.concatenate([row, np.repeat(crowded, k)])
-    col = np.concatenate([col, best.ravel()])
+    if len(crowded):
+        best = np.argpartition(cosines[crowded], -k, axis=1)[:, -k:]
+        row = np.concatenate([row, np.repeat(crowded, k)])
+        col = np.concatenate([col, best.ravel()])
     return row, col, cosines[row, col]
 
 
-def _all_pairs(queries: Float32, vectors: Float32, floor: float, k: int) -> tuple[Int64, Float32]:
+def _compared(queries: Float32, vectors: Float32, floor: float, k: int) -> tuple[Int64, Float32]:
     pairs, values = [np.empty((0, 2), np.int64)], [np.empty(0, np.float32)]
     step = max(1, _CELLS // max(len(vectors), 1))
     for at in range(0, len(queries), step):
         row, col, value = _nearest(queries[at : at + step] @ vectors.T, floor, min(k + 1, len(vectors)))
         pairs.append(np.stack([row + at, col], axis=1))
         values.append(value)
-    return _others(np.concatenate(pairs), np.concatenate(values))
+    return np.concatenate(pairs), np.concatenate(values)
 
 
 def _others(pairs: Int64, values: Float32) -> tuple[Int64, Float32]:
@@ -87,8 +81,7 @@ def _by_lists(vectors: Float32, floor: float, k: int) -> tuple[Int64, Float32]:
     )
     kmeans.train(vectors[sample])
     centers = np.asarray(kmeans.centroids, np.float32)
-    probed = _probed(vectors, centers)
-    return _search_lists(vectors, probed, lists, floor, k)
+    return _search_lists(vectors, _probed(vectors, centers), lists, floor, k)
 
 
 def _probed(vectors: Float32, centers: Float32) -> Int32:

@@ -6,16 +6,15 @@ import base64
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import numpy as np
 
-from face_organizer.cluster.labels import UNASSIGNED
+from face_organizer.cluster.labels import UNASSIGNED, Clustering
 from face_organizer.files import atomic_write, count, jpeg, printable
-from face_organizer.types import Clustering, FaceTable, Float32, Image, Int64, Outcome
+from face_organizer.types import FaceTable, Float32, Image, Int64, Outcome
 
 _SIDE = 96  # pixels of a face on the page
 _QUALITY = 80
@@ -37,18 +36,22 @@ class Card:
 
 def write(path: Path, table: FaceTable, clustering: Clustering, cards: Sequence[Card]) -> None:
     """Write the page, replacing what is there."""
-    page = _template().render(
+    import jinja2
+
+    loader = jinja2.PackageLoader("face_organizer.cluster", "")
+    pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
+    points = _points(table, cards)
+    all_cards = [_card(table, clustering, i, card) for i, card in enumerate(cards)]
+    outcomes = table.outcome_counts().items()
+    page = pages.get_template("page.html.j2").render(
         totals=_totals(table, clustering),
-        outcomes=_outcomes(table),
-        shown=[_card(table, clustering, i, card) for i, card in enumerate(cards) if card.typical],
-        rest=[_card(table, clustering, i, card) for i, card in enumerate(cards) if not card.typical],
+        outcomes=[(k.replace("_", " "), f"{n:,}") for k, n in outcomes if n and k != Outcome.FACES.label],
+        shown=[card for card in all_cards if card["typical"]],
+        rest=[card for card in all_cards if not card["typical"]],
         histogram=_histogram(clustering),
-        points=(points := _points(table, cards)),
+        points=points,
         point_count=count(len(points), "face"),
-        legend=[
-            {"name": printable(card.name), "colour": _colour(i, card.name)}
-            for i, card in enumerate(cards[:_COLOURS])
-        ],
+        legend=all_cards[:_COLOURS],
     )
     with atomic_write(path) as file:
         file.write(page.encode("utf-8", "replace"))
@@ -62,16 +65,6 @@ def facts(table: FaceTable, clustering: Clustering, rows: Int64) -> str:
         return words
     low, middle = np.quantile(clustering.similarity[rows], [0.05, 0.5])
     return f"{words} · similarity to the center {middle:.2f}, 19 of 20 above {low:.2f}"
-
-
-@cache
-def _template() -> Any:
-    import jinja2
-
-    loader = jinja2.PackageLoader("face_organizer.cluster", "")
-    return jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined).get_template(
-        "page.html.j2"
-    )
 
 
 def _totals(table: FaceTable, clustering: Clustering) -> list[list[str]]:
@@ -88,27 +81,19 @@ def _totals(table: FaceTable, clustering: Clustering) -> list[list[str]]:
     return [words.split(" ", 1) for words in counts]
 
 
-def _outcomes(table: FaceTable) -> list[tuple[str, str]]:
-    counts = table.outcome_counts()
-    return [(k.replace("_", " "), f"{n:,}") for k, n in counts.items() if n and k != Outcome.FACES.label]
-
-
 def _card(table: FaceTable, clustering: Clustering, index: int, card: Card) -> dict[str, Any]:
+    link = quote(os.fsencode(card.name))
     return {
         "id": f"p{index}",
         "name": printable(card.name),
-        "folder": f"{_link(card.name)}/",
-        "sheet": f"{_link(card.name)}.jpg",
+        "folder": f"{link}/",
+        "sheet": f"{link}.jpg",
         "faces": f"{len(card.rows):,}",
         "facts": facts(table, clustering, card.rows),
         "colour": _colour(index, card.name),
         "typical": [_data(picture) for picture in card.typical],
         "unsure": [_data(picture) for picture in card.unsure],
     }
-
-
-def _link(name: str) -> str:
-    return quote(os.fsencode(name))
 
 
 def _colour(index: int, name: str) -> str:
@@ -127,9 +112,8 @@ def _histogram(clustering: Clustering) -> dict[str, Any]:
     similarity, labels = clustering.similarity, clustering.labels
     low = max(-1.0, np.floor(float(similarity.min(initial=0.0)) * 10) / 10)
     edges = np.linspace(low, 1.0, _BINS + 1)
-    known, nobody = (
-        np.histogram(np.clip(similarity[mask], low, 1.0), edges)[0] for mask in (labels >= 0, labels < 0)
-    )
+    clipped = np.clip(similarity, low, 1.0)
+    known, nobody = (np.histogram(clipped[mask], edges)[0] for mask in (labels >= 0, labels < 0))
     top = max(int((known + nobody).max(initial=0)), 1)
     bars = [
         {
@@ -141,10 +125,9 @@ def _histogram(clustering: Clustering) -> dict[str, Any]:
         }
         for i, (k, n) in enumerate(zip(known, nobody, strict=True))
     ]
-    ticks = [
-        {"x": round(100 * (t - low) / (1 - low), 2), "text": f"{t:.1f}"} for t in np.arange(low, 1.01, 0.2)
-    ]
-    return {"bars": bars, "ticks": ticks, "top": f"{top:,}"}
+    ticks = np.arange(low, 1.01, 0.2)
+    marks = [{"x": round(100 * (t - low) / (1 - low), 2), "text": f"{t:.1f}"} for t in ticks]
+    return {"bars": bars, "ticks": marks, "top": f"{top:,}"}
 
 
 def _points(table: FaceTable, cards: Sequence[Card]) -> list[dict[str, Any]]:

@@ -18,15 +18,14 @@ import numpy as np
 from face_organizer.cluster import result
 from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
-from face_organizer.cluster.labels import UNASSIGNED
-from face_organizer.cluster.names import Kept
+from face_organizer.cluster.labels import UNASSIGNED, Clustering
 from face_organizer.cluster.portraits import Portraits
-from face_organizer.cluster.result import PICKLE, Former
+from face_organizer.cluster.result import PICKLE, Former, Kept
 from face_organizer.cluster.threshold import Strangers
 from face_organizer.files import atomic_write, write_csv, write_json
 from face_organizer.organize import Placed, View
 from face_organizer.table import PICKLE_PROTOCOL
-from face_organizer.types import Clustering, FaceTable, Float32
+from face_organizer.types import Float32
 
 CSV, JSON = "manifest.csv", "manifest.json"
 FILES = (PICKLE, CSV, JSON)
@@ -35,18 +34,14 @@ _MANY, _BLOCK = 2048, 65_536
 
 
 @dataclass(frozen=True, eq=False)
-class People(Clustering):
-    """The faces of a table by person, the one with the most faces first.
+class People(Portraits):
+    """The n faces of a table by person, the one with the most faces first.
 
-    Beside `labels` (n,) int64, -1 for a face of nobody, `centers` (k, d) float32 and `similarity` (n,)
-    float32, the cosine of each face to its person's center.
+    `labels` (n,) int64, -1 for a face of nobody; `centers` (k, d) float32 of unit length; `similarity` (n,)
+    float32, the cosine of each face to its person's center; `table`; `names` of the k persons; `margin` (n,)
+    float32, see `margins`.
     """
 
-    table: FaceTable
-    names: Sequence[str]
-    """Of the k persons."""
-    margin: Float32
-    """(n,): see `margins`; larger is surer."""
     reasons: Sequence[str]
     """(n): why each face is where it is."""
     threshold: float = math.nan
@@ -62,10 +57,7 @@ class People(Clustering):
     device_why: str = ""
 
     def __post_init__(self) -> None:
-        Clustering.__post_init__(self)
-        faces, persons = len(self.table), len(self.centers)
-        if len(self.labels) != faces or len(self.margin) != faces or len(self.reasons) != faces:
-            raise ValueError(f"{faces} faces want as many labels, margins and reasons")
+        persons = len(self.centers)
         if len(self.names) != persons or len(set(self.names)) != persons or UNASSIGNED in self.names:
             raise ValueError(f"{persons} persons want as many different names: {self.names!r}")
 
@@ -82,18 +74,18 @@ class People(Clustering):
 
     def rows(self, placed: Placed | None = None) -> Iterator[dict[str, Any]]:
         """One dict per face, keys `COLUMNS`; `placed` maps (source, folder) to the path below the output."""
-        similarity, margin = self.similarity.tolist(), self.margin.tolist()
-        index = self.table.faces.face_index.tolist()
-        for i, (path, folder) in enumerate(zip(self.paths, self.folders, strict=True)):
-            yield {
-                "source": path,
-                "face_index": index[i],
-                "person": folder,
-                "similarity": round(similarity[i], 6),
-                "margin": round(margin[i], 6),
-                "reason": self.reasons[i],
-                "placed": (placed or {}).get((path, folder), ""),
-            }
+        places = placed or {}
+        for path, index, folder, similarity, margin, reason in zip(
+            self.paths,
+            self.table.faces.face_index.tolist(),
+            self.folders,
+            self.similarity.tolist(),
+            self.margin.tolist(),
+            self.reasons,
+            strict=True,
+        ):
+            values = (path, index, folder, round(similarity, 6), round(margin, 6), reason)
+            yield dict(zip(COLUMNS, (*values, places.get((path, folder), "")), strict=True))
 
     def write(self, folder: str | Path, placed: Placed | None = None) -> None:
         """Write `cluster_assignments.pkl`, `manifest.csv` and `manifest.json` into `folder`.
@@ -123,20 +115,18 @@ class People(Clustering):
         of_persons = {path for path, folder in everywhere if folder != UNASSIGNED}
         # A photo of a person stays out of `unassigned`, whoever else is on it.
         entries = [e for e in everywhere if e[1] != UNASSIGNED or e[0] not in of_persons]
-        portraits = Portraits(self.table, self, self.names, self.margin)
-        pictures = portraits.files(sheets)
+        drawings = self.drawings(sheets)
 
         def write_all(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
             self.write(folder, placed)
             if sheets:
-                portraits.write(folder, placed, sheets, on_step)
+                self.draw(folder, placed, sheets, on_step)
 
-        return View(entries, [*FILES, *pictures], write_all, max(len(pictures) - 1, 0))
+        return View(entries, [*FILES, *drawings], write_all, max(len(drawings) - 1, 0))
 
 
 def former(given: People | str | Path) -> Former:
-    """`given`, or what lies in that folder, as `cluster` and `evaluate` take a former one. Raises
-    `FaceOrganizerError`."""
+    """`given`, or the result that lies in that folder, as a former one. Raises `FaceOrganizerError`."""
     if not isinstance(given, People):
         return result.read(Path(given))
     index = np.asarray(given.table.faces.face_index, np.int64)

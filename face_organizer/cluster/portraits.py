@@ -7,17 +7,18 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 
 from face_organizer.cluster import page
-from face_organizer.cluster.labels import UNASSIGNED
+from face_organizer.cluster.labels import UNASSIGNED, Clustering
 from face_organizer.cluster.page import Card
 from face_organizer.organize import Placed
 from face_organizer.previews.sheets import Section, contact_sheet
 from face_organizer.previews.thumbnails import Tile, thumbnails
-from face_organizer.types import Clustering, FaceTable, Float32, Int64
+from face_organizer.types import FaceTable, Float32, Int64
 
 PAGE = "index.html"
 _TYPICAL, _UNSURE, _SPREAD = 16, 8, 16  # faces under each heading of a contact sheet
@@ -25,34 +26,30 @@ _TITLES = ("Most typical", "Least certain", "Across the pictures")
 
 
 @dataclass(frozen=True, eq=False)
-class Portraits:
-    """The faces of a clustering to look at; `names` are its k persons', `margin` (n,) tells who is sure."""
+class Portraits(Clustering):
+    """The faces of a clustering to look at."""
 
     table: FaceTable
-    clustering: Clustering
     names: Sequence[str]
+    """Of the k persons."""
     margin: Float32
+    """(n,): see `margins`; larger is surer."""
 
     @cached_property
     def cards(self) -> list[Card]:
         """All folders, the largest person first, what belongs to nobody last."""
-        labels = self.clustering.labels
-        order = np.argsort(labels, kind="stable")
-        starts = np.searchsorted(labels[order], np.arange(-1, len(self.names) + 1))
+        order = np.argsort(self.labels, kind="stable")
+        starts = np.searchsorted(self.labels[order], np.arange(-1, len(self.names) + 1))
         nobody, *persons = np.split(order, starts[1:-1])
         every = [*zip(self.names, persons, strict=True), (UNASSIGNED, nobody)]
         return [Card(name, rows) for name, rows in every if len(rows)]
 
-    def files(self, most: int) -> list[str]:
-        """What `write` makes: a contact sheet for each of the `most` largest persons, and the page."""
+    def drawings(self, most: int) -> list[str]:
+        """What `draw` makes: a contact sheet for each of the `most` largest persons, and the page."""
         return [*(f"{card.name}.jpg" for card in self.cards[:most]), *([PAGE] if most else [])]
 
-    def write(
-        self,
-        folder: Path,
-        placed: Placed,
-        most: int,
-        on_person: Callable[[], object] = lambda: None,
+    def draw(
+        self, folder: Path, placed: Placed, most: int, on_person: Callable[[], object] = lambda: None
     ) -> None:
         """Make the contact sheets and the page in `folder`; only faces that are shown are decoded.
 
@@ -64,21 +61,19 @@ class Portraits:
             tiles = [[self._tile(int(row), card.name, folder, placed) for row in rows] for rows in chosen]
             pictures = thumbnails([tile for some in tiles for tile in some])
             sections = [
-                Section(
-                    title if some else "", [next(pictures) for _ in some], [tile.caption for tile in some]
-                )
+                Section(title if some else "", [*islice(pictures, len(some))], [t.caption for t in some])
                 for title, some in zip(_TITLES, tiles, strict=True)
             ]
-            facts = page.facts(self.table, self.clustering, card.rows)
+            facts = page.facts(self.table, self, card.rows)
             contact_sheet(folder / f"{card.name}.jpg", card.name, facts, sections)
             cards.append(replace(card, typical=sections[0].pictures[:6], unsure=sections[1].pictures[:2]))
             on_person()
-        page.write(folder / PAGE, self.table, self.clustering, [*cards, *self.cards[most:]])
+        page.write(folder / PAGE, self.table, self, [*cards, *self.cards[most:]])
 
     def chosen(self, rows: Int64) -> tuple[Int64, Int64, Int64]:
         """Of a person's rows (ascending, so by path): the most typical ones, in turn from each folder; of the
         rest the least certain; and of the rest some from the first to the last."""
-        typical = self._in_turn(rows[np.argsort(-self.clustering.similarity[rows], kind="stable")])
+        typical = self._in_turn(rows[np.argsort(-self.similarity[rows], kind="stable")])
         rest = np.setdiff1d(rows, typical)
         unsure = rest[np.argsort(self.margin[rest], kind="stable")][:_UNSURE]
         rest = np.setdiff1d(rest, unsure)
@@ -90,16 +85,14 @@ class Portraits:
         path, file_index = self.table.files.path, self.table.faces.file_index
         for row in best_first[: 200 * _TYPICAL].tolist():
             by_folder[os.path.dirname(path[file_index[row]])].append(row)
-        chosen: list[int] = []
-        for turn in range(_TYPICAL):
-            chosen += [rows[turn] for rows in by_folder.values() if turn < len(rows)]
+        turns = range(_TYPICAL)
+        chosen = [rows[turn] for turn in turns for rows in by_folder.values() if turn < len(rows)]
         return np.array(chosen[:_TYPICAL], np.int64)
 
     def _tile(self, row: int, name: str, folder: Path, placed: Placed) -> Tile:
         faces = self.table.faces
         source = self.table.files.path[faces.file_index[row]]
         path = placed.get((source, name))
-        caption = f"{self.clustering.similarity[row]:.2f}  {os.path.basename(source)}"
-        return Tile(
-            str(folder / path) if path else source, faces.landmarks[row], caption, float(faces.time[row])
-        )
+        caption = f"{self.similarity[row]:.2f}  {os.path.basename(source)}"
+        where = str(folder / path) if path else source
+        return Tile(where, faces.landmarks[row], caption, float(faces.time[row]))

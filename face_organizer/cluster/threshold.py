@@ -5,15 +5,13 @@ bulk of random pairs tells how similar strangers are, and from it follows how si
 chance to be no explanation in a table of so many people. Where a few people make up the whole table, pairs of
 one person form a second hump; a mixture of two normals takes the two apart.
 
-`search.threshold.Crowd` is the other reading of strangers: the cosines of one profile to all faces. Each is
-made for its question (any two faces; one against all), and their samples and cuts differ: one in place of the
-other would change results.
+`search.threshold.Crowd` is the other reading of strangers, made for one profile against all faces.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from statistics import NormalDist
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +23,7 @@ SAMPLE = 4096
 _BINS = 800
 
 
-@dataclass(frozen=True, slots=True)
-class Strangers:
+class Strangers(NamedTuple):
     """Cosines of two faces of different people: near normal with `mean` and `deviation`.
 
     `people` is the estimated number of different people in the table, `typical` the usual cosine of two
@@ -96,18 +93,15 @@ def _two_humps(counts: np.ndarray, at: np.ndarray) -> tuple[float, float, float]
     with np.errstate(divide="ignore", invalid="ignore"):
         between = (first[-1] * weight - first) ** 2 / (weight * (1 - weight))
     cut = at[int(np.nanargmax(np.where(np.isfinite(between), between, -1)))]  # Otsu's
-    shares: list[float] = []
-    means: list[float] = []
-    deviations: list[float] = []
+    humps = []
     for side in (at <= cut, at > cut):
         n = counts[side].sum()
         if not n:
             return None
         middle = float((counts * at)[side].sum() / n)
-        shares.append(n / total)
-        means.append(middle)
-        deviations.append(max(float(np.sqrt((counts * (at - middle) ** 2)[side].sum() / n)), 5e-3))
-    p, m, s = np.array(shares), np.array(means), np.array(deviations)
+        deviation = max(float(np.sqrt((counts * (at - middle) ** 2)[side].sum() / n)), 5e-3)
+        humps.append((n / total, middle, deviation))
+    p, m, s = np.array(humps).T
     for _ in range(200):
         density = p[:, None] * np.exp(-0.5 * ((at - m[:, None]) / s[:, None]) ** 2) / s[:, None] + 1e-300
         belongs = counts * density / density.sum(axis=0)

@@ -1,9 +1,7 @@
-"""A benchmark as a chart, and diagnosed pictures with what was found on them. Drawn with Pillow, which is
-here anyway: matplotlib would be 60 MB more and a second to import."""
+"""A benchmark as a chart, and diagnosed pictures with what was found on them, drawn with Pillow."""
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -18,83 +16,71 @@ from face_organizer.media import images
 from face_organizer.previews.sheets import Section, contact_sheet
 from face_organizer.previews.thumbnails import Tile, thumbnails
 
-PAPER, INK, FAINT, RULE = (250, 250, 248), (24, 26, 30), (104, 108, 116), (226, 226, 222)
+PAPER, INK, RULE = (250, 250, 248), (24, 26, 30), (226, 226, 222)
 OURS, THEIRS, BEST = (31, 96, 168), (196, 98, 16), (30, 132, 73)
 COLOURS = (OURS, THEIRS, BEST, (150, 40, 140), (190, 30, 45), (0, 140, 150))
 WIDTH = 1000
+FONT = ImageFont.load_default(16)
 _NAME, _SPEED, _FOUND, _BAR, _LINE = 40, 300, 660, 240, 44  # pixels: columns, longest bar, height of a row
 
 
 def plot(trials: Sequence[Trial], recommended: Trial | None, pictures: int, path: Path) -> None:
     """Draw a row per back end that ran: its speed and its share of `pictures` with a face; the `recommended`
-    one is marked."""
-    rows = [trial for trial in trials if trial.best_speed]
+    one is green."""
+    rows = [trial for trial in trials if trial.speed]
     sheet = Pillow.new("RGB", (WIDTH, 160 + _LINE * max(len(rows), 1)), PAPER)
     pen = ImageDraw.Draw(sheet)
 
-    def write(x: float, y: float, text: str, size: int = 17, ink: tuple[int, int, int] = INK) -> None:
+    def write(x: float, y: float, text: str, size: int = 16, ink: tuple[int, int, int] = INK) -> None:
         pen.text((x, y), printable(text), ink, ImageFont.load_default(size), anchor="lm")
 
-    write(_NAME, 42, f"Face detectors on {count(pictures, 'picture')}", 28)
-    write(_SPEED, 96, "pictures per second (pale: many at once)", 15, FAINT)
-    write(_FOUND, 96, "pictures with a face" if rows else "no back end ran", 15, FAINT)
-    for i, row in enumerate(rows):
-        y = 142 + _LINE * i
-        pen.line((_NAME, y - _LINE / 2, WIDTH - _NAME, y - _LINE / 2), RULE)
-        best = row is recommended
-        ink = BEST if best else OURS if row.name.startswith("ours:") else THEIRS
-        write(_NAME, y - 8 * best, row.name, 17, ink)
-        write(_NAME, y + 12, "recommended" * best, 13, ink)
-        fastest, share = max(trial.best_speed for trial in trials), row.found / len(row.looked)
-        pale = tuple((value + 2 * 250) // 3 for value in ink)
-        bars = [(_SPEED, row.best_speed / fastest, pale), (_SPEED, (row.speed or 0) / fastest, ink)]
-        for x, part, colour in [*bars, (_FOUND, 1.0, RULE), (_FOUND, share, ink)]:
+    write(_NAME, 42, f"Face detectors on {count(pictures, 'picture')} (green: recommended)", 26)
+    write(_SPEED, 96, "pictures per second")
+    write(_FOUND, 96, "pictures with a face" if rows else "no back end ran")
+    fastest = max((trial.speed or 0 for trial in rows), default=0)
+    for n, row in enumerate(rows):
+        y, speed = 142 + _LINE * n, row.speed or 0
+        ink = BEST if row is recommended else OURS if row.name.startswith("ours:") else THEIRS
+        for x, part, colour in ((_SPEED, speed / fastest, ink), (_FOUND, 1, RULE), (_FOUND, row.share, ink)):
             pen.rectangle((x, y - 9, x + max(part * _BAR, 2), y + 9), fill=colour)
-        write(_SPEED + row.best_speed / fastest * _BAR + 8, y, f"{row.best_speed:,.3g}", 15)
-        write(_FOUND + _BAR + 8, y, f"{share:.0%}", 15)
+        write(_NAME, y, row.name, ink=ink)
+        write(_SPEED + speed / fastest * _BAR + 8, y, f"{speed:,.3g}")
+        write(_FOUND + _BAR + 8, y, f"{row.share:.0%}")
     with atomic_write(path) as file:
         sheet.save(file, "PNG", optimize=True)
 
 
-def annotate(picture: str, findings: Sequence[Seen], lines: Sequence[str], path: Path) -> None:
-    """Write a picture with the boxes of `findings`, thin where only another setting finds the face, above
-    `lines`, the last of which are one per finding."""
+def draw(pictures: Mapping[str, Mapping[str, Seen]], folder: Path) -> None:
+    """Write into `folder` each picture with what the back ends found on it, and `summary.jpg` of them all."""
+    tiles, captions, nowhere = [], [], np.full((5, 2), np.nan, np.float32)
+    for number, (picture, findings) in enumerate(pictures.items(), 1):
+        stem = "".join(c if c.isalnum() or c in "-_" else "_" for c in Path(picture).stem)[:60]
+        path = folder / f"{number:03d}_{stem}.jpg"
+        write_jpeg(path, annotated(picture, findings))
+        tiles.append(Tile(str(path), nowhere))
+        found = sum(len(seen.found.faces) > 0 for seen in findings.values())
+        captions.append(f"{found} of {len(findings)}: {path.name}")
+    section = Section("Back ends that found a face", list(thumbnails(tiles)), captions)
+    contact_sheet(folder / "summary.jpg", "Diagnosis", count(len(pictures), "picture"), [section])
+
+
+def annotated(picture: str, findings: Mapping[str, Seen]) -> Pillow.Image:
+    """A picture with what each back end found, in a colour of its own, and thin what the surest other setting
+    found more."""
     try:
         pixels = images.read(picture)
     except ImageError:
         pixels = np.full((200, WIDTH, 3), 96, np.uint8)
-    scale = WIDTH / pixels.shape[1]
-    photo = Pillow.fromarray(pixels).resize((WIDTH, max(1, round(pixels.shape[0] * scale))))
-    plain = len(lines) - len(findings)
-    inks = [INK if i < plain else COLOURS[(i - plain) % len(COLOURS)] for i in range(len(lines))]
-    text = [
-        (part, ink)
-        for line, ink in zip(lines, inks, strict=True)
-        for part in textwrap.wrap(printable(line), 105)
-    ]
-    sheet = Pillow.new("RGB", (WIDTH, photo.height + 20 + 25 * len(text)), PAPER)
-    sheet.paste(photo, (0, 0))
+    scale = WIDTH / max(pixels.shape)
+    sheet = Pillow.fromarray(pixels).resize([max(1, round(side * scale)) for side in pixels.shape[1::-1]])
     pen = ImageDraw.Draw(sheet)
-    for i, finding in enumerate(findings):
-        for found, width in [*((f, 1) for f in list(finding.tried.values())[:1]), (finding.found, 4)]:
-            for box in found.faces.boxes * scale:
-                pen.rectangle(tuple(box.tolist()), outline=COLOURS[i % len(COLOURS)], width=width)
-    for n, (part, ink) in enumerate(text):
-        pen.text((14, photo.height + 10 + 25 * n), part, ink, ImageFont.load_default(18))
-    write_jpeg(path, sheet)
-
-
-def summary(groups: Mapping[str, Sequence[str]], path: Path) -> None:
-    """Write a sheet of pictures, by the heading of their group."""
-    nowhere = np.full((5, 2), np.nan, np.float32)
-    sections = [
-        Section(
-            f"{title} ({len(group)})",
-            list(thumbnails([Tile(picture, nowhere) for picture in group])),
-            [Path(picture).name for picture in group],
-        )
-        for title, group in groups.items()
-        if group
-    ]
-    pictures = count(sum(len(group) for group in groups.values()), "picture")
-    contact_sheet(path, "Diagnosis", pictures, sections)
+    for n, (name, seen) in enumerate(findings.items()):
+        ink, looks = COLOURS[n % len(COLOURS)], [(name, seen.found, 4)]
+        looks += [(f"{name} {setting}", found, 1) for setting, found in list(seen.tried.items())[:1]]
+        for label, found, width in looks:
+            for box, score in zip((found.faces.boxes * scale).tolist(), found.faces.scores, strict=True):
+                pen.rectangle(box, outline=ink, width=width)
+                x, y = np.maximum(box[:2], 0)
+                text = f"{label} {score:.2f}".removesuffix(" nan")
+                pen.text((x + 6, y + 4 + 20 * n), text, ink, FONT, stroke_width=2, stroke_fill=PAPER)
+    return sheet

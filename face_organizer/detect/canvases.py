@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from face_organizer.detect import Detector, Look, Pixels
+from face_organizer.detect import Detector, Look
 from face_organizer.geometry.canvas import STRIDE, Placement, around, whole
+from face_organizer.media.images import Shrinkable
 from face_organizer.types import Float32
 
 SMALL_PICTURE = 512
-"""Longer side, in pixels, up to which a picture is taken for a portrait or a crop: its face is large in
-it."""
+"""Longer side, in pixels, up to which a picture is a portrait or a crop: its face is large in it."""
 BORDER = 0.125
 """Of a portrait's longer side, kept free around it: detectors miss faces that fill the picture."""
 WIDE_BORDER = 0.25
@@ -25,7 +25,7 @@ CLOSE_LOOK, CLOSE_LOOK_FACE = 160, 60.0
 faces of 50 to 65 pixels score highest above the same faces turned, for both detectors."""
 
 
-def first(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Placement:
+def first(picture: Shrinkable, detector: Detector, look: Look, turn: int = 0) -> Placement:
     """The canvas of the first look."""
     width, height, longer = picture.width, picture.height, max(picture.width, picture.height)
     if detector.fixed_size:
@@ -39,7 +39,7 @@ def first(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Pla
     return whole(width, height, FIRST_LOOK, BORDER / 2, turn)
 
 
-def second(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Placement:
+def second(picture: Shrinkable, detector: Detector, look: Look, turn: int = 0) -> Placement:
     """The canvas of the second look, large enough for the smallest face that is wanted."""
     width, height, longer = picture.width, picture.height, max(picture.width, picture.height)
     if detector.fixed_size:
@@ -51,9 +51,8 @@ def second(picture: Pixels, detector: Detector, look: Look, turn: int = 0) -> Pl
     return whole(width, height, -(-size // STRIDE) * STRIDE, border, turn)
 
 
-def turned(picture: Pixels, detector: Detector, look: Look) -> list[Placement]:
-    """The canvases on which a picture is looked at on its sides and upside down, whole, for its main face:
-    large ones for each turn would cost more than all else."""
+def turned(picture: Shrinkable, detector: Detector, look: Look) -> list[Placement]:
+    """Canvases for a picture on its sides and upside down, sized for its main face: large ones cost most."""
     main = replace(look, every_face=False)
     return [first(picture, detector, main, turn) for turn in (90, 180, 270)]
 

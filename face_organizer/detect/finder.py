@@ -11,17 +11,18 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.detect import Detector, Found, Look, Pixels, canvases
+from face_organizer.detect import Detector, Found, Look, canvases
 from face_organizer.geometry import align, canvas, quality
 from face_organizer.geometry.boxes import main_face, overlap
 from face_organizer.geometry.canvas import Placement
-from face_organizer.types import NO_FACES, Detections, Float32
+from face_organizer.media.images import Shrinkable
+from face_organizer.types import NO_FACES, Detections
 
 LARGE_FACE = 256.0
 """Pixels of a canvas above which a smaller one sees a face better: SCRFD missed those of 400 to 530."""
@@ -37,14 +38,16 @@ STRAIGHTENINGS = 2
 """Detectors see less of a tilt than there is, so what is left of it may show at the second go."""
 
 
-def find(pictures: Sequence[Pixels], detector: Detector, look: Look) -> list[Found]:
+def find(pictures: Sequence[Shrinkable], detector: Detector, look: Look) -> list[Found]:
     """The faces of each picture. The answer for one does not depend on the others."""
     state = _Finder(pictures, detector, look)
     if look.every_face:
         state.keep_every(dict.fromkeys(range(len(pictures)), 0))
     else:
         state.keep_best({i: [canvases.first(p, detector, look)] for i, p in enumerate(pictures)})
-    once = [i for i in state.note_missed() if state.found[i].looks == 1]
+    for i in state.without_faces():
+        state.found[i].again = True
+    once = [i for i in state.without_faces() if state.found[i].looks == 1]
     state.keep_best({i: [canvases.second(pictures[i], detector, look)] for i in once})
     if look.turns:
         state.keep_best({i: canvases.turned(pictures[i], detector, look) for i in state.without_faces()})
@@ -67,40 +70,31 @@ class _Seen:
 
 
 class _Finder:
-    """What is known of each picture so far, in `found`, which three methods change: `note_missed` (by the
-    first look), `_see` (counts looks) and `_keep` (faces and turn)."""
+    """What is known of each picture so far, in `found`: `_see` counts looks, `_keep` sets faces and turn."""
 
-    def __init__(self, pictures: Sequence[Pixels], detector: Detector, look: Look) -> None:
+    def __init__(self, pictures: Sequence[Shrinkable], detector: Detector, look: Look) -> None:
         self.pictures, self.detector, self.look = pictures, detector, look
         self.found = [Found() for _ in pictures]
 
     def without_faces(self) -> list[int]:
         return [i for i, found in enumerate(self.found) if not len(found.faces)]
 
-    def note_missed(self) -> list[int]:
-        """Note that the first look found nothing on the pictures without faces, and give these."""
-        missed = self.without_faces()
-        for i in missed:
-            self.found[i] = replace(self.found[i], again=True)
-        return missed
-
     def _keep(self, i: int, seen: _Seen) -> None:
-        self.found[i] = replace(self.found[i], faces=seen.faces, turn=seen.turn)
+        self.found[i].faces, self.found[i].turn = seen.faces, seen.turn
 
     def _see(self, wanted: Mapping[int, Sequence[Placement]]) -> dict[int, list[_Seen]]:
         """What the detector finds on the canvases of each picture; those of one size run together."""
         by_size: dict[tuple[int, int], list[tuple[int, int, Placement]]] = defaultdict(list)
         for i, placements in wanted.items():
-            self.found[i] = replace(self.found[i], looks=self.found[i].looks + len(placements))
+            self.found[i].looks += len(placements)
             for n, placement in enumerate(placements):
                 by_size[placement.height, placement.width].append((i, n, placement))
         seen = {i: [_Seen(NO_FACES, p.turn) for p in placements] for i, placements in wanted.items()}
         for (height, width), placed in by_size.items():
             drawn = np.empty((len(placed), height, width, 3), np.uint8)
             for onto, (i, _, placement) in zip(drawn, placed, strict=True):
-                picture = self.pictures[i]
-                longer_side = max(picture.width, picture.height) * placement.scale
-                canvas.draw(*picture.pixels(longer_side), placement, onto)
+                longer_side = max(self.pictures[i].width, self.pictures[i].height) * placement.scale
+                canvas.draw(*self.pictures[i].pixels(longer_side), placement, onto)
             answers = self.detector.detect(drawn, self.look.min_score)
             for (i, n, placement), faces in zip(placed, answers, strict=True):
                 seen[i][n] = _Seen(canvas.to_picture(faces, placement), placement.turn)
@@ -115,11 +109,8 @@ class _Finder:
 
     def keep_every(self, turns: Mapping[int, int]) -> None:
         """Look for every face of each picture, turned by `turns` degrees; keep them where they are no fewer
-        than before.
-
-        It is a large look, and a small one too where that is smaller: detectors miss faces that are large on
-        their canvas, such as a portrait's own where they find the bystander behind.
-        """
+        than before. A large look, and a small one where that is smaller: detectors miss faces that are large
+        on their canvas, such as a portrait's own where they find the bystander behind."""
         wanted = {}
         for i, turn in turns.items():
             make = canvases.first, canvases.second
@@ -220,5 +211,5 @@ def is_unsure(faces: Detections, turns: NDArray[np.int64], sure: float) -> NDArr
     return np.asarray(odd | tilted | (faces.scores < sure))
 
 
-def _signed(degrees: Float32 | NDArray[Any]) -> NDArray[Any]:
+def _signed(degrees: NDArray[Any]) -> NDArray[Any]:
     return np.asarray((degrees + 180) % 360 - 180)

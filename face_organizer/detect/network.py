@@ -1,4 +1,4 @@
-"""What the anchor detectors share: the graph, run on a batch or canvas by canvas, and the grid of anchors."""
+"""What detectors share: the graph, run on a batch or canvas by canvas, and the grid of anchors."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ import numpy as np
 from face_organizer.errors import PackError
 from face_organizer.geometry.boxes import Candidates, best_of_each
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
-from face_organizer.networks.graph_cache import runnable
-from face_organizer.networks.roles import Role
+from face_organizer.networks.graphs import runnable
+from face_organizer.networks.packs import Role
 from face_organizer.networks.sessions import open_session
 from face_organizer.types import Detections, Float32, Image
 
@@ -24,28 +24,39 @@ CPU_BATCH = 1
 the cache; SCRFD gains nothing either. A GPU gets the whole batch."""
 
 
-class AnchorDetector(ABC):
-    """A `Detector` whose network says, for anchors on three levels, whether and where there is a face."""
+class Detector(ABC):
+    """A network that says, for anchors on three levels, whether and where there is a face. `detect` may be
+    called from several threads at once.
 
+    `fixed_size` is the only height and width that the network takes, in pixels; None: any multiples of 32.
+    `batched` says whether several canvases run at once, not one by one; `notes` what a user should know of
+    how it ran, such as smaller batches for want of memory.
+
+    Of each kind: `portrait` is the longer side of the canvas on which it finds the face of a portrait or a
+    crop best for its cost; `sure` a score that upright faces rarely stay below and turned ones rarely reach
+    (measured, see benchmarks/README.md); `straight` the tilt, in degrees, up to which its landmarks are as
+    good as on an upright face; `iou` the overlap from which two boxes are one face's; `extra` as in
+    `boxes.nms`; `required` the outputs it must have; `prepare` makes its input of canvases.
+    """
+
+    portrait: ClassVar[int]
+    sure: ClassVar[float]
+    straight: ClassVar[float]
     iou: ClassVar[float]
-    """Overlap from which two boxes are one face's."""
     extra: ClassVar[float] = 0.0
-    """See `boxes.nms`."""
     required: ClassVar[frozenset[str]] = frozenset()
-    """Outputs that the network must have, by name."""
     prepare: ClassVar[Callable[[Image], Float32]]
-    """Makes of (n, H, W, 3) canvases what the network reads, (n, 3, H, W) float32."""
 
     def __init__(
         self, role: Role, device: Device, threads: int = 1, cuda: CudaOptions = CUDA_DEFAULTS
     ) -> None:
-        self._path = role.path
         graph, single = runnable(role.path, "detect")
+        self._path = role.path
         self.batched = not single
-        """Whether several canvases really run at once; where False, `detect` runs them one by one."""
-        self._at_once = 0 if device.kind == "cuda" and self.batched else CPU_BATCH if self.batched else 1
+        self._at_once = 1 if single else 0 if device.kind == "cuda" else CPU_BATCH
         self._session = open_session(graph, device, threads=threads, label=str(role.path), cuda=cuda)
-        self._session.notes += [single] if single else []
+        self.notes = self._session.notes
+        self.notes += [single] if single else []
         height, width = self._session.input_shape[2:]
         self.fixed_size = height if isinstance(height, int) and height > 0 else None
         if self.fixed_size is not None and height != width:
@@ -56,17 +67,23 @@ class AnchorDetector(ABC):
         if missing:
             raise PackError(f"{role.path} is no {type(self).__name__}: it has no output {min(missing)}")
 
-    @property
-    def notes(self) -> list[str]:
-        """See `Detector.notes`."""
-        return self._session.notes
-
     def detect(self, canvases: Image, min_score: float) -> list[Detections]:
-        """See `Detector.detect`."""
-        self._check(canvases)
+        """The faces on each of (N, H, W, 3) uint8 RGB `canvases`, in canvas pixels, best score first.
+
+        Faces below `min_score` (0 to 1) and doubles (non-maximum suppression) are left out. The answer for
+        a canvas does not depend on the others. ValueError for a canvas of a wrong shape or dtype.
+        """
+        if canvases.ndim != 4 or canvases.shape[3] != 3 or canvases.dtype != np.uint8:
+            raise ValueError(f"canvases must be (N, H, W, 3) uint8, not {canvases.shape} {canvases.dtype}")
+        height, width = canvases.shape[1:3]
+        side, coarsest = self.fixed_size, STRIDES[-1]
+        off = not height or not width or height % coarsest or width % coarsest
+        if off or (side and (height, width) != (side, side)):
+            wanted = f"{side}×{side}" if side else f"a multiple of {coarsest} pixels each way"
+            raise ValueError(f"a canvas must be {wanted}, not {width}×{height}")
         if not len(canvases):
             return []
-        found = self._candidates(self._run(canvases), canvases.shape[1], canvases.shape[2], min_score)
+        found = self._candidates(self._run(canvases), height, width, min_score)
         return best_of_each(len(canvases), found, self.iou, self.extra)
 
     @abstractmethod
@@ -75,30 +92,13 @@ class AnchorDetector(ABC):
     ) -> list[Candidates]:
         """What the `outputs`, each (N, rows, k), say of faces on N canvases of that size, level by level."""
 
-    def _check(self, canvases: Image) -> None:
-        """ValueError where `canvases` is not what this network takes."""
-        if canvases.ndim != 4 or canvases.shape[3] != 3 or canvases.dtype != np.uint8:
-            raise ValueError(f"canvases must be (N, H, W, 3) uint8, not {canvases.shape} {canvases.dtype}")
-        height, width = canvases.shape[1:3]
-        if height % STRIDES[-1] or width % STRIDES[-1] or not height or not width:
-            raise ValueError(
-                f"a canvas must be a multiple of {STRIDES[-1]} pixels each way, not {width}×{height}"
-            )
-        if self.fixed_size is not None and (height, width) != (self.fixed_size, self.fixed_size):
-            raise ValueError(
-                f"this detector takes {self.fixed_size}×{self.fixed_size} only, not {width}×{height}"
-            )
-
     def _run(self, canvases: Image) -> dict[str, Float32]:
         """Outputs by name, each (N, rows, k), whatever the file's own shape."""
         runs = self._session.run_batches(canvases, self._at_once, type(self).prepare)
         outputs = {}
-        for index, name in enumerate(self._session.outputs):
-            parts = [
-                run[index].reshape(len(run[index]) if self.batched else 1, -1, run[index].shape[-1])
-                for run in runs
-            ]
-            outputs[name] = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        for name, parts in zip(self._session.outputs, zip(*runs, strict=True), strict=True):
+            rows = [p.reshape(len(p) if self.batched else 1, -1, p.shape[-1]) for p in parts]
+            outputs[name] = rows[0] if len(rows) == 1 else np.concatenate(rows)
         return outputs
 
 

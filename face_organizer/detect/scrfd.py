@@ -7,7 +7,7 @@ from functools import partial
 
 import numpy as np
 
-from face_organizer.detect.network import STRIDES, AnchorDetector, grid
+from face_organizer.detect.network import STRIDES, Detector, grid
 from face_organizer.errors import PackError
 from face_organizer.geometry.boxes import Candidates
 from face_organizer.networks.sessions import planes
@@ -17,7 +17,7 @@ ANCHORS = 2
 """Anchors at each place of the grid."""
 
 
-class Scrfd(AnchorDetector):
+class Scrfd(Detector):
     """A `Detector`: nine outputs, (score, box, landmarks) × strides 8, 16, 32; RGB, about -1 to 1."""
 
     portrait = 160
@@ -37,7 +37,7 @@ class Scrfd(AnchorDetector):
             reach = distances[at] * np.float32(stride)
             boxes = np.concatenate([centre - reach[:, :2], centre + reach[:, 2:]], axis=1)
             points = centre[:, None] + offsets[at].reshape(-1, 5, 2) * np.float32(stride)
-            found.append(Candidates(at[0], boxes, scores[..., 0][at], points))
+            found.append(Candidates(at[0], boxes, scores[..., 0][at], points, boxes))
         return found
 
     def _levels(self, outputs: dict[str, Float32]) -> list[tuple[Float32, Float32, Float32]]:

@@ -7,13 +7,13 @@ from functools import partial
 
 import numpy as np
 
-from face_organizer.detect.network import STRIDES, AnchorDetector, grid
+from face_organizer.detect.network import STRIDES, Detector, grid
 from face_organizer.geometry.boxes import Candidates
 from face_organizer.networks.sessions import planes
 from face_organizer.types import Float32
 
 
-class YuNet(AnchorDetector):
+class YuNet(Detector):
     """A `Detector`: class, object, box and landmarks × strides 8, 16, 32; BGR, 0 to 255.
 
     Its landmarks start with the person's right eye, which is the viewer's left: the order of `types`.

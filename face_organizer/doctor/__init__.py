@@ -1,16 +1,15 @@
-"""Looking over an installation: packages, devices that really compute, packs, memory, folders. `doctor` is
-what others call; what it gives is in `report`."""
+"""Looking over an installation: packages, devices that really compute, packs, memory, folders."""
 
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
 
-from face_organizer.doctor import devices, host, packages, trial
-from face_organizer.doctor.report import Check, Report, State
+from face_organizer.doctor import devices, host, trial
+from face_organizer.doctor.report import Check, Report
 from face_organizer.networks import nvidia
 from face_organizer.networks.devices import asked
 
-__all__ = ["Check", "Report", "State", "doctor"]
+__all__ = ["Check", "Report", "doctor"]
 
 _AT_ONCE = 4
 
@@ -21,19 +20,19 @@ def doctor(device: str | None = None, *, quick: bool = False) -> Report:
     Every framework computes something on every device, each in a process of its own, and the result is
     compared with numpy's. `device` names the devices that must run (`auto`, `cpu`, `0`, `0,1`; None: the
     variable GPU_ID, else auto, which is the CPU and every GPU of an installation made for GPUs). `quick`
-    leaves out TensorFlow's trial and the hashes of large packs, and takes a few seconds instead of 20 or so.
+    leaves out TensorFlow, and takes a few seconds instead of 20 or so.
 
     Nothing is raised for what is found: `Report.checks` holds it, `Report.error` is what a command ends with.
     Raises `UsageError` for words that name no device.
     """
-    situation = devices.Situation(packages.look(), nvidia.look(), asked(device)[0])
+    situation = devices.Situation(*devices.packages(), nvidia.look(), asked(device)[0])
     planned, limit = situation.plan(quick=quick), 20.0 if quick else 180.0
     cards = sum(device.kind == "cuda" for device in situation.devices)
     with ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="trial") as pool:
-        running = [pool.submit(trial.run, framework, device, limit) for framework, device in planned]
-        others = [*host.model_packs(quick), *host.machine(cards or len(situation.devices))]
-        trials = [future.result() for future in running]
-    found = [*packages.checks(situation.packages), *devices.checks(situation, trials), *others]
-    if any(framework == "tensorflow" for framework, _ in set(situation.plan(quick=False)) - set(planned)):
+        running = {plan: pool.submit(trial.run, *plan, limit) for plan in planned}
+        others = [*host.model_packs(), *host.machine(cards or len(situation.devices))]
+        trials = {plan: future.result() for plan, future in running.items()}
+    found = [*situation.checks(trials), *others]
+    if quick and situation.plan(quick=False) != planned:
         found.append(Check("devices", "tensorflow", "not tried (--quick)"))
-    return Report(situation.packages.profile, found)
+    return Report(situation.profile, found)

@@ -4,30 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 
 from face_organizer.errors import DeviceError, FaceOrganizerError
 
 
-class State(StrEnum):
-    """How a check ended. `WARN` never changes the exit code."""
-
-    OK = "ok"
-    WARN = "warn"
-    FAIL = "FAIL"
-
-
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One thing that was looked at; `mend` says what to do where it is not as it should be."""
+    """One thing that was looked at. `state`: ok, warn (which never changes the exit code) or FAIL; `mend`:
+    what to do then; `device`: a failure means that a device which should run does not (exit code 4)."""
 
     section: str
     name: str
     finding: str
-    state: State = State.OK
+    state: str = "ok"
     mend: str = ""
     device: bool = False
-    """Whether a failure means that a device which should run does not: exit code 4 rather than 1."""
 
     @property
     def line(self) -> str:
@@ -46,9 +37,9 @@ class Report:
     def error(self) -> FaceOrganizerError | None:
         """What a command ends with: the first failure of a device (exit code 4), else the first failure (1);
         None for an installation that is well."""
-        failed = [check for check in self.checks if check.state is State.FAIL]
+        failed = [check for check in self.checks if check.state == "FAIL"]
         if not failed:
             return None
-        first = next((check for check in failed if check.device), failed[0])
+        first = max(failed, key=lambda check: check.device)
         kind = DeviceError if first.device else FaceOrganizerError
         return kind(f"{first.name}: {first.finding}", first.mend)

@@ -30,7 +30,8 @@ Stopping = Callable[[], bool]
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The table of a shard lies at its target, with `pictures` of its pictures: all, unless it was stopped."""
+    """The table of a shard lies at its target, with `pictures` of its pictures: all, unless it was
+    stopped."""
 
     pictures: int
     report: Report

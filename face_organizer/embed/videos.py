@@ -54,7 +54,7 @@ def look(
     try:
         with report.stage("read"):
             clip.content = images.content_of_file(path)
-        with video.Video(path, max_pixels=options.max_pixels) as source:
+        with video.open_video(path, max_pixels=options.max_pixels) as source:
             for times, chunk in in_order(_batches(source, options, report), work, threads):
                 report.add(chunk.report)
                 outcomes.update(map(Outcome, chunk.files.outcome))

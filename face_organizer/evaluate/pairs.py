@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,7 +15,11 @@ from face_organizer.evaluate.truth import csv_rows
 from face_organizer.files import printable, write_csv
 
 AUDIT_COLUMNS = ("kind", "image_a", "face_a", "person_a", "image_b", "face_b", "person_b", "same")
-YES, NO, UNSURE = {"y", "yes", "1", "true", "same"}, {"n", "no", "0", "false", "different"}, {"", "?"}
+_ANSWERS = {
+    **dict.fromkeys(("y", "yes", "1", "true", "same"), "yes"),
+    **dict.fromkeys(("n", "no", "0", "false", "different"), "no"),
+    **dict.fromkeys(("", "?"), "unsure"),
+}
 
 
 def audit(result: People | str | Path, file: str | Path, pairs: int = 200, *, seed: int = 1234) -> int:
@@ -26,8 +31,6 @@ def audit(result: People | str | Path, file: str | Path, pairs: int = 200, *, se
     `file` is there, `FaceOrganizerError` where no cluster holds two faces.
     """
     place = Path(file)
-    if place.is_dir():
-        raise UsageError(f"{printable(place)} is a folder, where a file is wanted")
     if place.exists():
         raise UsageError(f"{printable(place)} is there; give another name, or remove it")
     drawn = draw(former(result), pairs, seed)
@@ -55,25 +58,15 @@ def draw(result: Former, count: int, seed: int) -> list[dict[str, str]]:
         alike[[labels[a], *np.flatnonzero(sizes == 0)]] = -2
         pairs.append(("apart", a, int(random.choice(members[int(alike.argmax())]))))
     random.shuffle(pairs)
-    return [_pair(result, *pair) for pair in pairs]
-
-
-def _pair(result: Former, kind: str, a: int, b: int) -> dict[str, str]:
     names = [*result.names, UNASSIGNED]
-    return {
-        "kind": kind,
-        "image_a": result.paths[a],
-        "face_a": str(result.face_index[a]),
-        "person_a": names[result.labels[a]],
-        "image_b": result.paths[b],
-        "face_b": str(result.face_index[b]),
-        "person_b": names[result.labels[b]],
-        "same": "",
-    }
+
+    def face(row: int) -> tuple[str, str, str]:
+        return result.paths[row], str(result.face_index[row]), names[labels[row]]
+
+    return [dict(zip(AUDIT_COLUMNS, (kind, *face(a), *face(b), ""), strict=True)) for kind, a, b in pairs]
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """A share and the interval that holds it with 95 % certainty, from `answers` pairs; `unsure` pairs had no
     answer."""
 
@@ -94,15 +87,14 @@ def answered(file: str | Path) -> dict[str, Estimate]:
     said: dict[str, Counter[str]] = {"together": Counter(), "apart": Counter()}
     for line, row in csv_rows(place):
         kind, same = row.get("kind", ""), row.get("same", "").strip().lower()
-        if kind not in said or same not in YES | NO | UNSURE:
-            raise FaceOrganizerError(
-                f"{printable(place)}, line {line}: wants y, n or ? in the column `same` of an audit"
-            )
-        said[kind]["yes" if same in YES else "no" if same in NO else "unsure"] += 1
+        if kind not in said or same not in _ANSWERS:
+            words = "wants y, n or ? in the column `same` of an audit"
+            raise FaceOrganizerError(f"{printable(place)}, line {line}: {words}")
+        said[kind][_ANSWERS[same]] += 1
     estimates = {
-        name: interval(said[kind]["yes"], said[kind]["no"], said[kind]["unsure"])
-        for name, kind in (("precision", "together"), ("split", "apart"))
-        if said[kind]["yes"] + said[kind]["no"]
+        name: interval(answers["yes"], answers["no"], answers["unsure"])
+        for name, answers in (("precision", said["together"]), ("split", said["apart"]))
+        if answers["yes"] + answers["no"]
     }
     if not estimates:
         raise FaceOrganizerError(f"{printable(place)}: no pair is answered yet (y or n in the column `same`)")
@@ -114,5 +106,5 @@ def interval(yes: int, no: int, unsure: int = 0) -> Estimate:
     z, n = 1.959964, yes + no
     share = yes / n
     middle = (share + z * z / (2 * n)) / (1 + z * z / n)
-    half = z * float(np.sqrt(share * (1 - share) / n + z * z / (4 * n * n))) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return Estimate(share, max(middle - half, 0.0), min(middle + half, 1.0), n, unsure)

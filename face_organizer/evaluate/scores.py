@@ -1,13 +1,12 @@
 """How good a clustering is against known people: pairwise and BCubed scores, NMI, purity.
 
-All of them follow from the table of counts of (cluster, person). A face in no cluster (label -1) counts as a
-cluster of its own.
+All of them follow from three numbers of each face: how many faces its cluster has, its person, and both. A
+face in no cluster (label -1) counts as a cluster of its own.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -17,8 +16,7 @@ from face_organizer.errors import ClusterError
 from face_organizer.types import Int64
 
 
-@dataclass(frozen=True, slots=True)
-class Scores:
+class Scores(NamedTuple):
     """Each in [0, 1], 1 is best. NaN where there is nothing to divide by (no two faces of one person)."""
 
     pairwise_precision: float
@@ -30,13 +28,8 @@ class Scores:
     nmi: float
     purity: float
 
-    def as_dict(self) -> dict[str, float]:
-        """Name → value."""
-        return asdict(self)
 
-
-@dataclass(frozen=True, slots=True)
-class PersonScore:
+class PersonScore(NamedTuple):
     """One person: number of faces, their mean BCubed precision and recall, the F of both, and the number of
     clusters that they lie in."""
 
@@ -48,35 +41,21 @@ class PersonScore:
     clusters: int
 
 
-class _Counts(NamedTuple):
-    """The table of (cluster, person), its cells that are not empty: their counts, their cluster and person;
-    and the sizes of all clusters and persons."""
-
-    cells: NDArray[np.float64]
-    cell_cluster: Int64
-    cell_person: Int64
-    cluster: NDArray[np.float64]
-    person: NDArray[np.float64]
-
-
 def score(labels: Int64, people: Sequence[str]) -> Scores:
     """The scores of cluster `labels` (n,) against the names of `people` (n). Raises `ClusterError`.
 
     BCubed: Bagga & Baldwin 1998, Amigo et al. 2009. NMI is normalised by the arithmetic mean of the
     entropies.
     """
-    c = _counts(labels, people)
-    n = c.cells.sum()
-    own_cluster, own_person = c.cluster[c.cell_cluster], c.person[c.cell_person]
-    together = _pairs(c.cells).sum()
-    precision = _ratio(together, _pairs(c.cluster).sum())
-    recall = _ratio(together, _pairs(c.person).sum())
-    b_precision = float((c.cells * c.cells / own_cluster).sum() / n)
-    b_recall = float((c.cells * c.cells / own_person).sum() / n)
-    information = float((c.cells / n * np.log(n * c.cells / (own_cluster * own_person))).sum())
-    entropy = (_entropy(c.cluster) + _entropy(c.person)) / 2
-    best = np.zeros(len(c.cluster))
-    np.maximum.at(best, c.cell_cluster, c.cells)
+    (of_cluster, _, _), (cluster, person, both) = _counted(labels, people)
+    n = len(labels)
+    together = (both - 1).sum()
+    precision, recall = (_ratio(together, (sizes - 1).sum()) for sizes in (cluster, person))
+    b_precision, b_recall = float((both / cluster).mean()), float((both / person).mean())
+    information = float(np.log(n * both / (cluster * person)).mean())
+    entropy = -float(np.log(cluster / n).mean() + np.log(person / n).mean()) / 2
+    best = np.zeros(n)
+    np.maximum.at(best, of_cluster, both)
     return Scores(
         precision,
         recall,
@@ -91,35 +70,30 @@ def score(labels: Int64, people: Sequence[str]) -> Scores:
 
 def worst(labels: Int64, people: Sequence[str], number: int = 10) -> list[PersonScore]:
     """The people with the lowest BCubed F of all, lowest first. Raises `ClusterError`."""
-    c = _counts(labels, people)
-    names = np.unique(np.asarray(people, object))
-    sizes = len(names)
-    precision = np.bincount(c.cell_person, c.cells**2 / c.cluster[c.cell_cluster], sizes) / c.person
-    recall = np.bincount(c.cell_person, c.cells**2 / c.person[c.cell_person], sizes) / c.person
-    clusters = np.bincount(c.cell_person, minlength=sizes)
+    (_, of_person, _), (cluster, _, both) = _counted(labels, people)
+    names, faces = np.unique(np.asarray(people, object), return_counts=True)
+    precision = np.bincount(of_person, both / cluster) / faces
+    recall = np.bincount(of_person, both) / faces**2
+    clusters = np.rint(np.bincount(of_person, 1 / both)).astype(int)
     all_f = 2 * precision * recall / (precision + recall)
-    order = np.lexsort((np.arange(sizes), all_f))[:number]
-    columns = (names, c.person.astype(int), precision, recall, all_f, clusters)
+    order = np.argsort(all_f, kind="stable")[:number]
+    columns = (names, faces, precision, recall, all_f, clusters)
     return [PersonScore(*row) for row in zip(*(column[order].tolist() for column in columns), strict=True)]
 
 
-def _counts(labels: Int64, people: Sequence[str]) -> _Counts:
+def _counted(labels: Int64, people: Sequence[str]) -> tuple[list[Int64], list[NDArray[np.float64]]]:
+    """Of each face, (n,) each: the number of its cluster, of its person, and of both; and how many faces
+    these have."""
     if len(labels) != len(people):
         raise ClusterError(f"{len(labels)} labels for {len(people)} faces")
     if not len(labels):
         raise ClusterError("there are no faces to judge")
     alone = labels < 0
     own = np.where(alone, np.cumsum(alone) + labels.max(), labels)
-    cluster = np.unique(own, return_inverse=True)[1]
-    person = np.unique(np.asarray(people, object), return_inverse=True)[1]
-    width = int(person.max()) + 1
-    cell, count = np.unique(cluster.astype(np.int64) * width + person, return_counts=True)
-    sizes = (np.bincount(cluster).astype(np.float64), np.bincount(person).astype(np.float64))
-    return _Counts(count.astype(np.float64), cell // width, cell % width, *sizes)
-
-
-def _pairs(sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    return sizes * (sizes - 1) / 2
+    cluster, person = (np.unique(x, return_inverse=True)[1] for x in (own, np.asarray(people, object)))
+    both = np.unique(cluster * (person.max() + 1) + person, return_inverse=True)[1]
+    numbers = [cluster, person, both]
+    return numbers, [np.bincount(x)[x].astype(np.float64) for x in numbers]
 
 
 def _ratio(part: float, whole: float) -> float:
@@ -128,8 +102,3 @@ def _ratio(part: float, whole: float) -> float:
 
 def _f(precision: float, recall: float) -> float:
     return 2 * precision * recall / (precision + recall) if precision + recall else 0.0
-
-
-def _entropy(sizes: NDArray[np.float64]) -> float:
-    share = sizes / sizes.sum()
-    return float(-(share * np.log(share)).sum())

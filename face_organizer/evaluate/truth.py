@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter, defaultdict
-from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,10 +18,10 @@ from face_organizer.types import Int64
 
 PATH_COLUMNS = ("path", "image_path", "source", "file", "filename", "image", "photo")
 PERSON_COLUMNS = ("person", "identity", "label", "name")
+_Known = dict[tuple[str, int], str]  # picture and number of the face on it → person
 
 
-@dataclass(frozen=True, slots=True)
-class Evaluation:
+class Evaluation(NamedTuple):
     """The `judged` of all `faces`, whose person is known, show `people` persons and lie in `clusters`
     clusters, `unassigned` of them in none; how well that fits, and the persons that fit worst."""
 
@@ -46,15 +46,9 @@ def evaluate(result: People | str | Path, labels: str | Path, *, worst_people: i
     one = former(result)
     rows, people = judged(one, Path(labels))
     found = one.labels[rows]
-    return Evaluation(
-        len(one.paths),
-        len(rows),
-        len(set(people)),
-        len(set(found[found >= 0].tolist())),
-        int((found < 0).sum()),
-        score(found, people),
-        worst(found, people, worst_people),
-    )
+    clusters, lost = len(np.unique(found[found >= 0])), int((found < 0).sum())
+    scores, least = score(found, people), worst(found, people, worst_people)
+    return Evaluation(len(one.paths), len(rows), len(set(people)), clusters, lost, scores, least)
 
 
 def judged(result: Former, labels: Path) -> tuple[Int64, list[str]]:
@@ -62,48 +56,46 @@ def judged(result: Former, labels: Path) -> tuple[Int64, list[str]]:
     if not labels.exists():
         raise UsageError(f"{printable(labels)} is not there")
     known = _from_folders(labels) if labels.is_dir() else _from_csv(labels)
-    by_name: dict[tuple[str, int], set[str]] = defaultdict(set)
-    for (path, index), name in known.items():
-        by_name[os.path.basename(path), index].add(f"{path}\0{name}")
+    by_name: dict[tuple[str, int], list[str]] = defaultdict(list)
+    for (path, index), person in known.items():
+        by_name[os.path.basename(path), index].append(person)
     pictures = Counter(os.path.basename(p) for p in dict.fromkeys(result.paths))
-    rows, people = [], []
+    found = {}
     for row, (path, index) in enumerate(zip(result.paths, result.face_index.tolist(), strict=True)):
-        person = known.get((os.path.abspath(path), index))
-        if person is None:
-            name = os.path.basename(path)
-            found = by_name.get((name, index), set())
-            if len(found) == 1 and pictures[name] == 1:
-                person = next(iter(found)).partition("\0")[2]
-        if person is not None:
-            rows.append(row)
-            people.append(person)
-    if not rows:
+        name = os.path.basename(path)
+        namesakes = by_name.get((name, index), [])
+        if (own := known.get((os.path.abspath(path), index))) is not None:
+            found[row] = own
+        elif len(namesakes) == pictures[name] == 1:
+            found[row] = namesakes[0]
+    if not found:
         raise FaceOrganizerError(f"{printable(labels)}: names none of the {count(len(result.paths), 'face')}")
-    return np.array(rows, np.int64), people
+    return np.array([*found], np.int64), [*found.values()]
 
 
-def _from_folders(root: Path) -> dict[tuple[str, int], str]:
-    known: dict[tuple[str, int], str] = {}
-    for folder in sorted(p for p in root.iterdir() if p.is_dir()):
-        for path, _, files in os.walk(folder):
-            known.update({(os.path.abspath(os.path.join(path, f)), 0): folder.name for f in files})
-    return known
+def _from_folders(root: Path) -> _Known:
+    folders = sorted(p for p in root.iterdir() if p.is_dir())
+    return {
+        (os.path.abspath(os.path.join(path, file)), 0): folder.name
+        for folder in folders
+        for path, _, files in os.walk(folder)
+        for file in files
+    }
 
 
-def _from_csv(file: Path) -> dict[tuple[str, int], str]:
-    known: dict[tuple[str, int], str] = {}
+def _from_csv(file: Path) -> _Known:
+    known: _Known = {}
     for line, row in csv_rows(file):
         path = next((row[c] for c in PATH_COLUMNS if row.get(c)), None)
         person = next((row[c] for c in PERSON_COLUMNS if row.get(c)), None)
+        where = f"{printable(file)}, line {line}:"
         if path is None or person is None:
-            raise FaceOrganizerError(
-                f"{printable(file)}, line {line}: wants a picture ({', '.join(PATH_COLUMNS)}) and a person "
-                f"({', '.join(PERSON_COLUMNS)})"
-            )
+            columns = f"({', '.join(PATH_COLUMNS)}) and a person ({', '.join(PERSON_COLUMNS)})"
+            raise FaceOrganizerError(f"{where} wants a picture {columns}")
         try:
             index = int(row.get("face_index") or 0)
         except ValueError as error:
-            raise FaceOrganizerError(f"{printable(file)}, line {line}: face_index is no number") from error
+            raise FaceOrganizerError(f"{where} face_index is no number") from error
         known[os.path.abspath(os.path.join(file.parent, path)), index] = person
     return known
 

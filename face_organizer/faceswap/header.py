@@ -23,42 +23,33 @@ from face_organizer.types import Float32
 MAX_BYTES = 4 << 20
 """Longest header that is parsed, in bytes. Three masks and two identities take some 170 kB."""
 
-_MAX_STRINGS = 2000  # keys and values; a header with ten masks has some 120
-_MAX_NAME = 1024  # characters of a file name
-_MAX_COORDINATE = 1e6  # frame pixels
-_MAX_INTEGER = 2**31 - 1
 
 _SIGNATURE = b"\x89PNG\r\n\x1a\n"
-_KEYWORD = b"faceswap\0"
-_PREFIX = _KEYWORD + bytes(4)  # not compressed, method 0, no language, no translated keyword
+_PREFIX = b"faceswap" + bytes(5)  # not compressed, method 0, no language, no translated keyword
 
 _QUOTE = re.compile("['\"]")
 _ESCAPE = re.compile(r"\\x[0-9a-f]{2}|\\U[0-9a-f]{8}|\\.|\"", re.DOTALL)
-_PARENTHESES = str.maketrans("()", "[]")
 
 
 class HeaderError(Exception):
-    """A FaceSwap header is there but cannot be used: why, in words for the table of files.
-
-    Never leaves this room; the picture itself may be fine, and its face is detected.
-    """
+    """A FaceSwap header is there but cannot be used: why, in words for the table of files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Header:
-    """What a FaceSwap crop says of the frame that it was cut from."""
+    """What a FaceSwap crop says of the frame that it was cut from.
+
+    `landmarks` are (68, 2) in pixels of the frame, iBUG 300-W order, finite, below 1e6. `source_filename` is
+    the frame's, as the header has it: never to be used as a path without a check. `face_index` counts from 0
+    on each frame; `frame_dims` are height and width, None where not given. Up to `alignments_version` 2.0 a
+    crop was given its header later and is centred as `legacy`; from 2.1 FaceSwap extracts with `head`.
+    """
 
     landmarks: Float32
-    """(68, 2) in pixels of the source frame, iBUG 300-W order; finite, below 1e6. Read-only."""
     source_filename: str
-    """Name of the frame's file, as the header has it: never to be used as a path without a check."""
     face_index: int
-    """Which face of its frame it is, from 0."""
     frame_dims: tuple[int, int] | None
-    """Height and width of the source frame; None where the header does not say."""
     alignments_version: float
-    """Of FaceSwap's alignments format. Up to 2.0 the crop is an older one that was given its header later,
-    and is centred as `legacy`; from 2.1 FaceSwap extracts with `head`."""
 
 
 def read_header(data: bytes) -> Header | None:
@@ -68,17 +59,17 @@ def read_header(data: bytes) -> Header | None:
     nothing behind that is looked at. Raises `HeaderError`, and nothing else, for a header that is too long,
     damaged, not FaceSwap's or not of 68 landmarks. Source: FaceSwap, `lib/image.py` and `lib/align/`.
     """
-    text = _text(data)
-    if text is None:
+    packed = _chunk(data)
+    if packed is None:
         return None
     try:
-        tree = json.loads("".join(_as_json(text)))
+        tree = json.loads("".join(_as_json(packed.decode("utf-8"))))
     except (ValueError, RecursionError) as error:
         raise HeaderError("FaceSwap header: malformed") from error
     return _header(tree)
 
 
-def _text(data: bytes) -> str | None:
+def _chunk(data: bytes) -> bytes | None:
     """The text of the first `faceswap` chunk before the pixels."""
     if not data.startswith(_SIGNATURE):
         return None
@@ -87,26 +78,15 @@ def _text(data: bytes) -> str | None:
         length, kind = struct.unpack_from(">I4s", data, at)
         if kind in (b"IDAT", b"IEND"):
             return None
-        if kind == b"iTXt" and length >= len(_KEYWORD) and data.startswith(_KEYWORD, at + 8):
-            return _checked(data, at, length)
-        at += 12 + length
+        end = at + 8 + length
+        if kind == b"iTXt" and data.startswith(_PREFIX, at + 8):
+            if length > MAX_BYTES:
+                raise HeaderError(f"FaceSwap header: {length} bytes, the limit is {MAX_BYTES}")
+            if zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
+                raise HeaderError("FaceSwap header: damaged or cut off")
+            return data[at + 8 + len(_PREFIX) : end]
+        at = end + 4
     return None
-
-
-def _checked(data: bytes, at: int, length: int) -> str:
-    if length > MAX_BYTES:
-        raise HeaderError(f"FaceSwap header: {length} bytes, the limit is {MAX_BYTES}")
-    end = at + 8 + length
-    if end + 4 > len(data):
-        raise HeaderError("FaceSwap header: cut off")
-    if zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-        raise HeaderError("FaceSwap header: wrong checksum")
-    if not data.startswith(_PREFIX, at + 8) or length < len(_PREFIX):
-        raise HeaderError("FaceSwap header: compressed or in a language, which FaceSwap's never are")
-    try:
-        return data[at + 8 + len(_PREFIX) : end].decode("utf-8")
-    except UnicodeDecodeError as error:
-        raise HeaderError("FaceSwap header: not UTF-8") from error
 
 
 def _as_json(text: str) -> Iterator[str]:
@@ -115,22 +95,17 @@ def _as_json(text: str) -> Iterator[str]:
     Bytes (the masks, most of a header) become null. What is no such literal stays what it is, for the JSON
     parser to refuse. ValueError where that would not be sure.
     """
-    at, strings = 0, 0
+    at = 0
     while (quote := _QUOTE.search(text, at)) is not None:
         start = quote.start()
         end = _end_of_string(text, start)
-        strings += 1
-        if strings > _MAX_STRINGS:
-            raise ValueError("too many strings")
         if text.startswith("b", start - 1) and start > at:
-            yield _plain(text[at : start - 1])
-            yield "null"
+            yield _plain(text[at : start - 1]) + "null"
         else:
-            yield _plain(text[at:start])
-            yield '"'
             body = text[start + 1 : end]
-            yield _ESCAPE.sub(_json_escape, body) if "\\" in body or '"' in body else body
-            yield '"'
+            if "\\" in body or '"' in body:
+                body = _ESCAPE.sub(_json_escape, body)
+            yield f'{_plain(text[at:start])}"{body}"'
         at = end + 1
     yield _plain(text[at:])
 
@@ -149,83 +124,53 @@ def _end_of_string(text: str, start: int) -> int:
 
 def _plain(text: str) -> str:
     """What stands between strings, as JSON."""
-    text = text.translate(_PARENTHESES) if "(" in text or ")" in text else text
+    text = text.replace("(", "[").replace(")", "]")
     return text.replace("True", "true").replace("False", "false").replace("None", "null")
 
 
 def _json_escape(match: re.Match[str]) -> str:
     """One escape of Python's `repr`, or a double quote, as JSON has it. ValueError for other escapes."""
     escape = match[0]
-    if escape == '"' or escape == '\\"':
-        return '\\"'
-    if escape == "\\'":
-        return "'"
+    if escape[-1] in "\"'":
+        return '\\"' if escape[-1] == '"' else "'"
     if escape[1] in "\\nrtu":
         return escape
-    if len(escape) > 2:
-        return json.dumps(chr(int(escape[2:], 16)))[1:-1]
-    raise ValueError("an escape that repr does not write")
+    return json.dumps(chr(int(escape[2:], 16)))[1:-1]  # ValueError for others, such as \N
 
 
 def _header(tree: Any) -> Header:
     if not isinstance(tree, dict) or not {"alignments", "source"} <= tree.keys():
         raise HeaderError("header of another FaceSwap tool, without a face's landmarks")
     alignments, source = tree["alignments"], tree["source"]
-    if not isinstance(alignments, dict) or not isinstance(source, dict):
-        raise _wrong("alignments" if isinstance(source, dict) else "source")
-    return Header(
-        landmarks=_landmarks(alignments.get("landmarks_xy")),
-        source_filename=_name(source.get("source_filename")),
-        face_index=_int(source.get("face_index"), "face_index", least=0),
-        frame_dims=_frame_dims(source.get("source_frame_dims")),
-        alignments_version=_version(source.get("alignments_version")),
-    )
+    _check("alignments", isinstance(alignments, dict))
+    _check("source", isinstance(source, dict))
+    name, index = source.get("source_filename"), source.get("face_index")
+    dims, version = source.get("source_frame_dims"), source.get("alignments_version")
+    _check("source_filename", isinstance(name, str) and len(name) <= 1024)
+    _check("face_index", _whole(index, 0))
+    sides = isinstance(dims, list) and len(dims) == 2 and all(_whole(side, 1) for side in dims)
+    _check("source_frame_dims", dims is None or sides)
+    _check("alignments_version", type(version) in (int, float) and 0 <= version < 1000)
+    landmarks = _landmarks(alignments.get("landmarks_xy"))
+    return Header(landmarks, name, index, dims and (dims[0], dims[1]), float(version))
 
 
 def _landmarks(value: Any) -> Float32:
-    if not isinstance(value, list):
-        raise HeaderError("FaceSwap header: no landmarks")
-    if len(value) != 68:
-        raise HeaderError(f"FaceSwap header: {len(value)} landmarks, not 68")
     try:
         points = np.array(value)
-    except ValueError as error:
-        raise HeaderError("FaceSwap header: landmarks are no points") from error
+    except ValueError:  # of different lengths
+        points = np.empty(0)
     if points.shape != (68, 2) or points.dtype.kind not in "if":
-        raise HeaderError("FaceSwap header: landmarks are no points")
-    if not (np.abs(points) < _MAX_COORDINATE).all():
+        raise HeaderError("FaceSwap header: it does not hold 68 landmarks")
+    if not (np.abs(points.astype(np.float64)) < 1e6).all():
         raise HeaderError("FaceSwap header: landmarks beyond any frame")
-    landmarks = points.astype(np.float32)
-    landmarks.setflags(write=False)
-    return landmarks
+    return points.astype(np.float32)
 
 
-def _frame_dims(value: Any) -> tuple[int, int] | None:
-    if value is None:
-        return None
-    if not isinstance(value, list) or len(value) != 2:
-        raise _wrong("source_frame_dims")
-    height, width = (_int(side, "source_frame_dims", least=1) for side in value)
-    return height, width
+def _whole(value: Any, least: int) -> bool:
+    return type(value) is int and least <= value < 2**31
 
 
-def _version(value: Any) -> float:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < 1000:
-        raise _wrong("alignments_version")
-    return float(value)
-
-
-def _int(value: Any, key: str, least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not least <= value <= _MAX_INTEGER:
-        raise _wrong(key)
-    return value
-
-
-def _name(value: Any) -> str:
-    if not isinstance(value, str) or len(value) > _MAX_NAME:
-        raise _wrong("source_filename")
-    return value
-
-
-def _wrong(key: str) -> HeaderError:
-    return HeaderError(f"FaceSwap header: {key} is missing or not what it should be")
+def _check(key: str, fine: bool) -> None:
+    if not fine:
+        raise HeaderError(f"FaceSwap header: {key} is missing or not what it should be")

@@ -14,20 +14,20 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from face_organizer.geometry.align import in_plane
 from face_organizer.types import Float32
 
 Complex = NDArray[np.complex128]
 
 
 class Centering(StrEnum):
-    """What lies in the middle of a crop, and with it how much of the head is on it."""
+    """What lies in the middle of a crop, and with it how much of the head is on it: of the skull (what
+    FaceSwap extracts since alignments version 2.1), of the face (what it cuts from a `head` crop for
+    training), or the nose (crops made before 2.1)."""
 
     HEAD = "head"
-    """The middle of the skull: what FaceSwap extracts since alignments version 2.1."""
     FACE = "face"
-    """The middle of the face: what FaceSwap cuts from a `head` crop for training."""
     LEGACY = "legacy"
-    """The nose: crops made before 2.1."""
 
 
 PADDING = {Centering.LEGACY: 0.375, Centering.FACE: 0.5, Centering.HEAD: 0.625}
@@ -83,13 +83,9 @@ FOCAL_LENGTH = 4.0
 _CAMERA = np.array([[FOCAL_LENGTH, 0, 0.5], [0, FOCAL_LENGTH, 0.5], [0, 0, 1]])
 
 
-def crop_landmarks(landmarks: Float32, sizes: int | NDArray[np.integer], centering: Centering) -> Float32:
-    """(n, 5, 2) float32: eyes, nose tip, mouth corners in crop pixels; all else as in `crop_points`."""
-    return five_points(crop_points(landmarks, sizes, centering))
-
-
 def five_points(points: Float32) -> Float32:
-    """iBUG's 68 landmarks (n, 68, 2) as the five of `types` (n, 5, 2); an eye is the mean of six."""
+    """iBUG's 68 landmarks (n, 68, 2) as the five of `types` (n, 5, 2): eyes (means of six), nose tip, mouth
+    corners."""
     eyes = points[:, 36:48].reshape(-1, 2, 6, 2).mean(axis=2)
     return np.concatenate([eyes, points[:, [30, 48, 54]]], axis=1)
 
@@ -99,29 +95,23 @@ def crop_points(landmarks: Float32, sizes: int | NDArray[np.integer], centering:
 
     `landmarks` is (n, 68, 2) in pixels of the source frame, finite; `sizes` the side of each (square) crop in
     pixels, one number or (n,). A face comes back as NaN where its landmarks are no face's (`MISFIT`) or no
-    pose can be found for them: detection is the way for it. ValueError for other shapes.
+    pose can be found for them: detection is the way for it.
     """
-    if landmarks.ndim != 3 or landmarks.shape[1:] != (68, 2):
-        raise ValueError(f"landmarks must be (n, 68, 2), not {landmarks.shape}")
-    unit = _to_unit(_complex(landmarks))
-    middle = _middles(unit, centering)
+    unit = _to_unit(in_plane(landmarks))
+    if centering is not Centering.LEGACY:
+        unit -= np.array([_middle(points, MIDDLE[centering]) for points in unit], np.complex128)[:, None]
     side = np.broadcast_to(np.asarray(sizes, np.float64), len(unit))
     padding = np.rint(side * PADDING[centering] / 2)
-    points = (unit - middle[:, None]) * (side - 2 * padding)[:, None] + (padding * (1 + 1j))[:, None]
+    points = unit * (side - 2 * padding)[:, None] + (padding * (1 + 1j))[:, None]
     return np.stack([points.real, points.imag], axis=-1).astype(np.float32)
-
-
-def _complex(points: NDArray[np.floating]) -> Complex:
-    return points[..., 0] + 1j * points[..., 1].astype(np.float64)
 
 
 def _to_unit(points: Complex) -> Complex:
     """(n, 68) frame pixels in the mean face's unit square; NaN where they are no face's.
 
-    Turn, scale and shift by least squares over the inner landmarks: Umeyama's fit without mirrors, which in
-    the plane is a regression in one complex number (see `align.estimate`).
+    Turn, scale and shift by least squares over the inner landmarks, as in `align.estimate`.
     """
-    goal = _complex(MEAN_FACE)
+    goal = in_plane(MEAN_FACE)
     inner = points[:, 17:]
     centre = inner.mean(axis=1, keepdims=True)
     centred = inner - centre
@@ -134,20 +124,15 @@ def _to_unit(points: Complex) -> Complex:
     return unit
 
 
-def _middles(unit: Complex, centering: Centering) -> Complex:
-    """(n,) how far each crop's middle is from the middle of the unit square; NaN where there is no pose."""
-    if centering is Centering.LEGACY:
-        return np.zeros(len(unit), np.complex128)
-    posed = np.take(unit, POSE_POINTS, axis=1).view(np.float64).reshape(-1, len(POSE_POINTS), 2)
-    return np.array([_middle(points, MIDDLE[centering]) for points in posed], np.complex128)
-
-
-def _middle(points: NDArray[np.float64], place: NDArray[np.float64]) -> complex:
+def _middle(unit: Complex, place: NDArray[np.float64]) -> complex:
+    """How far a crop's middle is from that of the unit square, by the pose of its landmarks `unit` (68,); NaN
+    where there is no pose."""
     import cv2
 
-    nowhere = complex(np.nan, np.nan)
-    if np.isnan(points[0, 0]):
+    points, nowhere = unit[POSE_POINTS], complex(np.nan, np.nan)
+    if np.isnan(points[0]):
         return nowhere
+    points = np.stack([points.real, points.imag], axis=1)
     try:
         found, rotation, shift = cv2.solvePnP(MEAN_HEAD, points, _CAMERA, None, flags=cv2.SOLVEPNP_ITERATIVE)
     except cv2.error:

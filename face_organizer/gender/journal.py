@@ -2,64 +2,56 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
-_LONGEST = 1 << 20  # bytes of a line; a file of more faces than that holds none of ours
+from numpy.typing import NDArray
+
+_LONGEST = 1 << 20  # characters of a line; a file of more faces than that holds none of ours
 
 
-class Journal:
+class Journal(dict[str, Any], AbstractContextManager["Journal"]):
     """JSON values by key, one line each, after a first line that says what they were made by (`stamp`).
 
-    Damaged lines (such as the last one of a killed run) and those of another stamp count as not there; what
-    the values hold is for the caller to check. Without a `path` it is in memory only. Use it as a context.
+    A value that was set survives a kill. Damaged lines and those of another stamp count as not there; what
+    the values hold is for the caller to check.
     """
 
-    def __init__(self, path: Path | None, stamp: Mapping[str, Any]) -> None:
-        self._known: dict[str, Any] = {}
-        self._file = None
-        if path is None:
-            return
-        first = json.dumps({"face_organizer_gender": 1, **stamp}, sort_keys=True).encode("ascii")
+    def __init__(self, path: Path, stamp: Mapping[str, Any]) -> None:
+        super().__init__()
+        first = json.dumps({"face_organizer_gender": 1, **stamp}, sort_keys=True)
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(path, "a+b")  # noqa: SIM115
+        self._file = open(path, "a+", encoding="ascii", errors="replace")  # noqa: SIM115
         self._file.seek(0)
         if self._file.readline(_LONGEST).strip() == first:
-            self._known = dict(filter(None, map(_entry, iter(lambda: self._line(), b""))))
-            self._file.write(b"\n")  # ends a line that a kill cut off
+            for line in iter(lambda: self._file.readline(_LONGEST), ""):
+                with suppress(ValueError, TypeError, RecursionError):
+                    super().update([json.loads(line)])
+            self._file.write("\n")  # ends a line that a kill cut off
         else:
             self._file.truncate(0)
-            self._file.write(first + b"\n")
+            self._file.write(f"{first}\n")
         self._file.flush()
 
-    def _line(self) -> bytes:
-        return self._file.readline(_LONGEST) if self._file else b""
-
-    def __enter__(self) -> Self:
-        return self
-
     def __exit__(self, *_: object) -> None:
-        if self._file:
-            self._file.close()
+        self._file.close()
 
-    def get(self, key: str) -> Any:
-        """The value of `key`, None where it is not known."""
-        return self._known.get(key)
-
-    def add(self, values: Mapping[str, Any]) -> None:
-        """Remember some values, which a kill after this call does not lose."""
-        self._known.update(values)
-        if self._file and values:
-            lines = [json.dumps(pair, separators=(",", ":")) for pair in values.items()]
-            self._file.write("".join(f"{line}\n" for line in lines).encode("ascii"))
-            self._file.flush()
+    def __setitem__(self, key: str, value: Any) -> None:
+        super().__setitem__(key, value)
+        self._file.write(json.dumps([key, value], separators=(",", ":")) + "\n")
+        self._file.flush()
 
 
-def _entry(line: bytes) -> tuple[str, Any] | None:
-    try:
-        key, value = json.loads(line)
-    except (ValueError, TypeError, RecursionError):
-        return None
-    return (key, value) if isinstance(key, str) else None
+def key_of(path: str, numbers: Iterable[int], *columns: NDArray[Any]) -> str:
+    """What a file is known by: its name, `numbers` such as its size and time, and the faces on it."""
+    digest = hashlib.blake2b(os.fsencode(path), digest_size=12)
+    for number in numbers:
+        digest.update(int(number).to_bytes(9, "little", signed=True))
+    for column in columns:
+        digest.update(column.tobytes())
+    return digest.hexdigest()

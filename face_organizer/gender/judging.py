@@ -1,37 +1,102 @@
-"""From the faces of a table to what a network says of them: one decode per picture, no detection, in threads.
-
-A thread reads a chunk of pictures, cuts their faces and has them judged together; threads share the models,
-of which each device has one.
-"""
+"""What a gender network is, and from the faces of a table to what it says of them: one decode per picture, no
+detection, in threads, which share the models, of which each device has one."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import math
-import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from face_organizer.errors import ImageError
-from face_organizer.gender.journal import Journal
-from face_organizer.gender.models import GenderModel, Judged
+from face_organizer.gender.journal import key_of
 from face_organizer.geometry import align
 from face_organizer.machine import in_order
 from face_organizer.media import images, video
-from face_organizer.types import Faces, FaceTable, Image, Int64, Outcome
+from face_organizer.types import Faces, FaceTable, Float32, Image, Outcome
 
 WHY_NO_PLACE = "the table does not say where the face is; embed the picture again"
-NOWHERE_ELSE: Mapping[str, str] = {}
+Judged = np.recarray[Any, Any]
+"""What a network says of faces, one row per face: `woman`, the probability that it is a woman's, 0 to 1 (NaN:
+not looked at); `age` in years (NaN: unknown); `emotion` and `race`, DeepFace's words (empty: unknown)."""
+_COLUMNS = [("woman", "f4"), ("age", "f4"), ("emotion", "U16"), ("race", "U16")]
+
+
+def judged(woman: Any, **more: Any) -> Judged:
+    """Rows of these columns; those that are not given are unknown."""
+    rows = np.zeros(len(woman), _COLUMNS).view(np.recarray)
+    for name, values in {"woman": woman, "age": np.nan, **more}.items():
+        rows[name] = values
+    return rows
+
+
+def to_json(rows: Judged) -> list[list[Any]]:
+    """One list per face, exact: float32 survives as a double. An unknown age is None."""
+    return [[woman, age if age == age else None, *words] for woman, age, *words in rows.tolist()]
+
+
+def from_json(value: Any, count: int) -> Judged | None:
+    """What `to_json` got, of `count` faces; None where `value` is something else."""
+    try:
+        rows = np.array([tuple(row) for row in value], _COLUMNS).view(np.recarray)
+    except (TypeError, ValueError, OverflowError):
+        return None
+    return rows if len(rows) == count and bool(((rows.woman >= 0) & (rows.woman <= 1)).all()) else None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Looked:
-    """`judged` has a row for each face of the table, `failed` the reason for each file that could not be
-    used, `known` counts files that were judged by an earlier run."""
+class GenderModel:
+    """A gender network on a device. Its functions may be called from several threads at once.
+
+    `name` is what `--model` calls it; `description` says what it is and where it lies; `identity`, stamped on
+    results, what makes answers comparable: hash of the weights, preprocessing. `matrices` are (n, 2, 3) from
+    pixels of the picture to those of the `size`-pixel crop of each face; `ask` gives what the network says of
+    n ≥ 1 crops. `at_once` faces are best judged together; an answer below `min_confidence`, 0.5 to 1, is
+    better not believed. `finish` is done to the crops of the faces.
+    """
+
+    name: str
+    description: str
+    licence: str
+    identity: str
+    size: int
+    matrices: Callable[[Faces], Float32]
+    ask: Callable[[Image], Judged]
+    at_once: int = 32
+    min_confidence: float = 0.9
+    finish: Callable[[Image, Faces], object] = lambda crops, faces: None
+    close: Callable[[], object] = lambda: None
+
+    def crop(self, source: images.Shrinkable, faces: Faces) -> Image:
+        """(n, size, size, 3) RGB uint8, the n `faces` of one picture cut as the network wants them; it is
+        decoded once, as large as the smallest face needs it. Raises `ImageError`."""
+        matrices = self.matrices(faces)
+        crops = np.empty((len(matrices), self.size, self.size, 3), np.uint8)
+        for i in np.argsort(-np.hypot(matrices[:, 0, 0], matrices[:, 1, 0])):  # the finest first
+            crops[i] = align.cut(source, matrices[i], self.size)
+        self.finish(crops, faces)
+        return crops
+
+    def judge(self, crops: Image) -> Judged:
+        """What the network says of n ≥ 0 crops. A face's answer does not depend on the others."""
+        return self.ask(crops) if len(crops) else judged([])
+
+
+def around(boxes: Float32, margin: float, clockwise: Any, size: int) -> Float32:
+    """(n, 2, 3) matrices that bring the middle of each of (n, 4) `boxes` to that of a `size`-pixel crop, its
+    longer side to `size` / `margin` pixels, and turn back `clockwise` degrees."""
+    scale = size / ((boxes[:, 2:] - boxes[:, :2]).max(axis=1) * margin)
+    middle = (boxes[:, :2] + boxes[:, 2:]).astype(np.float64) @ np.array([0.5, 0.5j])
+    turn = scale * np.exp(-1j * np.radians(clockwise.astype(np.float64)))
+    shift = (1 + 1j) * size / 2 - turn * middle
+    rows = np.array([[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]], np.float32)
+    return np.ascontiguousarray(rows.transpose(2, 0, 1))
+
+
+class Looked(NamedTuple):
+    """A row for each face, why files could not be used, and how many files an earlier run has judged."""
 
     judged: Judged
     failed: dict[int, str]
@@ -41,43 +106,49 @@ class Looked:
 def look(
     table: FaceTable,
     models: Sequence[GenderModel],
-    journal: Journal,
-    *,
+    journal: dict[str, Any],
     threads: int,
-    homes: Mapping[str, str] = NOWHERE_ELSE,
-    on_files: Callable[[int], object] = lambda count: None,
+    homes: Mapping[str, str] | None = None,
+    tell: Callable[[str, int, int], object] = lambda stage, done, total: None,
 ) -> Looked:
     """Judge every face of `table` with `models` (the same one on several devices) in so many threads.
 
-    The answer depends on the files and the model alone. `on_files` gets the number of files done so far.
-    Files that `journal` knows are not opened; others are opened where `homes` says that they lie now.
+    The answer depends on the files and the model alone. `tell` gets "judge", the files done so far and their
+    number. Files that `journal` knows are not opened; others are opened where `homes` says that they lie now.
     """
-    files = np.flatnonzero(table.files.outcome == Outcome.FACES).tolist()
-    ends = np.searchsorted(table.faces.file_index, np.arange(len(table.files) + 1))
-    rows = {file: np.arange(ends[file], ends[file + 1], dtype=np.int64) for file in files}
-    keys = {file: key_of(table, file, rows[file]) for file in files}
-    todo = [file for file in files if not is_answer(journal.get(keys[file]), len(rows[file]))]
-    done = known = len(files) - len(todo)
-    on_files(done)
-    failed: dict[int, str] = {}
+    files, faces = table.files, table.faces
+    ends = np.searchsorted(faces.file_index, np.arange(len(files) + 1))
+    rows = {i: np.arange(*ends[i : i + 2]) for i in np.flatnonzero(files.outcome == Outcome.FACES).tolist()}
+    whole, keys = judged(np.full(len(table), np.nan)), {}
+    todo, failed = list[int](), dict[int, str]()
+    for i, own in rows.items():
+        numbers = files.bytes[i], files.mtime_ns[i], files.content[i]
+        keys[i] = key_of(files.path[i], numbers, faces.box[own], faces.landmarks[own], faces.turn[own])
+        past = from_json(journal.get(keys[i]), len(own))
+        if past is None:
+            todo.append(i)
+        else:
+            whole[own] = past
+    known = done = len(rows) - len(todo)
+    tell("judge", done, len(rows))
 
     def judge(work: tuple[Sequence[int], GenderModel]) -> list[Judged | str]:
         chunk, model = work
-        places = [homes.get(table.files.path[file], table.files.path[file]) for file in chunk]
-        return _judge(model, places, [table.faces.take(rows[file]) for file in chunk])
+        places = [(homes or {}).get(files.path[i], files.path[i]) for i in chunk]
+        return _judge(model, places, [faces.take(rows[i]) for i in chunk])
 
     size = models[0].at_once
     chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
     work = zip(chunks, itertools.cycle(models))
     for chunk, answers in zip(chunks, in_order(work, judge, threads), strict=True):
-        told = dict(zip(chunk, answers, strict=True))
-        failed |= {file: answer for file, answer in told.items() if isinstance(answer, str)}
-        journal.add({keys[file]: rows_of(a) for file, a in told.items() if isinstance(a, Judged)})
+        for i, answer in zip(chunk, answers, strict=True):
+            if isinstance(answer, str):
+                failed[i] = answer
+            else:
+                whole[rows[i]], journal[keys[i]] = answer, to_json(answer)
         done += len(chunk)
-        on_files(done)
-    unknown = rows_of(Judged.empty(1))
-    found = [unknown * len(rows[file]) if file in failed else journal.get(keys[file]) for file in files]
-    return Looked(judged_of([row for answer in found for row in answer]), failed, known)
+        tell("judge", done, len(rows))
+    return Looked(whole, failed, known)
 
 
 def _judge(model: GenderModel, paths: Sequence[str], faces: Sequence[Faces]) -> list[Judged | str]:
@@ -85,15 +156,14 @@ def _judge(model: GenderModel, paths: Sequence[str], faces: Sequence[Faces]) -> 
     crops: list[Image | str] = []
     for path, some in zip(paths, faces, strict=True):
         try:
-            if not (np.isfinite(some.box).all() and align.usable(some.landmarks).all()):
-                raise ImageError(Outcome.UNREADABLE, WHY_NO_PLACE)
-            crops.append(_crops(model, path, some))
+            placed = np.isfinite(some.box).all() and align.usable(some.landmarks).all()
+            crops.append(_crops(model, path, some) if placed else WHY_NO_PLACE)
         except ImageError as error:
             crops.append(error.reason)
     good = [cut for cut in crops if not isinstance(cut, str)]
-    judged = model.judge(np.concatenate(good)) if good else Judged.empty()
-    parts = iter(np.split(np.arange(len(judged)), np.cumsum([len(cut) for cut in good])))
-    return [cut if isinstance(cut, str) else judged.take(next(parts)) for cut in crops]
+    answers: Any = model.judge(np.concatenate(good)) if good else judged([])
+    ends = iter(itertools.accumulate(map(len, good)))
+    return [cut if isinstance(cut, str) else answers[(end := next(ends)) - len(cut) : end] for cut in crops]
 
 
 def _crops(model: GenderModel, path: str, faces: Faces) -> Image:
@@ -102,43 +172,3 @@ def _crops(model: GenderModel, path: str, faces: Faces) -> Image:
         return model.crop(images.open_source(path), faces)
     frames = (video.picture(path, float(time)) for time in faces.time)
     return np.concatenate([model.crop(f, faces.take(np.array([row]))) for row, f in enumerate(frames)])
-
-
-def key_of(table: FaceTable, file: int, rows: Int64) -> str:
-    """What a file's faces are known by: its name, size, time and contents, and where the faces are."""
-    files, faces = table.files, table.faces
-    digest = hashlib.blake2b(os.fsencode(files.path[file]), digest_size=12)
-    for value in (files.bytes[file], files.mtime_ns[file], files.content[file]):
-        digest.update(int(value).to_bytes(9, "little", signed=True))
-    for column in (faces.box, faces.landmarks, faces.turn):
-        digest.update(np.ascontiguousarray(column[rows]).tobytes())
-    return digest.hexdigest()
-
-
-def rows_of(judged: Judged) -> list[list[Any]]:
-    """For the journal, one row per face: woman, age (None where unknown), emotion, race. Exact: float32
-    survives as a double."""
-    ages = [None if math.isnan(age) else age for age in judged.age.tolist()]
-    columns = (judged.woman.tolist(), ages, judged.emotion, judged.race)
-    return [list(row) for row in zip(*columns, strict=True)]
-
-
-def judged_of(rows: Sequence[Sequence[Any]]) -> Judged:
-    """The reverse of `rows_of`."""
-    return Judged(
-        woman=np.array([row[0] for row in rows], np.float32),
-        age=np.array([math.nan if row[1] is None else row[1] for row in rows], np.float32),
-        emotion=[row[2] for row in rows],
-        race=[row[3] for row in rows],
-    )
-
-
-def is_answer(rows: Any, count: int) -> bool:
-    """Whether this is what `rows_of` returns for `count` faces."""
-
-    def is_row(row: Any) -> bool:
-        types = [type(value) for value in row] if isinstance(row, list) else []
-        fit = types[2:] == [str, str] and types[0] in (float, int) and types[1] in (float, int, type(None))
-        return fit and 0 <= row[0] <= 1
-
-    return isinstance(rows, list) and len(rows) == count and all(map(is_row, rows))

@@ -32,16 +32,12 @@ _REMAP_LIMIT = 32766  # cv2.warpAffine refuses sources with a side of SHRT_MAX o
 
 
 def usable(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
-    """(n,) whether `estimate` can align each row of `landmarks` (n, 5, 2).
-
-    They must be finite, of a sane size, not all one point, and not such that the best fit shrinks the
-    face to nothing (as for the face in a mirror).
-    """
+    """(n,) whether `estimate` can align each row of `landmarks` (n, 5, 2): finite, of a sane size, not all
+    one point, and not such that the best fit shrinks the face to nothing (as for the face in a mirror)."""
     with np.errstate(all="ignore"):
         fit, _, spread = _fit(landmarks, TEMPLATE)
         sane = np.isfinite(landmarks).all((1, 2)) & (np.abs(landmarks) < _LARGEST).all((1, 2))
-        good: NDArray[np.bool_] = sane & (spread > _SMALLEST_SPREAD) & (np.abs(fit) > 1e-6)
-    return good
+        return np.asarray(sane & (spread > _SMALLEST_SPREAD) & (np.abs(fit) > 1e-6))
 
 
 def estimate(landmarks: NDArray[np.floating], *, template: Float32 = TEMPLATE) -> Float32:
@@ -54,21 +50,16 @@ def estimate(landmarks: NDArray[np.floating], *, template: Float32 = TEMPLATE) -
 
     ValueError where rows are not `usable` (it names them): filter first where landmarks come from outside.
     """
-    if landmarks.ndim != 3 or landmarks.shape[1:] != (5, 2):
-        raise ValueError(f"landmarks must be (n, 5, 2), not {landmarks.shape}")
     bad = np.flatnonzero(~usable(landmarks))
     if len(bad):
-        raise ValueError(
-            f"landmarks of faces {bad[:5].tolist()} cannot be aligned: not finite, or all in one place"
-        )
+        raise ValueError(f"landmarks of faces {bad[:5].tolist()} cannot be aligned (see `usable`)")
     turn, shift, _ = _fit(landmarks, template)
-    matrix = np.empty((len(landmarks), 2, 3), np.float32)
-    matrix[:, 0] = np.stack([turn.real, -turn.imag, shift.real], axis=1)
-    matrix[:, 1] = np.stack([turn.imag, turn.real, shift.imag], axis=1)
-    return matrix
+    rows = [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]
+    return np.ascontiguousarray(np.moveaxis(np.array(rows), 2, 0), np.float32)
 
 
-def _complex(points: NDArray[np.floating]) -> NDArray[np.complex128]:
+def in_plane(points: NDArray[np.floating]) -> NDArray[np.complex128]:
+    """(…) numbers x + iy from (…, 2) points."""
     return points[..., 0].astype(np.float64) + 1j * points[..., 1].astype(np.float64)
 
 
@@ -76,7 +67,7 @@ def _fit(
     landmarks: NDArray[np.floating], template: Float32
 ) -> tuple[NDArray[np.complex128], NDArray[np.complex128], NDArray[np.float64]]:
     """turn·z + shift for points z = x + iy, each (n,), and the spread of the points in pixels."""
-    points, goal = _complex(landmarks), _complex(template)
+    points, goal = in_plane(landmarks), in_plane(template)
     middle, goal_middle = points.mean(axis=1), goal.mean()
     centred = points - middle[:, None]
     power = (centred.real**2 + centred.imag**2).sum(axis=1)
@@ -87,25 +78,15 @@ def _fit(
 def about_eyes(eyes: NDArray[np.floating]) -> NDArray[np.float64]:
     """(5, 2) landmarks about two eyes (2, 2), the viewer's left first: nose and mouth where the template has
     them."""
-    points, goal = _complex(TEMPLATE), _complex(eyes)
+    points, goal = in_plane(TEMPLATE), in_plane(eyes)
     placed = goal[0] + (points - points[0]) * (goal[1] - goal[0]) / (points[1] - points[0])
     return np.stack([placed.real, placed.imag], axis=1)
 
 
 def eyes_in(box: Sequence[float]) -> NDArray[np.float64]:
     """(2, 2) where the eyes are likely to be in the box of a detector that finds none."""
-    corner, far = np.array(box[:2], np.float64), np.array(box[2:], np.float64)
-    return corner + _EYES_IN_BOX * (far - corner)
-
-
-def for_reduced(matrix: Float32, reduction: float) -> Float32:
-    """`matrix` (2, 3) of `estimate` for the same picture shrunk by `reduction`, whole numbers being centers
-    of pixels."""
-    if reduction == 1:
-        return matrix
-    linear = matrix[:, :2] * np.float32(reduction)
-    shift = matrix[:, 2] + matrix[:, :2] @ np.full(2, (reduction - 1) / 2, np.float32)
-    return np.column_stack([linear, shift]).astype(np.float32)
+    corner, far = np.array(box, np.float64).reshape(2, 2)
+    return np.asarray(corner + _EYES_IN_BOX * (far - corner))
 
 
 def roll(landmarks: NDArray[np.floating]) -> Float32:
@@ -117,13 +98,10 @@ def roll(landmarks: NDArray[np.floating]) -> Float32:
 
 
 def misfit(landmarks: NDArray[np.floating]) -> Float32:
-    """(n,) how unlike any frontal face (n, 5, 2) `landmarks` are, whatever their size, turn and place.
-
-    The root mean square distance between them and the template laid on them, over the template's own spread
-    as it lies there: 0 for the template, about 0.1 for frontal faces, up to 0.3 for profiles, 1 and more for
-    points that make no face. Infinite where the points lie all in one place.
-    """
-    points, goal = _complex(landmarks), _complex(TEMPLATE)
+    """(n,) how unlike a frontal face (n, 5, 2) `landmarks` are, whatever their size, turn and place: the root
+    mean square distance to the template laid on them, over its spread there. About 0.1 for frontal faces, up
+    to 0.3 for profiles, 1 and more for no face; infinite where the points lie all in one place."""
+    points, goal = in_plane(landmarks), in_plane(TEMPLATE)
     points, goal = points - points.mean(axis=1, keepdims=True), goal - goal.mean()
     laid = (points * goal.conj()).sum(axis=1) / (np.abs(goal) ** 2).sum()
     off = np.sqrt((np.abs(points - laid[:, None] * goal) ** 2).mean(axis=1))
@@ -149,7 +127,10 @@ def cut(source: Shrinkable, matrix: Float32, size: int = SIZE) -> Image:
     shrinks them: a small face comes from the whole picture. Raises `ImageError`."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
     pixels, reduction = source.pixels(max(source.width, source.height) * scale)
-    return warp(pixels, for_reduced(matrix, reduction), size)
+    if reduction != 1:  # whole numbers are the centers of pixels
+        shift = matrix[:, 2] + matrix[:, :2] @ np.full(2, (reduction - 1) / 2, np.float32)
+        matrix = np.column_stack([matrix[:, :2] * np.float32(reduction), shift]).astype(np.float32)
+    return warp(pixels, matrix, size)
 
 
 def _part(image: Image, matrix: Float32, size: int) -> tuple[Image, Float32]:

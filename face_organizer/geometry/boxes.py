@@ -6,9 +6,8 @@ A box is x1, y1, x2, y2 in pixels; boxes are (n, 4).
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,39 +56,32 @@ def nms(boxes: NDArray[np.floating], scores: Float32, iou: float, extra: float =
             rest = slice(i + 1, None)
             common = shared(ordered[i : i + 1], ordered[rest], extra)[0]
             alive[rest] &= common <= iou * (areas[i] + areas[rest] - common)
-    kept: Int64 = order[alive].astype(np.int64)
-    return kept
+    return np.asarray(order[alive], np.int64)
 
 
-@dataclass(frozen=True, slots=True)
-class Candidates:
+class Candidates(NamedTuple):
     """What one level of a detector finds on a batch of canvases, n rows in order of their canvas.
 
-    `canvas` is the number of each one's canvas; `compared` the boxes to suppress by, where not `boxes`.
+    `canvas` is the number of each one's canvas; `compared` the boxes to suppress by.
     """
 
     canvas: NDArray[np.intp]
     boxes: Float32
     scores: Float32
     landmarks: Float32
-    compared: Float32 | None = None
+    compared: Float32
 
 
 def best_of_each(
     count: int, levels: Sequence[Candidates], iou: float, extra: float = 0.0
 ) -> list[Detections]:
     """The faces on each of `count` canvases, doubles suppressed, best score first; see `nms`."""
-    canvas = np.concatenate([level.canvas for level in levels])
-    order = np.argsort(canvas, kind="stable")
-    boxes, scores, landmarks = (
-        np.concatenate([getattr(level, name) for level in levels])[order]
-        for name in ("boxes", "scores", "landmarks")
-    )
-    compared = [level.boxes if level.compared is None else level.compared for level in levels]
-    compare = np.concatenate(compared)[order]
+    columns = [np.concatenate(column) for column in zip(*levels, strict=True)]
+    order = np.argsort(columns[0], kind="stable")
+    canvas, boxes, scores, landmarks, compared = (column[order] for column in columns)
     found = []
-    for start, stop in pairwise(np.searchsorted(canvas[order], np.arange(count + 1)).tolist()):
-        keep = start + nms(compare[start:stop], scores[start:stop], iou, extra)
+    for start, stop in pairwise(np.searchsorted(canvas, np.arange(count + 1)).tolist()):
+        keep = start + nms(compared[start:stop], scores[start:stop], iou, extra)
         found.append(Detections(boxes[keep], scores[keep], landmarks[keep]))
     return found
 
@@ -99,10 +91,9 @@ def prominence(
 ) -> Float32:
     """How much each of `boxes` is the main face of its picture, (n,) in square pixels; larger is more.
 
-    `width` and `height` are the picture's, or (n,) those of each one's. A face's area inside the picture less
-    twice the squared distance of its center from the picture's: a bystander cut off by the edge is often
-    larger than the person the photo is of. FaceNet's `align_dataset_mtcnn.py` (Sandberg 2016) prepared LFW by
-    this rule.
+    `width` and `height` are the picture's, or (n,) of each one's. It is the area inside the picture less
+    twice the squared distance of the centers (as in FaceNet's `align_dataset_mtcnn.py`): a bystander cut off
+    by the edge is often larger than the person the photo is of.
     """
     limits = np.stack([width, height], axis=-1).astype(np.float32)
     inside = np.clip(boxes, 0, np.concatenate([limits, limits], axis=-1))

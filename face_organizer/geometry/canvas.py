@@ -1,7 +1,7 @@
 """Placing pictures on the canvases that detectors look at, and bringing what they find back.
 
-A placement is one similarity transform from the pixels of the whole picture to those of a canvas: scale, turn
-and shift at once. So a whole picture, a part of it and a turned one are drawn and brought back the same way.
+A placement is one similarity transform from pixels of the whole picture to those of a canvas, so that a whole
+picture, a part of it and a turned one are drawn and brought back the same way.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from face_organizer.types import Detections, Float32, Image
+
+Matrix = NDArray[np.float64]
 
 STRIDE = 32
 """Sides of a canvas are multiples of this many pixels."""
@@ -33,36 +35,35 @@ class Placement:
     y: float
     turn: int = 0
 
-    def matrix(self, reduction: float = 1.0) -> NDArray[np.float64]:
+    def matrix(self, reduction: float = 1.0) -> Matrix:
         """(2, 3) from pixels of the picture, shrunk by `reduction`, to those of the canvas.
 
         Whole numbers are the centers of pixels, so a shrunk picture's pixel p lies at r·p + (r − 1)/2.
         """
         at = np.array([self.x, self.y]) - (reduction - 1) / 2
-        return np.column_stack([self._linear * reduction, _shift(self._linear, at, self._middle)])
+        placed = _about(self._linear, at, self._middle)
+        placed[:, :2] *= reduction
+        return placed
 
-    def inverse(self) -> NDArray[np.float64]:
+    def inverse(self) -> Matrix:
         """(2, 3) from pixels of the canvas to those of the picture."""
-        linear = self._linear.T / self.scale**2
-        return np.column_stack([linear, _shift(linear, self._middle, np.array([self.x, self.y]))])
+        return _about(self._linear.T / self.scale**2, self._middle, np.array([self.x, self.y]))
 
     @property
-    def _linear(self) -> NDArray[np.float64]:
+    def _linear(self) -> Matrix:
         """(2, 2) turn and scale."""
         angle = math.radians(self.turn)
         along, across = self.scale * math.cos(angle), self.scale * math.sin(angle)
         return np.array([[along, across], [-across, along]])
 
     @property
-    def _middle(self) -> NDArray[np.float64]:
+    def _middle(self) -> Matrix:
         return np.array([self.width - 1, self.height - 1]) / 2
 
 
-def _shift(
-    linear: NDArray[np.float64], point: NDArray[np.float64], goal: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """What `linear` must be followed by for `point` to come to `goal`."""
-    return np.asarray(goal - linear[:, 0] * point[0] - linear[:, 1] * point[1])
+def _about(linear: Matrix, point: Matrix, goal: Matrix) -> Matrix:
+    """(2, 3) `linear`, then shifted so that `point` comes to `goal`."""
+    return np.column_stack([linear, goal - linear[:, 0] * point[0] - linear[:, 1] * point[1]])
 
 
 def whole(width: int, height: int, longer_side: int, border: float = 0.0, turn: int = 0) -> Placement:
@@ -76,28 +77,21 @@ def whole(width: int, height: int, longer_side: int, border: float = 0.0, turn: 
         across = (round(math.hypot(width, height)),) * 2
     longer = max(across)
     scale = longer_side / (longer * (1 + 2 * border))
-    canvas_w, canvas_h = (_multiple(side * scale + 2 * border * longer * scale) for side in across)
+    sides = (side * scale + 2 * border * longer * scale for side in across)
+    canvas_w, canvas_h = (max(STRIDE, math.ceil((side - 1e-6) / STRIDE) * STRIDE) for side in sides)
     return Placement(canvas_h, canvas_w, scale, (width - 1) / 2, (height - 1) / 2, turn)
 
 
 def around(box: Float32, side: int, face: float, turn: int = 0) -> Placement:
-    """The part of a picture around `box` (4,), on a square canvas of `side` pixels with the face `face`
-    pixels large."""
+    """The part of a picture around `box` (4,), on a square canvas of `side` pixels, the face `face` large."""
     x1, y1, x2, y2 = (float(v) for v in box)
     size = max(math.sqrt(max((x2 - x1) * (y2 - y1), 0.0)), 1.0)
     return Placement(side, side, face / size, (x1 + x2) / 2, (y1 + y2) / 2, turn)
 
 
-def _multiple(pixels: float) -> int:
-    return max(STRIDE, math.ceil((pixels - 1e-6) / STRIDE) * STRIDE)
-
-
 def draw(image: Image, reduction: float, placement: Placement, canvas: Image | None = None) -> Image:
-    """The canvas, (height, width, 3) uint8, with `image`, the picture shrunk by `reduction`, on it; black
-    around. Drawn over `canvas`, where that is given.
-
-    Bilinear: whoever gives `image` shrinks it first where it is more than twice as large as wanted (see
-    `images.Source.pixels`).
+    """The canvas, (height, width, 3) uint8, with `image`, the picture shrunk by `reduction`, on it, black
+    around; drawn over `canvas`, where that is given. Bilinear: `image` is to be less than twice too large.
     """
     import cv2
 

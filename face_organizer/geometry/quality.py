@@ -15,16 +15,12 @@ from face_organizer.geometry.boxes import area
 from face_organizer.types import Float32, Image
 
 _DEPTH = np.array([0.0, 0.0, 14.0, 2.0, 2.0])
-"""How far eyes, nose tip and corners of the mouth stand out towards the viewer, in pixels of the 112-pixel
-template, whose 35 pixels between the eyes are some 63 mm: the nose tip about 25 mm before the eyes, the
-corners of the mouth 4."""
-
-
+"""How far eyes, nose tip and corners of the mouth stand out towards the viewer, in pixels of the template,
+whose 35 pixels between the eyes are some 63 mm: the nose tip about 25 mm before the eyes, the corners of the
+mouth 4."""
 _SOLID: NDArray[np.float64] = np.column_stack([TEMPLATE.astype(np.float64), _DEPTH])
-_SOLID -= _SOLID.mean(axis=0)
-"""(5, 3) the template as a solid face: x to the right, y down, z towards the viewer, its middle at 0."""
-_INVERSE = np.linalg.pinv(_SOLID)
-"""(3, 5)"""
+"""(5, 3) the template as a solid face: x to the right, y down, z towards the viewer."""
+_INVERSE = np.linalg.pinv(_SOLID - _SOLID.mean(axis=0))
 
 
 def size(boxes: Float32) -> Float32:
@@ -61,10 +57,9 @@ def angles(landmarks: Float32) -> tuple[Float32, Float32, Float32]:
 def light(faces: Sequence[Image]) -> tuple[Float32, Float32]:
     """Sharpness and brightness, each (n,), of n aligned RGB faces (see `align.warp`).
 
-    Sharpness is the variance of the Laplacian of the luma (Pech-Pacheco et al., "Diatom autofocusing in
-    brightfield microscopy", 2000), its mean taken for 0: 0 for an even area; photos that are blurred, or were
-    enlarged to the size of an aligned face, stay below some 50, sharp ones reach several hundreds. Brightness
-    is the mean luma, 0 to 255.
+    Sharpness is the variance of the Laplacian of the luma (Pech-Pacheco et al. 2000), its mean taken for 0: 0
+    for an even area, below some 50 for what is blurred or was enlarged, several hundreds for sharp photos.
+    Brightness is the mean luma, 0 to 255.
     """
     import cv2
 

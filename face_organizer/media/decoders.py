@@ -11,7 +11,7 @@ import contextlib
 import io
 from collections.abc import Callable, Iterator
 from functools import cache, partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -23,22 +23,16 @@ _FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")
 _HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
 
 
-class Encoded(NamedTuple):
-    """A picture whose header is read: its size after EXIF, and what decodes it, shrunk by 1, 2, 4 or 8, to
-    (h, w, 3) RGB uint8. Decoding may raise anything; see `damage`."""
+def open_picture(data: bytes, max_pixels: int) -> tuple[int, int, Callable[[int], Image]]:
+    """Width and height of the picture in `data` after EXIF, by its header, and what decodes it, shrunk by 1,
+    2, 4 or 8, to (h, w, 3) RGB uint8; that may raise anything, see `damage`.
 
-    width: int
-    height: int
-    decode: Callable[[int], Image]
-
-
-def open_picture(data: bytes, max_pixels: int) -> Encoded:
-    """The picture in `data`. Raises `ImageError`: `unsupported` for more than `max_pixels`, of which nothing
-    is decoded, `unreadable` for what is no picture.
+    Raises `ImageError`: `unsupported` for more than `max_pixels`, of which nothing is decoded, `unreadable`
+    for what is no picture.
     """
     if plain := png.plain(data):
         _check_size(plain.width, plain.height, max_pixels)
-        return Encoded(plain.width, plain.height, partial(_decode_png, plain, data))
+        return plain.width, plain.height, partial(_decode_png, plain, data)
     picture = _pillow_picture(data)
     width, height = picture.size
     _check_size(width, height, max_pixels)
@@ -50,8 +44,8 @@ def open_picture(data: bytes, max_pixels: int) -> Encoded:
     if picture.format != "TIFF" and _orientation(picture) >= 5:
         width, height = height, width
     if picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB"):
-        return Encoded(width, height, partial(_decode_jpeg, data))
-    return Encoded(width, height, partial(_decode_by_pillow, picture))
+        return width, height, partial(_decode_jpeg, data)
+    return width, height, partial(_decode_by_pillow, picture)
 
 
 @contextlib.contextmanager
@@ -85,14 +79,13 @@ def shrunk(pixels: Image, reduction: int) -> Image:
 
 def _check_size(width: int, height: int, max_pixels: int) -> None:
     if width * height > max_pixels:
+        size = f"{width} x {height}: {width * height / 1e6:.0f} megapixels"
         limit = f"the limit is {max_pixels / 1e6:.0f} (--max-megapixels)"
-        megapixels = f"{width * height / 1e6:.0f} megapixels, {limit}"
-        raise ImageError(Outcome.UNSUPPORTED, f"{width} x {height}: {megapixels}")
+        raise ImageError(Outcome.UNSUPPORTED, f"{size}, {limit}")
 
 
 def _decode_png(plain: png.PlainPng, data: bytes, reduction: int) -> Image:
-    pixels = plain.pixels()
-    if pixels is None:
+    if (pixels := plain.pixels()) is None:
         return _decode_by_pillow(_pillow_picture(data), reduction)
     return shrunk(pixels, reduction)
 
@@ -100,14 +93,10 @@ def _decode_png(plain: png.PlainPng, data: bytes, reduction: int) -> Image:
 def _decode_jpeg(data: bytes, reduction: int) -> Image:
     import cv2
 
-    flags = {
-        1: cv2.IMREAD_COLOR_RGB,
-        2: cv2.IMREAD_REDUCED_GRAYSCALE_2 | cv2.IMREAD_COLOR_RGB,  # the greyscale flag is the bare reduction
-        4: cv2.IMREAD_REDUCED_GRAYSCALE_4 | cv2.IMREAD_COLOR_RGB,
-        8: cv2.IMREAD_REDUCED_GRAYSCALE_8 | cv2.IMREAD_COLOR_RGB,
-    }
+    # The greyscale flag is the bare reduction.
+    flag = 0 if reduction == 1 else getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{reduction}")
     with contextlib.suppress(cv2.error):
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags[reduction])
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_COLOR_RGB)
         if pixels is not None:
             return np.asarray(pixels, np.uint8)
     return _decode_by_pillow(_pillow_picture(data), reduction)

@@ -13,12 +13,13 @@ import io
 import math
 import os
 import stat
-from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 
 from face_organizer.errors import ImageError
+from face_organizer.files import reason
 from face_organizer.media import decoders
 from face_organizer.types import Image, Outcome
 
@@ -72,20 +73,28 @@ def opened(path: str) -> Iterator[io.BufferedReader]:
                 raise ImageError(Outcome.UNREADABLE, "empty file")
             yield file
     except OSError as error:
-        raise ImageError(Outcome.UNREADABLE, (error.strerror or str(error)).lower(), passing=True) from error
+        raise ImageError(Outcome.UNREADABLE, reason(error), passing=True) from error
 
 
-class Shrinkable(ABC):
+class Shrinkable:
     """A picture of `width` x `height` pixels that gives them as small as will do, and keeps what it gave.
-    `max_side` shrinks it until its longer side is below twice that; `enhance` lights it evenly, for dark
-    pictures."""
+
+    `decode` gives it whole, shrunk by 1, 2, 4 or 8. `max_side` shrinks the picture until its longer side is
+    below twice that; `enhance` lights it evenly, for dark pictures.
+    """
 
     def __init__(
-        self, width: int, height: int, *, max_side: int | None = None, enhance: bool = False
+        self,
+        width: int,
+        height: int,
+        decode: Callable[[int], Image],
+        *,
+        max_side: int | None = None,
+        enhance: bool = False,
     ) -> None:
         self.width, self.height = width, height
-        self._largest = math.inf if max_side is None else float(max_side)
-        self._enhance = enhance
+        self._decode, self._enhance = decode, enhance
+        self._largest = max_side or math.inf
         self._shrunk: dict[int, Image] = {}
 
     def pixels(self, longer_side: float = math.inf) -> tuple[Image, float]:
@@ -101,6 +110,8 @@ class Shrinkable(ABC):
             if decoded not in self._shrunk:
                 with decoders.damage(self.width, self.height):
                     pixels = self._decode(decoded)
+                    if pixels.shape[:2] != (-(-self.height // decoded), -(-self.width // decoded)):
+                        raise ImageError(Outcome.UNREADABLE, "damaged: its size is not what its header says")
                     self._shrunk[decoded] = _evenly_lit(pixels) if self._enhance else pixels
             self._shrunk[reduction] = decoders.shrunk(self._shrunk[decoded], reduction // decoded)
         return self._shrunk[reduction], float(reduction)
@@ -109,21 +120,14 @@ class Shrinkable(ABC):
         longer, wanted = max(self.width, self.height), min(longer_side, self._largest)
         return next((r for r in (8, 4, 2) if longer / r >= wanted), 1)
 
-    @abstractmethod
-    def _decode(self, reduction: int) -> Image:
-        """The pixels, shrunk by `reduction`."""
-
 
 class Source(Shrinkable):
     """The bytes of one picture file: their header now, pixels when and as large as they are needed.
 
-    `width` and `height` are pixels after EXIF; `content` the first 64 bits of the bytes' BLAKE2b. Raises
-    `ImageError` when made: `unsupported` for a picture over `max_pixels`, of which nothing is decoded;
-    `unreadable` for what is no picture.
-
-    JPEGs are shrunk while they are decoded, which saves up to half of the time; others are averaged after.
-    Grey becomes three equal channels, 16 bits become 8, alpha is dropped, the first frame of an animation is
-    taken.
+    `width` and `height` are pixels after EXIF; `content` is `content_of` the bytes. Raises `ImageError` when
+    made: `unsupported` for a picture over `max_pixels`, of which nothing is decoded; `unreadable` for what is
+    no picture. JPEGs are shrunk while they are decoded, others after. Grey becomes three equal channels, 16
+    bits become 8, alpha is dropped, the first frame of an animation is taken.
     """
 
     def __init__(
@@ -134,27 +138,16 @@ class Source(Shrinkable):
         max_side: int | None = None,
         enhance: bool = False,
     ) -> None:
-        self.data = data
-        self.content = content_of(data)
-        self._encoded = decoders.open_picture(data, max_pixels)
-        super().__init__(self._encoded.width, self._encoded.height, max_side=max_side, enhance=enhance)
-
-    def _decode(self, reduction: int) -> Image:
-        pixels = self._encoded.decode(reduction)
-        if pixels.shape[:2] != (-(-self.height // reduction), -(-self.width // reduction)):
-            raise ImageError(Outcome.UNREADABLE, "damaged: its size is not what its header says")
-        return pixels
+        self.data, self.content = data, content_of(data)
+        super().__init__(*decoders.open_picture(data, max_pixels), max_side=max_side, enhance=enhance)
 
 
 class Decoded(Shrinkable):
     """A picture that is decoded already, such as a frame of a video: `image` is (h, w, 3) RGB uint8."""
 
     def __init__(self, image: Image, *, max_side: int | None = None, enhance: bool = False) -> None:
-        super().__init__(image.shape[1], image.shape[0], max_side=max_side, enhance=enhance)
-        self._image = image
-
-    def _decode(self, reduction: int) -> Image:
-        return decoders.shrunk(self._image, reduction)
+        decode, (height, width) = partial(decoders.shrunk, image), image.shape[:2]
+        super().__init__(width, height, decode, max_side=max_side, enhance=enhance)
 
 
 def _evenly_lit(pixels: Image) -> Image:

@@ -10,19 +10,16 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from face_organizer.errors import UsageError
-from face_organizer.files import MARKER, printable
+from face_organizer.files import MARKER, printable, reason
 from face_organizer.media.images import READABLE_ENDINGS, UNSUPPORTED_ENDINGS, ending
 from face_organizer.media.video import ENDINGS as VIDEO_ENDINGS
 
 
 @dataclass(slots=True)
 class Listing:
-    """The pictures and videos under some folders.
-
-    `paths` are absolute, each once, sorted by their bytes. `other` counts files that are neither by
-    their ending; `skipped` are output folders of this program; `problems` are folders that could not be
-    listed, with the reason.
-    """
+    """The pictures and videos under some folders: `paths` are absolute, each once, sorted by their bytes.
+    `other` counts files that are neither by their ending; `skipped` are output folders of this program;
+    `problems` are folders that could not be listed, with the reason."""
 
     paths: list[str] = field(default_factory=list)
     other: int = 0
@@ -49,7 +46,7 @@ class Listing:
                 with os.scandir(folder) as scan:
                     entries = sorted(scan, key=lambda e: os.fsencode(e.name))
             except OSError as error:
-                self.problems.append(f"{folder}: {(error.strerror or str(error)).lower()}")
+                self.problems.append(f"{folder}: {reason(error)}")
                 continue
             if any(entry.name == MARKER for entry in entries):
                 self.skipped.append(folder)
@@ -68,10 +65,9 @@ def listing(inputs: Sequence[str | Path], *, recursive: bool = True, exclude: Se
     """The pictures and videos in `inputs` (folders or single files), sorted, each once however often it is
     reached.
 
-    Endings are matched without regard to case. Symbolic links are followed, loops end. `exclude` are
-    shell patterns (`*_mask.png`, `thumbs`, `2017/*`), matched against the name and the path below the input;
-    a folder that is an input itself is never left out by them. Output folders of this program are, so that an
-    output inside an input is never read back. Raises `UsageError` when an input is not there.
+    Endings are matched without regard to case; symbolic links are followed. `exclude` are shell patterns
+    (`*_mask.png`, `thumbs`, `2017/*`) of names or paths below the input, never of a folder that is an input.
+    Output folders of this program are left out. Raises `UsageError` when an input is not there.
     """
     if not all(os.fspath(item) for item in inputs):
         raise UsageError("an empty name is no folder or picture")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 from collections.abc import Iterator
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -40,38 +40,46 @@ def is_video(path: str) -> bool:
     return ending(path) in ENDINGS
 
 
-class Video:
-    """One video file, for use in a `with` block. `width` and `height` are pixels of its first frame as shown,
-    0 until that was taken.
+@contextlib.contextmanager
+def open_video(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[Video]:
+    """The video file at `path`, open inside the block.
 
-    Raises `ImageError` when entered: `unreadable` for what is no video, `unsupported` for one without
-    pictures, in a codec that there is no decoder for, or with frames over `max_pixels`, none of which is
-    decoded. Once all frames are taken, `damage` says in words what could not be read; it is empty for a sound
-    file.
+    Raises `ImageError`: `unreadable` for what is no video, `unsupported` for one without pictures, in a codec
+    that there is no decoder for, or with frames over `max_pixels`, none of which is decoded.
+    """
+    import av
+
+    max_pixels = min(max_pixels, MAX_PIXELS)
+    # A frame that is too large is refused while the file is probed, before anything is decoded.
+    options = {"format_whitelist": _FORMATS, "max_pixels": str(max_pixels)}
+    with opened(path) as file:
+        try:
+            container = av.open(
+                file, options=options, io_open=_refuse, metadata_errors="replace", buffer_size=1 << 18
+            )
+        except av.error.FFmpegError as error:
+            reason = "not a video, or one whose index is missing or damaged"
+            raise ImageError(Outcome.UNREADABLE, reason) from error
+        with container:
+            yield Video(container, _stream(container, max_pixels))
+
+
+class Video:
+    """An open video. `width` and `height` are pixels of its first frame as shown, 0 until that was taken.
+
+    Once all frames are taken, `damage` says in words what could not be read; it is empty for a sound file.
     """
 
-    def __init__(self, path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> None:
-        self._path = path
-        self._max_pixels = min(max_pixels, MAX_PIXELS)
-        self._stack = contextlib.ExitStack()
+    def __init__(self, container: Any, stream: Any) -> None:
+        self._container, self._stream = container, stream
+        self._start = (container.start_time or 0) / 1e6
         self.width = self.height = 0
         self.damage = ""
-
-    def __enter__(self) -> Self:
-        with contextlib.ExitStack() as stack:
-            file = stack.enter_context(opened(self._path))
-            self._container = stack.enter_context(_container(file, self._max_pixels))
-            self._stream = _stream(self._container, self._max_pixels)
-            self._stack = stack.pop_all()
-        return self
-
-    def __exit__(self, *raised: Any) -> None:
-        self._stack.__exit__(*raised)
 
     def samples(self, fps: float) -> Iterator[tuple[float, Image]]:
         """Of each 1/`fps` seconds the first frame, and the very last one: (time, (h, w, 3) RGB uint8).
 
-        Times rise. Frames that are damaged are left out, and those that build on them.
+        Times rise. Damaged frames are left out, and those that build on them.
         """
         rate = self._stream.average_rate
         if rate and rate >= _SPARSE * fps:
@@ -94,18 +102,13 @@ class Video:
             self._container.seek(int(at / self._stream.time_base), stream=self._stream)
         before = None
         for shown, frame in self._decoded():
+            if before is None or shown - time <= time - before[0]:
+                before = shown, frame
             if shown >= time:
-                if before is not None and time - before[0] < shown - time:
-                    frame = before[1]
-                return self._image(frame)
-            before = (shown, frame)
+                break
         if before is None:
             raise ImageError(Outcome.UNREADABLE, f"no frame at {time:.1f} s")
         return self._image(before[1])
-
-    @property
-    def _start(self) -> float:
-        return (self._container.start_time or 0) / 1e6
 
     def _decoded(self) -> Iterator[tuple[float, Any]]:
         """Sound frames in the order they are shown, each with its time; `damage` is set on the way."""
@@ -119,13 +122,15 @@ class Video:
         shown, reached, blind = -math.inf, 0.0, -math.inf
         while True:
             try:
-                packet = next(packets, None)
+                packet = next(packets)
+            except StopIteration:
+                break
             except FFmpegError as error:
                 self._note(reached, error)
                 break
-            if packet is None:
-                break
-            reached = max(reached, self._end(packet))
+            if packet.pts is not None and packet.time_base is not None:
+                end = float((packet.pts + (packet.duration or 0)) * packet.time_base)
+                reached = max(reached, end - self._start)
             if packet.stream is not stream:
                 continue
             try:
@@ -143,39 +148,25 @@ class Video:
                 elif (frame.key_frame or time >= blind) and time > shown:
                     blind, shown = -math.inf, time
                     yield time, frame
-        whole = self._declared()
+        whole = (self._container.duration or 0) / 1e6
+        if self._container.format.name == "avi" and stream.average_rate:
+            # FFmpeg shortens the duration of a cut AVI, its header still counts all frames.
+            whole = max(whole, float(stream.frames / stream.average_rate))
         if whole - reached > max(_LEAST_CUT, _LEAST_CUT_SHARE * whole):
             self.damage = f"cut off after {reached:.1f} s: it should last {whole:.1f} s"
-
-    def _declared(self) -> float:
-        """Seconds that the file says it lasts; 0 where it does not."""
-        seconds = (self._container.duration or 0) / 1e6
-        if self._container.format.name == "avi" and self._stream.average_rate:
-            # FFmpeg shortens the duration of a cut AVI, its header still counts all frames.
-            seconds = max(seconds, float(self._stream.frames / self._stream.average_rate))
-        return seconds
-
-    def _end(self, packet: Any) -> float:
-        """Seconds at which what is in the packet ends."""
-        if packet.pts is None or packet.time_base is None:
-            return 0.0
-        return float((packet.pts + (packet.duration or 0)) * packet.time_base) - self._start
 
     def _note(self, time: float, error: Exception | None) -> None:
         """The first damage is what is reported."""
         what = f": {str(error.strerror).lower()}" if isinstance(error, OSError) and error.strerror else ""
         self.damage = self.damage or f"damaged at {time:.1f} s{what}"
 
-    def _shown(self, width: int, height: int) -> tuple[int, int]:
-        """Size with square pixels; before any rotation."""
+    def _image(self, frame: Any) -> Image:
+        """With square pixels, upright."""
         ratio = float(self._stream.sample_aspect_ratio or 1)
         if not 1 / _WIDEST_PIXEL <= ratio <= _WIDEST_PIXEL:
             ratio = 1.0
-        return max(1, round(width * ratio)), height
-
-    def _image(self, frame: Any) -> Image:
-        width, height = self._shown(frame.width, frame.height)
-        pixels = frame.to_ndarray(format="rgb24", width=width, height=height)
+        width = max(1, round(frame.width * ratio))
+        pixels = frame.to_ndarray(format="rgb24", width=width, height=frame.height)
         turned = np.rot90(pixels, round(frame.rotation / 90) % 4)
         if not self.width:
             self.height, self.width = turned.shape[:2]
@@ -191,28 +182,9 @@ def picture(path: str, time: float) -> Shrinkable:
 
 
 def frame(path: str, time: float) -> Image:
-    """The frame of the video at `path` that is shown at `time` seconds, such as a face row's: (h, w, 3) RGB
-    uint8. Raises `ImageError`."""
-    with Video(path) as video:
+    """The frame of a video nearest to `time` seconds, (h, w, 3) RGB uint8. Raises `ImageError`."""
+    with open_video(path) as video:
         return video.at(time)
-
-
-@contextlib.contextmanager
-def _container(file: Any, max_pixels: int) -> Iterator[Any]:
-    """The container in an open file. Raises `ImageError` for what is none."""
-    import av
-
-    # A frame that is too large is refused while the file is probed, before anything is decoded.
-    options = {"format_whitelist": _FORMATS, "max_pixels": str(max_pixels)}
-    try:
-        container = av.open(
-            file, options=options, io_open=_refuse, metadata_errors="replace", buffer_size=1 << 18
-        )
-    except av.error.FFmpegError as error:
-        reason = "not a video, or one whose index is missing or damaged"
-        raise ImageError(Outcome.UNREADABLE, reason) from error
-    with container:
-        yield container
 
 
 def _refuse(url: str, flags: int, options: Any) -> Any:

@@ -5,24 +5,24 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import threading
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
+from functools import partial
+from multiprocessing import Pipe
 from multiprocessing.connection import Connection
 from multiprocessing.reduction import ForkingPickler
 from pathlib import Path
-from typing import Any, NoReturn, Self
+from typing import Any
 
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
 from face_organizer.machine import how_it_ended
 
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _GRACE = 5.0  # seconds to end by itself
 _PARENT = str(Path(__file__).resolve().parent.parent.parent)
 # -P: a numpy.py in the user's folder is not taken for the library. This package is the parent's own.
@@ -40,24 +40,24 @@ class ChildError(FaceOrganizerError):
         self.state = state
 
 
-class Child:
+class Child(AbstractContextManager["Child"]):
     """A new process in which `opener(*args)` runs once; what it returns is called there for each `ask`.
 
     The opener must be importable by its name; arguments and answers are pickled. Threads may ask at the same
-    time, and are answered one after the other. What the process prints is not shown; its last line is told
+    time, and are answered one after the other. What the process prints is not shown; its last line is given
     where it dies. The process is killed when the thread that made it ends, even by SIGKILL.
 
-    `name` stands for the child in messages; a `limit` is in seconds, None for none. `__init__` and `ask`
-    raise `ChildError`, and what else the function itself raises of `FaceOrganizerError`.
+    `name` says whose process it is; `limit` is in seconds, and `seconds` what the opener took with its
+    imports. `__init__` and `ask` raise `ChildError`, and what the function raises of `FaceOrganizerError`.
     """
 
     def __init__(
-        self, opener: Callable[..., Any], *args: Any, name: str = "", limit: float | None = None
+        self, opener: Callable[..., Any], *args: Any, name: str = "its", limit: float | None = None
     ) -> None:
-        self._owner = f"{name}'s" if name else "its"
+        self._name = name
         self._lock = threading.Lock()
         self._noise = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115
-        ours, theirs = socket.socketpair()
+        self._pipe, theirs = Pipe()
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", "-c", _CODE, str(theirs.fileno())],
@@ -67,10 +67,9 @@ class Child:
                 pass_fds=[theirs.fileno()],
                 start_new_session=True,  # Ctrl-C is the parent's; what the child starts ends with it
             )
-        self._pipe = Connection(ours.detach())
+        self.pid = self._process.pid
         try:
             self.seconds: float = self._talk(opener, args, limit)
-            """What the opener took, its imports included."""
         except BaseException:
             self.close()
             raise
@@ -80,14 +79,8 @@ class Child:
         with self._lock:
             return self._talk(None, message, limit)
 
-    @property
-    def pid(self) -> int:
-        """The number of the process."""
-        return self._process.pid
-
     def peak_memory(self) -> int | None:
-        """The most memory that it had so far, in bytes; None where the system does not tell."""
-        # Not `ru_maxrss`, which holds its parent's too.
+        """The most memory that it had so far, in bytes, without its parent's; None where unknown."""
         with suppress(OSError, ValueError, IndexError):
             status = Path(f"/proc/{self.pid}/status").read_text("ascii", "replace")
             return int(status.split("VmHWM:")[1].split()[0]) * 1024
@@ -96,13 +89,8 @@ class Child:
     def close(self) -> None:
         """End it, and all that it started."""
         self._pipe.close()
-        with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
-        self._kill()
+        self._end(_GRACE)
         self._noise.close()
-
-    def __enter__(self) -> Self:
-        return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
@@ -113,70 +101,54 @@ class Child:
         try:
             self._pipe.send((opener, args))
             if not self._pipe.poll(limit):
-                self._kill()
+                self._end(0)
                 raise ChildError(f"no answer within {limit:g} s", "timeout")
             error, said = self._pipe.recv()
         except (EOFError, OSError):
-            self._died()
+            self._end(_GRACE)
+            self._noise.seek(max(0, self._noise.seek(0, os.SEEK_END) - 4000))
+            lines = self._noise.read().decode("utf-8", "replace").strip().splitlines()
+            words = f"; its last words: {printable(lines[-1])[:200]}" if lines else ""
+            why = f"{self._name} process ended ({how_it_ended(self._process.returncode)}){words}"
+            raise ChildError(why, "crashed") from None
         if error is not None:
             raise error
         return said
 
-    def _died(self) -> NoReturn:
+    def _end(self, grace: float) -> None:
+        """Give it so many seconds to end by itself, then kill it and what it started."""
         with suppress(subprocess.TimeoutExpired):
-            self._process.wait(_GRACE)
-        self._kill()
-        words = self._last_line()
-        raise ChildError(
-            f"{self._owner} process ended ({how_it_ended(self._process.returncode)})"
-            + (f"; its last words: {words}" if words else ""),
-            "crashed",
-        )
-
-    def _kill(self) -> None:
+            self._process.wait(grace)
         with suppress(ProcessLookupError):
             os.killpg(self.pid, signal.SIGKILL)
         self._process.wait()
 
-    def _last_line(self) -> str:
-        self._noise.seek(max(0, self._noise.seek(0, os.SEEK_END) - 4000))
-        lines = self._noise.read().decode("utf-8", "replace").strip().splitlines()
-        return printable(lines[-1])[:200] if lines else ""
-
 
 def call(function: Callable[..., Any], *args: Any, limit: float | None = None) -> Any:
     """`function(*args)` in a process of its own, ended after `limit` seconds; raises as `Child`."""
-    with Child(_done, function, args, limit=limit) as child:
-        return child.ask()
-
-
-def _done(function: Callable[..., Any], args: tuple[Any, ...]) -> Callable[[], Any]:
-    result = function(*args)
-    return lambda: result
+    with Child(partial, function, *args, limit=limit) as child:
+        return child.ask(limit=limit)
 
 
 def serve(handle: int) -> None:
     """Body of the process: answer what comes by the socket `handle` until it is closed."""
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG
     pipe = Connection(handle)
     answer: Any = None
     with suppress(EOFError, OSError):  # the parent is gone, or has closed its end
         while True:
-            request = pipe.recv_bytes()
-            start = time.perf_counter()
-            error: Exception | None = None
-            said: Any = None
+            request, start = pipe.recv_bytes(), time.perf_counter()
+            reply: tuple[Exception | None, Any]
             try:
                 opener, args = ForkingPickler.loads(request)
                 if opener:
-                    answer, said = opener(*args), time.perf_counter() - start
-                else:
-                    said = answer(*args)
-            except FaceOrganizerError as raised:
-                error = raised
-            except Exception as raised:  # libraries raise what they like; it crosses as one line
-                error = ChildError(f"{type(raised).__name__}: {first_line(raised)}")
-            pipe.send((error, said))
+                    answer = opener(*args)
+                reply = None, time.perf_counter() - start if opener else answer(*args)
+            except FaceOrganizerError as error:
+                reply = error, None
+            except Exception as error:  # libraries raise what they like; it crosses as one line
+                reply = ChildError(f"{type(error).__name__}: {first_line(error)}"), None
+            pipe.send(reply)
 
 
 def first_line(error: BaseException) -> str:

@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
 from face_organizer.errors import DeviceError, UsageError
+from face_organizer.files import count
 from face_organizer.networks import nvidia
 
 CPU_PROVIDER = "CPUExecutionProvider"
 CUDA_PROVIDER = "CUDAExecutionProvider"
-
-DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"
-"""Environment variable: what device numbers stand for, such as `cpu,cpu` to try a two-GPU flow without
-GPUs."""
+DEVICES_VARIABLE = "FACE_ORGANIZER_DEVICES"  # what device numbers stand for; `cpu,cpu` plays two GPUs
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +42,7 @@ CPU = Device("cpu")
 
 @dataclass(frozen=True, slots=True)
 class CudaOptions:
-    """How networks run on CUDA cards; a CPU knows nothing of it. `memory_limit` is the most that one network
-    may take, in bytes (None: what it needs)."""
+    """`memory_limit`: the most that one network may take of a card, in bytes (None: what it needs)."""
 
     memory_limit: int | None = None
 
@@ -70,9 +67,9 @@ class CudaOptions:
 CUDA_DEFAULTS = CudaOptions()
 
 
-def cuda_devices(environ: Mapping[str, str] | None = None) -> int:
+def cuda_devices() -> int:
     """CUDA cards that may run, 0 without a driver. Makes no CUDA context, so it is safe before a fork."""
-    return nvidia.look(environ).count
+    return len(nvidia.look().cards)
 
 
 def auto_devices() -> tuple[list[Device], str]:
@@ -82,55 +79,49 @@ def auto_devices() -> tuple[list[Device], str]:
         return [CPU], "no CUDA device found"
     import onnxruntime as ort
 
-    found = f"{cards} CUDA device{'s' if cards > 1 else ''} found"
+    found = f"{count(cards, 'CUDA device')} found"
     if CUDA_PROVIDER in ort.get_available_providers():
         return [Device("cuda", index) for index in range(cards)], found
     return [CPU], f"{found}, but this onnxruntime has no CUDA in it"
 
 
-def asked(option: str | None, environ: Mapping[str, str] | None = None) -> tuple[list[Device] | None, str]:
+def asked(option: str | None) -> tuple[list[Device] | None, str]:
     """The devices that `--device` asks for (`cpu`, `0`, `0,1`, `cpu,cpu`), else the variable GPU_ID, and who
     asked; None for `auto` or where neither says anything.
 
     A number picks that entry of FACE_ORGANIZER_DEVICES where that is set, else that CUDA card, which need not
-    exist. Raises `UsageError` for a word that names no device.
+    exist. `UsageError` for a word that names no device.
     """
-    env = os.environ if environ is None else environ
-    words, why = option or "auto", "as asked"
-    if option is None and env.get("GPU_ID"):
-        words, why = env["GPU_ID"], f"GPU_ID={env['GPU_ID']}"
+    variable = os.environ.get("GPU_ID") if option is None else None
+    words, why = variable or option or "auto", f"GPU_ID={variable}" if variable else "as asked"
     if words.strip().lower() == "auto":
         return None, why
-    names = [name.strip() for name in env.get(DEVICES_VARIABLE, "").split(",") if name.strip()]
+    names = [name.strip() for name in os.environ.get(DEVICES_VARIABLE, "").split(",") if name.strip()]
     found = []
     for word in (word.strip() for word in words.split(",")):
-        if names and word.isdecimal():
-            if int(word) >= len(names):
-                why = f"device {word}: {DEVICES_VARIABLE}={','.join(names)} has no entry {word}"
-                raise UsageError(why, "its entries count from 0")
+        if not names or not word.isdecimal():
+            found.append(Device.parse(word))
+        elif int(word) < len(names):
             found.append(Device.parse(names[int(word)]))
             why += f", {word} being {found[-1]} by {DEVICES_VARIABLE}"
         else:
-            found.append(Device.parse(word))
+            why = f"device {word}: {DEVICES_VARIABLE}={','.join(names)} has no entry {word}"
+            raise UsageError(why, "its entries count from 0")
     return found, why
 
 
-def choose(option: str | None = None, environ: Mapping[str, str] | None = None) -> tuple[list[Device], str]:
-    """The devices of a run and why, in words: those that were `asked` for, else `auto_devices`."""
-    found, why = asked(option, environ)
+def choose(option: str | None = None) -> tuple[list[Device], str]:
+    """The devices of a run and why: those that were `asked` for, else `auto_devices`."""
+    found, why = asked(option)
     return auto_devices() if found is None else (found, why)
 
 
 def choose_one(
-    option: str | None = None,
-    environ: Mapping[str, str] | None = None,
-    auto: Callable[[], tuple[list[Device], str]] = auto_devices,
+    option: str | None = None, auto: Callable[[], tuple[list[Device], str]] = auto_devices
 ) -> tuple[Device, str]:
     """The device of a command that uses one, and why: the first of those `asked` for, else of `auto()`.
-
-    Raises `UsageError` where the option itself names several.
-    """
-    found, why = asked(option, environ)
+    `UsageError` where the option itself names several."""
+    found, why = asked(option)
     if found is None:
         found, why = auto()
     elif len(found) > 1 and option is not None:

@@ -1,7 +1,7 @@
 """Surgery on ONNX graphs: what a file must become before ONNX Runtime can run it on batches of any size.
 
 Three changes, none of which alters an answer: constants folded, the batch axis of embedders freed, and that
-of anchor detectors kept through their last Reshape. `graph_cache` writes the result once.
+of anchor detectors kept through their last Reshape. The result is written once, to the cache.
 """
 
 from __future__ import annotations
@@ -13,13 +13,48 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import PackError
+from face_organizer.files import atomic_write, cache_dir, os_errors, sha256_file
 
-Array = np.ndarray[Any, Any]
-FREE_AXIS = "N"
+WRITABLE = "set FACE_ORGANIZER_CACHE to a folder that can be written"
+VERSION = "v1"
+"""Part of every cached name: raise it when a recipe changes what it writes."""
 
 
 class GraphError(PackError):
     """A graph does not have the shape that a change needs; it may still run as it is."""
+
+
+def runnable(path: Path, place: str) -> tuple[Path, str]:
+    """The file to open for a network at its `place` (embed or detect), and why it takes no batches, if so.
+    PackError as `prepared`."""
+    try:
+        return prepared(path, place), ""
+    except GraphError as error:
+        return prepared(path, "fold"), f"{path}: {error}"
+
+
+def prepared(path: Path, recipe: str) -> Path:
+    """The file to open for `path` after `recipe` (a key of RECIPES): rewritten once, then found in the cache
+    as `graphs/<sha256 of path>-<recipe>-<version>.onnx`. Where the recipe has nothing to change, an empty
+    file `….unchanged` says so, and `path` itself comes back.
+
+    Errors: GraphError where the recipe does not fit; PackError where the model cannot be read or the cache
+    not be written.
+    """
+    folder = cache_dir() / "graphs"
+    with os_errors(path, kind=PackError, mend="fetch the pack again"):
+        rewritten = folder / f"{sha256_file(path)}-{recipe}-{VERSION}.onnx"
+    unchanged = rewritten.with_suffix(".unchanged")
+    if unchanged.exists() or rewritten.exists():
+        return path if unchanged.exists() else rewritten
+    model = load_model(path)
+    changed = [change for change in RECIPES[recipe] if change(model)]
+    with (
+        os_errors(folder, "cannot be written", PackError, WRITABLE),
+        atomic_write(rewritten if changed else unchanged) as file,
+    ):
+        file.write(model.SerializeToString(deterministic=True) if changed else b"")
+    return rewritten if changed else path
 
 
 def load_model(path: Path, external_data: bool = True) -> Any:
@@ -42,32 +77,27 @@ def fold_constants(model: Any) -> bool:
     does not run all block-quantised files. Graph inputs that are initializers (a habit of old exporters that
     stops ONNX Runtime from optimising) or that nothing reads are dropped as well.
     """
-    from onnx import TensorProto, helper, numpy_helper
+    from onnx import numpy_helper
     from onnx.reference import ReferenceEvaluator
 
     graph = model.graph
-    known: list[Any] = []
-    left: list[Any] = []
-    values = {i.name: i for i in graph.initializer}
-    constant = set(values)
+    opsets = {opset.domain: opset.version for opset in model.opset_import}
+    tensors = {i.name: i for i in graph.initializer}
+    given, left = set(tensors), []
     for node in graph.node:
-        fits = node.op_type in ("DequantizeLinear", "Reshape") and constant.issuperset(node.input)
-        (known if fits else left).append(node)
-        constant.update(node.output if fits else ())
+        if node.op_type not in ("DequantizeLinear", "Reshape") or not tensors.keys() >= set(node.input):
+            left.append(node)
+            continue
+        values = {name: numpy_helper.to_array(tensors[name]) for name in node.input}
+        (value,) = ReferenceEvaluator(node, opsets=opsets).run(None, values)
+        tensors[node.output[0]] = numpy_helper.from_array(np.ascontiguousarray(value), node.output[0])
     used = {name for node in left for name in node.input} | {o.name for o in graph.output}
-    free_inputs = [i for i in graph.input if i.name not in values and i.name in used]
-    if not known and len(free_inputs) == len(graph.input):
+    inputs = [i for i in graph.input if i.name in used - given]
+    if len(left) == len(graph.node) and len(inputs) == len(graph.input):
         return False
-    made = [name for node in known for name in node.output if name in used]
-    if made:
-        outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, None) for name in made]
-        part = helper.make_graph(known, "constants", [], outputs, graph.initializer)
-        alone = helper.make_model(part, opset_imports=model.opset_import, ir_version=model.ir_version)
-        for name, value in zip(made, ReferenceEvaluator(alone).run(None, {}), strict=True):
-            values[name] = numpy_helper.from_array(np.ascontiguousarray(value), name)
     _replace(graph.node, left)
-    _replace(graph.input, free_inputs)
-    _replace(graph.initializer, [v for name, v in values.items() if name in used])
+    _replace(graph.input, inputs)
+    _replace(graph.initializer, [tensor for name, tensor in tensors.items() if name in used])
     _replace(graph.value_info, [])
     return True
 
@@ -86,15 +116,13 @@ def free_batch_axis(model: Any) -> bool:
             continue
         shape = _constant(graph, node.input[1])
         if shape is None:
-            raise GraphError(
-                f"Reshape {node.name or node.output[0]} works out its shape: the batch axis stays fixed"
-            )
+            raise GraphError(f"Reshape {node.output[0]} works out its shape: the batch axis stays fixed")
         if len(shape) and shape[0] == 1:
             # 0 copies the first axis; -1 works it out, which only one axis may.
-            freed = [0 if -1 in shape[1:] else -1, *(int(n) for n in shape[1:])]
-            node.input[1] = _add_constant(graph, f"{node.output[0]}__shape", np.array(freed, np.int64))
+            freed = np.array([0 if -1 in shape[1:] else -1, *shape[1:]], np.int64)
+            node.input[1] = _add_constant(graph, f"{node.output[0]}__shape", freed)
     for axis in first_axes:
-        axis.dim_param = FREE_AXIS
+        axis.dim_param = "N"
     _replace(graph.value_info, [])
     return True
 
@@ -104,29 +132,22 @@ def keep_batch_axis(model: Any) -> bool:
 
     Exports of SCRFD end in Transpose(2, 3, 0, 1) → Reshape(-1, k), which mixes the rows of a batch; YuNet
     ends in Transpose(0, 2, 3, 1) → Reshape(1, rows, k), which fixes it; either may be followed by Sigmoid.
-    Each tail becomes Transpose(0, 2, 3, 1) → Reshape(0, -1, k), so an output is (N, rows, k). Resize nodes
-    to fixed whole multiples become Resize by that factor.
-
-    GraphError, the model half changed, where an output ends otherwise.
+    Each tail becomes Transpose(0, 2, 3, 1) → Reshape(0, -1, k), so an output is (N, rows, k). GraphError,
+    the model half changed, where an output ends otherwise.
     """
     from onnx import helper
 
     graph = model.graph
     _free_resizes(model)
-    tails = [(output, *_tail(graph, output.name)) for output in graph.output]
-    for output, reshape, transpose, width in tails:
+    for output, (reshape, transpose, width) in [(o, _tail(graph, o.name)) for o in graph.output]:
         _replace(transpose.attribute, [helper.make_attribute("perm", [0, 2, 3, 1])])
         _replace(reshape.attribute, [])
         reshape.input[1] = _add_constant(graph, f"{output.name}__shape", np.array([0, -1, width], np.int64))
         kind = output.type.tensor_type.elem_type
-        output.CopyFrom(
-            helper.make_tensor_value_info(output.name, kind, [FREE_AXIS, f"{output.name}_rows", width])
-        )
-    for axis, name in zip(
-        _real_inputs(graph)[0].type.tensor_type.shape.dim, (FREE_AXIS, "", "H", "W"), strict=True
-    ):
-        if name:
-            axis.dim_param = name
+        shape: list[int | str | None] = ["N", f"{output.name}_rows", width]
+        output.CopyFrom(helper.make_tensor_value_info(output.name, kind, shape))
+    batch, _, height, wide = _real_inputs(graph)[0].type.tensor_type.shape.dim
+    batch.dim_param, height.dim_param, wide.dim_param = "N", "H", "W"
     _replace(graph.value_info, [])
     return True
 
@@ -139,14 +160,10 @@ def _tail(graph: Any, output: str) -> tuple[Any, Any, int]:
         node = maker.get(node.input[0])
     if node is not None and node.op_type == "Reshape":
         before, shape = maker.get(node.input[0]), _constant(graph, node.input[1])
-        perms = [list(a.ints) for a in before.attribute if a.name == "perm"] if before is not None else []
-        known = (
-            before is not None
-            and before.op_type == "Transpose"
-            and perms[:1] in ([[2, 3, 0, 1]], [[0, 2, 3, 1]])
-        )
-        if known and shape is not None and int(shape[-1]) > 0:
-            return node, before, int(shape[-1])
+        if before is not None and before.op_type == "Transpose" and shape is not None and shape[-1] > 0:
+            perms = [list(a.ints) for a in before.attribute if a.name == "perm"]
+            if perms in ([[2, 3, 0, 1]], [[0, 2, 3, 1]]):
+                return node, before, int(shape[-1])
     raise GraphError(f"output {output} does not end in Transpose → Reshape: pictures run one by one")
 
 
@@ -155,24 +172,15 @@ def _free_resizes(model: Any) -> None:
     from onnx import shape_inference
 
     graph = model.graph
-    fixed = []
-    for node in graph.node:
-        value = _constant(graph, node.input[3]) if node.op_type == "Resize" and len(node.input) > 3 else None
-        if value is not None:
-            fixed.append((node, [int(n) for n in value]))
-    if not fixed:
-        return
-    shapes = {
-        v.name: [d.dim_value for d in v.type.tensor_type.shape.dim]
-        for v in shape_inference.infer_shapes(model).graph.value_info
-    }
-    for node, sizes in fixed:
-        source = shapes.get(node.input[0], [])
-        if len(source) != len(sizes) or 0 in source or any(t % s for t, s in zip(sizes, source, strict=True)):
-            raise GraphError(
-                f"Resize {node.name or node.output[0]} has a size of its own: the input stays as it is"
-            )
-        scales = np.array([t // s for t, s in zip(sizes, source, strict=True)], np.float32)
+    inferred = shape_inference.infer_shapes(model).graph.value_info
+    shapes = {v.name: np.array([d.dim_value for d in v.type.tensor_type.shape.dim]) for v in inferred}
+    for node in [node for node in graph.node if node.op_type == "Resize" and len(node.input) > 3]:
+        sizes, source = _constant(graph, node.input[3]), shapes.get(node.input[0], np.zeros(1))
+        if sizes is None:
+            continue
+        if source.shape != sizes.shape or not source.all() or (sizes % source).any():
+            raise GraphError(f"Resize {node.output[0]} has a size of its own: the input stays as it is")
+        scales = (sizes // source).astype(np.float32)
         _replace(node.input, [*node.input[:2], _add_constant(graph, f"{node.output[0]}__scales", scales)])
 
 
@@ -181,19 +189,18 @@ def _real_inputs(graph: Any) -> list[Any]:
     return [i for i in graph.input if i.name not in constants]
 
 
-def _constant(graph: Any, name: str) -> Array | None:
+def _constant(graph: Any, name: str) -> Any:
+    """The value of a constant as an array, None for what is worked out."""
     from onnx import numpy_helper
 
-    for tensor in graph.initializer:
-        if tensor.name == name:
-            return numpy_helper.to_array(tensor)
+    found = [tensor for tensor in graph.initializer if tensor.name == name]
     for node in graph.node:
         if node.op_type == "Constant" and name in node.output:
-            return next((numpy_helper.to_array(a.t) for a in node.attribute if a.name == "value"), None)
-    return None
+            found += [a.t for a in node.attribute if a.name == "value"]
+    return numpy_helper.to_array(found[0]) if found else None
 
 
-def _add_constant(graph: Any, name: str, value: Array) -> str:
+def _add_constant(graph: Any, name: str, value: np.ndarray[Any, Any]) -> str:
     from onnx import numpy_helper
 
     graph.initializer.append(numpy_helper.from_array(value, name))
@@ -201,10 +208,8 @@ def _add_constant(graph: Any, name: str, value: Array) -> str:
 
 
 def _replace(field: Any, items: list[Any]) -> None:
-    """Put `items` in place of all that a repeated field of a protobuf message holds."""
-    copies = list(items)
     del field[:]
-    field.extend(copies)
+    field.extend(items)
 
 
 RECIPES: dict[str, tuple[Callable[[Any], bool], ...]] = {

@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from face_organizer.errors import PackError
-from face_organizer.files import atomic_write
+from face_organizer.files import os_errors, write_json
 from face_organizer.networks import packs
+from face_organizer.networks.graphs import WRITABLE
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,23 +28,22 @@ class Listed:
 
 def list_packs() -> list[Listed]:
     """Every known pack and every other one where packs are searched for, by name, opencv first."""
-    there = [path for place in packs.search_folders() for path in place.iterdir()]
-    names = {path.name for path in there if packs.holds_models(path)}
+    found = [path for place in packs.search_folders() for path in place.glob("*")]
+    names = {*packs.KNOWN, *(path.name for path in found if packs.holds_models(path))} - {packs.EMBEDDED}
     try:
         auto, why = packs.resolve("auto").name, packs.resolve("auto").why
     except PackError as error:
         auto, why = packs.DEFAULT, str(error)
     rows = []
-    for name in [packs.EMBEDDED, *sorted({*packs.KNOWN, *names} - {packs.EMBEDDED})]:
-        because = why if name == auto else ""
+    for name in [packs.EMBEDDED, *sorted(names)]:
+        pack, there = packs.KNOWN.get(name), True
         try:
             pack = packs.find(name)
+            where = str(pack.folder)
         except PackError as error:
-            known = packs.KNOWN.get(name)
-            licence = packs.INSIGHTFACE_LICENCE if known else packs.UNKNOWN_LICENCE
-            rows.append(Listed(name, False, str(error), licence, known.dim if known else 0, because))
-        else:
-            rows.append(Listed(name, True, str(pack.folder), pack.licence, pack.embedder.dim, because))
+            where, there = str(error), False
+        licence, dim = (pack.licence, pack.embedder.dim) if pack else (packs.UNKNOWN_LICENCE, 0)
+        rows.append(Listed(name, there, where, licence, dim, why if name == auto else ""))
     return rows
 
 
@@ -66,47 +66,36 @@ class Checked:
 
 
 def verify_packs(names: Sequence[str] = ()) -> list[Checked]:
-    """Compare the files of these packs (names or folders; none given: all installed) with their known or
-    recorded SHA-256. PackError for a pack that is not there."""
-    chosen = [packs.find(name) for name in names] if names else installed()
-    return [row for pack in chosen for row in verify(pack)]
+    """Compare the files of these packs (names or folders; none given: all installed) with their SHA-256.
 
-
-def verify(pack: packs.Pack) -> list[Checked]:
-    """Compare the pack's files with the pinned hashes (opencv) or with those recorded at their first use.
-
-    InsightFace publishes no checksums: a first look is recorded and trusted, later looks must agree.
-    PackError where the record cannot be read or written.
+    That of opencv is pinned. InsightFace publishes none: a first look is recorded and trusted, later ones
+    must agree. PackError for a pack that is not there, or a record that cannot be read or written.
     """
     rows = []
-    for role in (pack.detector, pack.embedder):
-        digest = role.sha256
-        if pack.name == packs.EMBEDDED:
-            expected, source = packs.PINNED[role.path.name], "pinned"
-        else:
-            owner = pack.name if pack.name in packs.KNOWN else str(pack.folder.resolve())
-            expected, first = record(f"{owner}/{role.path.name}", digest)
-            source = "first use" if first else "recorded"
-        rows.append(Checked(pack.name, role.path, digest, expected, source, digest == expected))
+    for pack in [packs.find(name) for name in names] if names else installed():
+        owner = pack.name if pack.name in packs.KNOWN else str(pack.folder.resolve())
+        for role in (pack.detector, pack.embedder):
+            if pack.name == packs.EMBEDDED:
+                expected, source = packs.PINNED[role.path.name], "pinned"
+            else:
+                expected, source = record(f"{owner}/{role.path.name}", role.sha256)
+            same = role.sha256 == expected
+            rows.append(Checked(pack.name, role.path, role.sha256, expected, source, same))
     return rows
 
 
-def record(key: str, digest: str) -> tuple[str, bool]:
-    """The hash on record for `key` (`digest` from now on where there was none); whether there was none."""
+def record(key: str, digest: str) -> tuple[str, str]:
+    """The hash on record for `key` (`digest` from now on where there was none) and its `Checked.source`."""
     path = packs.pack_folder() / "hashes.json"
     try:
-        known = json.loads(path.read_text("utf-8")) if path.exists() else {}
-        known = {str(name): str(value) for name, value in known.items()}
+        known = {str(k): str(v) for k, v in json.loads(path.read_text("utf-8")).items()}
+    except FileNotFoundError:
+        known = {}
     except (OSError, ValueError, AttributeError) as error:
         why = f"{path}, the record of file hashes, cannot be read ({error})"
         raise PackError(why, "delete it") from error
     if key in known:
-        return known[key], False
-    known[key] = digest
-    try:
-        with atomic_write(path) as file:
-            file.write(json.dumps(known, indent=1, sort_keys=True).encode() + b"\n")
-    except OSError as error:
-        mend = "set FACE_ORGANIZER_CACHE to a folder that can be written"
-        raise PackError(f"{path} cannot be written: {error.strerror}", mend) from error
-    return digest, True
+        return known[key], "recorded"
+    with os_errors(path, "cannot be written", PackError, WRITABLE):
+        write_json(path, {**known, key: digest})
+    return digest, "first use"

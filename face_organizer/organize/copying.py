@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
+import filecmp
 import os
 import shutil
 import stat
@@ -52,39 +52,37 @@ def copy_new(source: str, target: Path, *, size: int, mtime_ns: int, synced: boo
 
 
 def same_bytes(one: str | Path, other: str | Path) -> bool:
-    """Whether two paths hold equal content; False where one cannot be read."""
+    """Whether two paths hold equal content, read anew; False where one cannot be read."""
+    filecmp.clear_cache()
     try:
-        return os.path.getsize(one) == os.path.getsize(other) and _digest(one) == _digest(other)
+        return filecmp.cmp(one, other, shallow=False)
     except OSError:
         return False
 
 
-def _digest(path: str | Path) -> bytes:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "blake2b").digest()
+@contextlib.contextmanager
+def _reading(failure: type[OSError] = OSError) -> Iterator[None]:
+    try:
+        yield
+    except failure as error:
+        raise SourceError(reason(error)) from error
 
 
 def _fill(part: Path, source: str, synced: bool) -> None:
-    try:
+    with _reading():
         file = open(source, "rb", opener=lambda p, flags: os.open(p, flags | os.O_NONBLOCK))  # noqa: SIM115
-    except OSError as error:
-        raise SourceError(reason(error)) from error
     with file, open(part, "xb") as copy:
         while True:
-            try:
+            with _reading():
                 block = file.read(1 << 20)
-            except OSError as error:
-                raise SourceError(reason(error)) from error
             if not block:
                 break
             copy.write(block)
         if synced:
             copy.flush()
             os.fsync(copy.fileno())
-    try:
+    with _reading(FileNotFoundError):
         shutil.copystat(source, part)
-    except FileNotFoundError as error:
-        raise SourceError(reason(error)) from error
 
 
 def in_the_way(target: Path) -> FileExistsError:
@@ -96,9 +94,9 @@ def _rename_new(part: Path, target: Path) -> None:
     """Give the copy its name, and never over a file that has come to stand there meanwhile."""
     try:
         os.link(part, target)
-    except FileExistsError as error:
-        raise in_the_way(target) from error
     except OSError as error:
+        if error.errno == errno.EEXIST:
+            raise in_the_way(target) from error
         if error.errno in _NAME_REFUSED:
             raise SourceError("the file system of the output takes no such name") from error
         if os.path.lexists(target):
@@ -115,14 +113,14 @@ def locked(folder: Path) -> Iterator[None]:
     folder.mkdir(parents=True, exist_ok=True)
     handle = os.open(folder, os.O_RDONLY)
     try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise BlockingIOError(
-                error.errno, "another run is at work in this folder", str(folder.parent)
-            ) from error
-        except OSError:
-            pass
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        os.close(handle)
+        words = "another run is at work in this folder"
+        raise BlockingIOError(error.errno, words, str(folder.parent)) from error
+    except OSError:
+        pass
+    try:
         yield
     finally:
         os.close(handle)

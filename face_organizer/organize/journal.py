@@ -5,11 +5,13 @@ It follows a person folder that the user has renamed: what was placed in `person
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 
 from face_organizer.errors import OrganizeError
@@ -49,19 +51,21 @@ def is_folder(name: str) -> bool:
     return not {"", ".", "..", MARKER}.intersection(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Journal:
     """What a plan set out to make: pictures, and files of results, named below the output."""
 
     moves: Sequence[Move] = ()
     results: Sequence[str] = ()
-    homes: dict[str, str] = field(init=False)
-    """Target of each source that was to be moved there."""
 
     def __post_init__(self) -> None:
         if any(name != os.path.basename(name) or name in ("", ".", "..", MARKER) for name in self.results):
             raise ValueError(f"results outside the output folder: {self.results!r}")
-        object.__setattr__(self, "homes", {m.source: m.target for m in self.moves if m.mode == "move"})
+
+    @cached_property
+    def homes(self) -> dict[str, str]:
+        """Target of each source that was to be moved there."""
+        return {m.source: m.target for m in self.moves if m.mode == "move"}
 
     def original(self, move: Move, output: Path) -> str:
         """Where the picture that `move` copies lies: at its source, or where the plan has moved it."""
@@ -83,7 +87,12 @@ def read(output: Path) -> Journal:
     """
     journal = _load(output)
     names = _renamed(journal.moves, output)
-    return Journal([_follow(m, names) for m in journal.moves], journal.results) if names else journal
+    if not names:
+        return journal
+    parts = [move.target.partition("/") for move in journal.moves]
+    targets = [f"{names.get(folder, folder)}{slash}{rest}" for folder, slash, rest in parts]
+    moves = [replace(move, target=target) for move, target in zip(journal.moves, targets, strict=True)]
+    return Journal(moves, journal.results)
 
 
 def renamed(output: Path) -> dict[str, str]:
@@ -93,9 +102,7 @@ def renamed(output: Path) -> dict[str, str]:
 
 def moved(output: Path) -> dict[str, str]:
     """Where the pictures lay that the plan in `output` has moved away, and where they lie now."""
-    homes = {
-        source: os.path.join(os.path.abspath(output), target) for source, target in read(output).homes.items()
-    }
+    homes = {s: os.path.join(os.path.abspath(output), target) for s, target in read(output).homes.items()}
     return {s: t for s, t in homes.items() if not os.path.lexists(s) and os.path.lexists(t)}
 
 
@@ -121,30 +128,21 @@ def _load(output: Path) -> Journal:
         ) from error
 
 
-def _follow(move: Move, names: dict[str, str]) -> Move:
-    folder, _, rest = move.target.partition("/")
-    return replace(move, target=f"{names[folder]}/{rest}") if folder in names else move
-
-
 def _renamed(moves: Sequence[Move], output: Path) -> dict[str, str]:
     """A folder that is gone is the new one that holds the most of its files, and more than half of them."""
     planned: dict[str, set[str]] = defaultdict(set)
     for move in moves:
-        folder, _, rest = move.target.partition("/")
-        if rest:
+        folder, slash, rest = move.target.partition("/")
+        if slash:
             planned[folder].add(rest)
     gone = [folder for folder in planned if not os.path.lexists(output / folder)]
     if not gone:
         return {}
-    new = [e.name for e in os.scandir(output) if e.is_dir(follow_symlinks=False) and e.name not in planned]
-    shared = Counter(
-        {
-            (folder, name): sum(os.path.lexists(output / name / rest) for rest in planned[folder])
-            for folder in gone
-            for name in new
-            if name != MARKER
-        }
-    )
+    known = {MARKER, *planned}
+    new = [e.name for e in os.scandir(output) if e.is_dir(follow_symlinks=False) and e.name not in known]
+    shared = Counter[tuple[str, str]]()
+    for folder, name in itertools.product(gone, new):
+        shared[folder, name] = sum(os.path.lexists(output / name / rest) for rest in planned[folder])
     names: dict[str, str] = {}
     for (folder, name), count in shared.most_common():
         if 2 * count > len(planned[folder]) and folder not in names and name not in names.values():

@@ -5,10 +5,11 @@ A move to another file system copies, reads the copy back, and only then removes
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Iterator
 from pathlib import Path
 
 from face_organizer.files import reason, sync_folder
@@ -20,18 +21,31 @@ _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK
 
 def is_made(move: Move, output: Path) -> bool:
     """Whether the picture is in its place, whole and unchanged, and nothing is left to do."""
-    return _WAYS[move.mode].is_made(move, output / move.target)
+    target = output / move.target
+    if move.mode == "hardlink":
+        return _is_one(move.source, target)
+    if move.mode == "symlink":
+        return target.is_symlink() and os.readlink(target) == move.source
+    if move.mode == "move":
+        return is_same(target, move.bytes, move.mtime_ns) and not os.path.lexists(move.source)
+    return _is_copy(move, target, move.source)
 
 
 def make(move: Move, output: Path) -> None:
-    """Put the picture in its place. Raises `SourceError` for what lies at the source, `OSError` at the
-    target."""
+    """Put the picture in its place. Raises `SourceError` for its source, `OSError` for its target."""
     target = output / move.target
     for folder in reversed(_below(target, output)):
         if folder.is_symlink():
             raise OSError(errno.ELOOP, "a symbolic link stands where a folder should", str(folder))
         folder.mkdir(exist_ok=True)
-    _WAYS[move.mode].make(move, target)
+    if move.mode == "copy":
+        copy_new(move.source, target, size=move.bytes, mtime_ns=move.mtime_ns)
+    elif move.mode != "move":
+        _link(move, target)
+    elif is_same(target, move.bytes, move.mtime_ns) and _is_twin(move.source, target):
+        os.unlink(move.source)  # a killed run had come so far
+    else:
+        _relocate(move.source, target, move)
 
 
 def may_go(move: Move, output: Path, original: str) -> bool:
@@ -42,12 +56,30 @@ def may_go(move: Move, output: Path, original: str) -> bool:
     target = output / move.target
     if any(folder.is_symlink() for folder in _below(target, output)):
         return False
-    return _WAYS[move.mode].may_go(move, target, original)
+    if move.mode == "move":
+        is_free = not os.path.lexists(move.source)
+        return is_same(target, move.bytes, move.mtime_ns) and (is_free or _is_twin(move.source, target))
+    if move.mode != "copy":
+        return is_made(move, output)
+    try:
+        there, here = os.stat(original), os.lstat(target)
+    except OSError:
+        return False
+    is_other = there.st_size == move.bytes and not os.path.samestat(there, here)
+    return is_other and _is_copy(move, target, original)
 
 
 def take_back(move: Move, output: Path) -> None:
     """Undo one picture that `may_go`."""
-    _WAYS[move.mode].take_back(move, output / move.target)
+    target = output / move.target
+    if move.mode != "move" or os.path.lexists(move.source):  # a killed run did not come to remove this one
+        target.unlink()
+        return
+    os.makedirs(os.path.dirname(move.source), exist_ok=True)
+    try:
+        _relocate(str(target), Path(move.source), move)
+    except SourceError as error:
+        raise OSError(errno.EIO, str(error), str(target)) from error
 
 
 def _below(target: Path, output: Path) -> list[Path]:
@@ -55,87 +87,11 @@ def _below(target: Path, output: Path) -> list[Path]:
     return [folder for folder in target.parents if output in folder.parents]
 
 
-class _Copy:
-    def is_made(self, move: Move, target: Path) -> bool:
-        return _is_copy(move, target, move.source)
-
-    def make(self, move: Move, target: Path) -> None:
-        copy_new(move.source, target, size=move.bytes, mtime_ns=move.mtime_ns)
-
-    def may_go(self, move: Move, target: Path, original: str) -> bool:
-        if not _is_copy(move, target, original):
-            return False
-        try:
-            there = os.stat(original)
-        except OSError:
-            return False
-        return there.st_size == move.bytes and not os.path.samestat(there, os.lstat(target))
-
-    def take_back(self, move: Move, target: Path) -> None:
-        target.unlink()
-
-
-class _Link(_Copy):
-    def may_go(self, move: Move, target: Path, original: str) -> bool:
-        return self.is_made(move, target)
-
-
-class _Hardlink(_Link):
-    def is_made(self, move: Move, target: Path) -> bool:
-        return _is_one(move.source, target)
-
-    def make(self, move: Move, target: Path) -> None:
-        _link(lambda: os.link(os.path.realpath(move.source), target), target)
-
-
-class _Symlink(_Link):
-    def is_made(self, move: Move, target: Path) -> bool:
-        try:
-            return os.readlink(target) == move.source
-        except OSError:
-            return False
-
-    def make(self, move: Move, target: Path) -> None:
-        _link(lambda: os.symlink(move.source, target), target)
-
-
-class _Relocation(_Copy):
-    def is_made(self, move: Move, target: Path) -> bool:
-        return is_same(target, move.bytes, move.mtime_ns) and not os.path.lexists(move.source)
-
-    def make(self, move: Move, target: Path) -> None:
-        if is_same(target, move.bytes, move.mtime_ns) and _is_twin(move.source, target):
-            os.unlink(move.source)  # a killed run had come so far
-        else:
-            relocate(move.source, target, move)
-
-    def may_go(self, move: Move, target: Path, original: str) -> bool:
-        if not is_same(target, move.bytes, move.mtime_ns):
-            return False
-        return not os.path.lexists(move.source) or _is_twin(move.source, target)
-
-    def take_back(self, move: Move, target: Path) -> None:
-        if os.path.lexists(move.source):  # by a killed run, which did not come to remove this one
-            target.unlink()
-            return
-        os.makedirs(os.path.dirname(move.source), exist_ok=True)
-        try:
-            relocate(str(target), Path(move.source), move)
-        except SourceError as error:
-            raise OSError(errno.EIO, str(error), str(target)) from error
-
-
-_WAYS = {"copy": _Copy(), "hardlink": _Hardlink(), "symlink": _Symlink(), "move": _Relocation()}
-
-
-def relocate(source: str, target: Path, move: Move) -> None:
+def _relocate(source: str, target: Path, move: Move) -> None:
     """Give a file another place and never write over what is there."""
     try:
-        os.link(source, target, follow_symlinks=False)
-    except FileExistsError as error:
-        raise in_the_way(target) from error
-    except FileNotFoundError as error:
-        raise SourceError("no such file or directory") from error
+        with _new_name(target):
+            os.link(source, target, follow_symlinks=False)
     except OSError as error:
         if error.errno == errno.EXDEV:
             copy_new(source, target, size=move.bytes, mtime_ns=move.mtime_ns, synced=True)
@@ -153,6 +109,34 @@ def relocate(source: str, target: Path, move: Move) -> None:
     except OSError as error:
         target.unlink()
         raise SourceError(f"cannot be taken from its folder: {reason(error)}") from error
+
+
+def _link(move: Move, target: Path) -> None:
+    try:
+        with _new_name(target):
+            if move.mode == "symlink":
+                os.symlink(move.source, target)
+            else:
+                os.link(os.path.realpath(move.source), target)
+    except OSError as error:
+        if error.errno == errno.EXDEV:
+            words = "hard links cannot reach another file system; use --mode copy or --mode symlink"
+        elif error.errno in _NO_LINKS:
+            words = "this file system knows no such links; use --mode copy"
+        else:
+            raise
+        raise OSError(error.errno, words, str(target)) from error
+
+
+@contextlib.contextmanager
+def _new_name(target: Path) -> Iterator[None]:
+    """In words: the name is taken, or what should get it is gone."""
+    try:
+        yield
+    except FileExistsError as error:
+        raise in_the_way(target) from error
+    except FileNotFoundError as error:
+        raise SourceError("no such file or directory") from error
 
 
 def _is_copy(move: Move, target: Path, original: str) -> bool:
@@ -182,20 +166,3 @@ def _is_one(source: str, target: Path) -> bool:
         return False
     is_link = os.path.realpath(source) == os.path.realpath(target)
     return stat.S_ISREG(here.st_mode) and os.path.samestat(there, here) and not is_link
-
-
-def _link(make_link: Callable[[], None], target: Path) -> None:
-    try:
-        make_link()
-    except FileExistsError as error:
-        raise in_the_way(target) from error
-    except FileNotFoundError as error:
-        raise SourceError("no such file or directory") from error
-    except OSError as error:
-        if error.errno == errno.EXDEV:
-            words = "hard links cannot reach another file system; use --mode copy or --mode symlink"
-        elif error.errno in _NO_LINKS:
-            words = "this file system knows no such links; use --mode copy"
-        else:
-            raise
-        raise OSError(error.errno, words, str(target)) from error

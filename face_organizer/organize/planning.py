@@ -14,24 +14,23 @@ from typing import Any
 
 from face_organizer.errors import OrganizeError, UsageError
 from face_organizer.files import printable, reason
-from face_organizer.organize.applying import Missing, Plan
+from face_organizer.organize.applying import Missing, Plan, View
 from face_organizer.organize.copying import PART
 from face_organizer.organize.journal import MODES, Journal, Move, is_folder, read
 from face_organizer.organize.modes import is_made, may_go
-from face_organizer.organize.view import View, Viewable
 
 _LONGEST_NAME = 255  # bytes of a file name on the usual file systems
 
 
 def plan(
-    result: Viewable | Iterable[tuple[str, str]], folder: str | Path, *, mode: str = "copy", **options: Any
+    result: Any | Iterable[tuple[str, str]], folder: str | Path, *, mode: str = "copy", **options: Any
 ) -> Plan:
     """How `result` becomes folders in `folder`: nothing is written before `.apply()` of what is returned.
 
-    `result` is what `cluster`, `search` or `gender` returns (`options` are those of its `view`), or pairs of
-    a picture's path and the folder that it goes into: a name below `folder`, such as `Anna/review`, or empty
-    for `folder` itself. `mode` is one of `MODES`; a picture that is to be moved into several folders is moved
-    into the first and copied into the others.
+    `result` is what `cluster`, `search` or `gender` returns (`options` are those of its `view`), a `View`, or
+    pairs of a picture's path and the folder that it goes into: a name below `folder`, such as `Anna/review`,
+    or empty for `folder` itself. `mode` is one of `MODES`; a picture that is to be moved into several folders
+    is moved into the first and copied into the others.
 
     Of pictures with one name, the first by path keeps it and the next get `_1`, `_2` …; names that differ
     only in case or in the way an accent is written count as one, since some file systems hold them for one.
@@ -40,12 +39,11 @@ def plan(
     """
     if mode not in MODES:
         raise UsageError(f"no mode {mode!r}; there are {', '.join(MODES)}")
-    if isinstance(result, Viewable):
-        view = result.view(**options)
+    if hasattr(result, "view"):
+        result = result.view(**options)
     elif options:
         raise TypeError(f"pairs of path and folder take no options: {', '.join(options)}")
-    else:
-        view = View(result)
+    view = result if isinstance(result, View) else View(result)
     output = Path(folder)
     entries = {(os.path.abspath(source), place) for source, place in view.entries}
     wanted = sorted(entries, key=lambda e: (e[1], os.fsencode(e[0])))

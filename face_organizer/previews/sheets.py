@@ -28,11 +28,6 @@ class Section:
 
 def contact_sheet(target: Path, title: str, subtitle: str, sections: Sequence[Section]) -> None:
     """Write a contact sheet as JPEG to `target`, replacing what is there."""
-    write_jpeg(target, drawn(title, subtitle, sections))
-
-
-def drawn(title: str, subtitle: str, sections: Sequence[Section]) -> Any:
-    """The contact sheet as a Pillow image."""
     from PIL import Image as Pillow
     from PIL import ImageDraw, ImageFont
 
@@ -62,14 +57,13 @@ def drawn(title: str, subtitle: str, sections: Sequence[Section]) -> Any:
             font = ImageFont.load_default(_CAPTION)
             pen.text((x, top + SIDE + 3), _fitting(printable(caption), font, SIDE), _FAINT, font)
         y += count * cell + 2 * _GAP
-    return sheet
+    write_jpeg(target, sheet)
 
 
 def _fitting(text: str, font: Any, width: float) -> str:
     """`text`, cut in its middle until it is no wider than `width` pixels: names differ at their ends."""
-    if font.getlength(text) <= width:
-        return text
-    kept = len(text)
-    while kept > 2 and font.getlength(f"{text[: kept // 2]}…{text[-(kept - kept // 2) :]}") > width:
+    kept, shown = len(text), text
+    while font.getlength(shown) > width and kept > 2:
         kept -= 1
-    return f"{text[: kept // 2]}…{text[-(kept - kept // 2) :]}"
+        shown = f"{text[: kept // 2]}…{text[-(kept - kept // 2) :]}"
+    return shown

@@ -1,72 +1,24 @@
-"""The door of the room: some photos of persons in, all photos that may show them out."""
+"""The doors of the room: some photos of persons in, all photos that may show them out, or all others."""
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import asdict, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from face_organizer.errors import FaceOrganizerError, UsageError
-from face_organizer.files import count, printable
-from face_organizer.organize import Placed, View, is_folder
-from face_organizer.search import FALSE_MATCHES, workbook
-from face_organizer.search.match import Candidates, Rules, compare
-from face_organizer.search.pictures import best_frames, draw, write_frames
-from face_organizer.search.profiles import ENDING, Profile, make, read, write
-from face_organizer.search.references import check_profile, from_persons, from_photos, listed, pack_for
-from face_organizer.search.report import CSV, JSON, XLSX, Report, folder_of
+from face_organizer.files import count, os_errors, printable
+from face_organizer.organize import View, is_folder
+from face_organizer.search import FALSE_MATCHES
+from face_organizer.search.found import JSON, Found
+from face_organizer.search.match import MATCH, Rules, compare
+from face_organizer.search.profiles import Profile, make, read
+from face_organizer.search.references import check_space, from_persons, from_photos, listed
 from face_organizer.search.threshold import sample
-from face_organizer.types import FaceTable
-
-
-class Found(Report):
-    """What a search found: for each of `persons`, by name, the faces of `table` that may show it.
-
-    `found["Anna"]` is one of them; `rows` and `summary` give the same as report.csv and report.json hold it;
-    `settings` reproduce the search.
-    """
-
-    __slots__ = ()
-
-    def __getitem__(self, name: str) -> Candidates:
-        """The person of that name. Raises `KeyError`."""
-        return {one.name: one for one in self.persons}[name]
-
-    def view(
-        self,
-        *,
-        thumbnails: int = 500,
-        frames: int = 0,
-        settings: Mapping[str, Any] | None = None,
-        on_problem: Callable[[str, str], object] = lambda name, why: None,
-    ) -> View:
-        """The result as folders: photos in NAME, doubtful ones in NAME/review, and beside them the report, a
-        contact sheet and a profile per person.
-
-        `thumbnails`: how many faces report.xlsx shows, 0 to 10,000. `frames`: how many frames of videos are
-        written for each person, those that show it best. `settings` stand in the report before those of the
-        search. `on_problem` hears, by name and why, of a file that is not there or not whole.
-        """
-        names = [one.name for one in self.persons]
-        sheets = [f"{one.name}.jpg" for one in self.persons if len(one.rows)]
-        stills = [name for one in self.persons for _, name in best_frames(one, frames)]
-        files = [CSV, JSON, XLSX, *sheets, *(f"{name}{ENDING}" for name in names), *stills]
-        entries = [
-            (path, folder_of(one.name, match)) for one in self.persons for path, match in one.photos().items()
-        ]
-
-        def write_all(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
-            report = replace(self, settings={**(settings or {}), **self.settings}, placed=placed)
-            for one in self.persons:
-                write(one.profile, folder / f"{one.name}{ENDING}")
-            report.write(folder)
-            draw(folder, report, on_step)
-            workbook.write(folder, report, thumbnails, on_problem)
-            write_frames(folder, report, frames, on_problem)
-
-        return View(entries, files, write_all, len(sheets))
+from face_organizer.types import FaceTable, Outcome
 
 
 def search(
@@ -84,7 +36,6 @@ def search(
     strict: bool = False,
     pack: str | None = None,
     device: str | None = None,
-    on_event: Callable[[int, int, str], object] = lambda photos, persons, pack: None,
 ) -> Found:
     """Find the faces of `table` that show given persons, or may show them.
 
@@ -98,8 +49,7 @@ def search(
     of other people's faces that may pass for a match, 1e-12 to 0.1; `threshold` a cosine, -1 to 1, that
     overrides it; `strict`, for children and siblings, allows for a tenth of the false matches and wants two
     thirds of the references to agree. `pack` (default: the one that made the table) and `device` (as `embed`
-    takes them) look at reference photos; `on_event` is called before that with the number of photos, that of
-    persons, and the name of the pack.
+    takes them) look at reference photos.
 
     Raises `UsageError` for a call that makes no sense, `SpaceMismatchError` for references that cannot be
     compared with the table, `FaceOrganizerError` for a person without a usable reference.
@@ -111,23 +61,18 @@ def search(
         raise UsageError("persons of a clustering and its folder go together: --from-person and --people")
     photos, given = listed(references, name, table.embeddings.shape[1])
     everybody = [one if isinstance(one, Profile) else read(Path(one)) for one in profiles]
-    for profile in everybody:
-        check_profile(profile, table)
-    _check_names([*photos, *given, *persons, *(profile.name for profile in everybody)])
+    for one in everybody:
+        check_space(f"the profile of {printable(one.name)}", one.stamp, one.vectors.shape[1], table)
+    _check_names([*photos, *given, *persons, *(one.name for one in everybody)])
     if photos:
-        chosen = pack_for(table, pack)
-        on_event(sum(map(len, photos.values())), len(photos), chosen.name)
-        given |= from_photos(photos, table, chosen, device, reference_face == "largest")
+        pack = pack or (table.stamp.pack if table.stamp else "")
+        given |= from_photos(photos, table, pack, device, reference_face == "largest")
     if people is not None:
         given |= from_persons(persons, Path(people), table)
     some = sample(table.embeddings)
-    for person, one in given.items():
-        everybody.append(make(person, one, table.stamp, some, keep_outliers=keep_outliers))
+    everybody += [make(who, one, table.stamp, some, keep_outliers) for who, one in given.items()]
     everybody.sort(key=lambda profile: os.fsencode(profile.name))
-    settings = {**asdict(rules), "match_rate": rules.match_rate, "review_rate": rules.review_rate}
-    if threshold is not None:
-        settings["match_rate"] = None
-    return Found(table, compare(table, everybody, rules), settings)
+    return Found(table, compare(table, everybody, rules), asdict(rules))
 
 
 def _check_names(names: list[str]) -> None:
@@ -139,3 +84,65 @@ def _check_names(names: list[str]) -> None:
             raise UsageError(f"{printable(name)!r} cannot be the name of a folder: give another --name")
         if names.count(name) > 1:
             raise UsageError(f"two persons called {printable(name)}")
+
+
+@dataclass(frozen=True, slots=True)
+class Leftovers:
+    """Every photo of a table, as sorted paths: those that show the persons, that show others alone, that have
+    no face or too small ones alone, and files that could not be read."""
+
+    found: list[str]
+    nobody: list[str]
+    no_face: list[str]
+    unusable: list[str]
+
+    def view(self) -> View:
+        """The photos that are left over in `nobody` and `no_face`."""
+        return View([(path, name) for name in ("nobody", "no_face") for path in getattr(self, name)])
+
+
+def leftovers(
+    table: FaceTable,
+    found: Found | str | Path,
+    *,
+    persons: Iterable[str] = (),
+    without: Literal["any", "all"] = "any",
+    review: bool = True,
+) -> Leftovers:
+    """Divide the photos of `table` by whether a search found somebody: `found`, or its output folder or
+    report.json.
+
+    `persons` are the names that count (default: all). `without`: a photo is left over without any of them
+    ("any"), or where at least one of them is missing ("all"). `review`: whether a photo for review counts as
+    found. Raises `UsageError` for a name that was not searched, `FaceOrganizerError` for a broken report.
+    """
+    if isinstance(found, Found):
+        photos = {one.name: one.photos() for one in found.persons}
+    else:
+        photos = _reported(Path(found))
+    names = list(persons) or list(photos)
+    if strange := [name for name in names if name not in photos]:
+        searched = ", ".join(map(printable, photos))
+        raise UsageError(f"{printable(strange[0])} was not searched: {searched} were")
+    seen = [{path for path, match in photos[name].items() if match or review} for name in names]
+    with_persons = set.union(*seen) if without == "any" else set.intersection(*seen)
+    made = Leftovers([], [], [], [])
+    lists = {Outcome.NO_FACE: made.no_face, Outcome.TOO_SMALL: made.no_face, Outcome.FACES: made.nobody}
+    for path, outcome in zip(table.files.path, table.files.outcome.tolist(), strict=True):
+        (made.found if path in with_persons else lists.get(outcome, made.unusable)).append(path)
+    return made
+
+
+def _reported(place: Path) -> dict[str, dict[str, bool]]:
+    """Of a report: for each person the photos, and whether a face on one is a match."""
+    path = place / JSON if place.is_dir() else place
+    try:
+        with os_errors(path):
+            document = json.loads(path.read_bytes())
+        photos: dict[str, dict[str, bool]] = {str(person["name"]): {} for person in document["persons"]}
+        for face in document["faces"]:
+            seen, source = photos[face["person"]], str(face["source"])
+            seen[source] = face["verdict"] == MATCH or seen.get(source, False)
+    except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
+        raise FaceOrganizerError(f"{printable(path)} is no report of `search`: {error!r}") from error
+    return photos

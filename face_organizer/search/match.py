@@ -1,8 +1,7 @@
 """The comparison: one exact pass over all vectors for all persons at once, and what is a match.
 
 What decides is the cosine to the mean of a person's references, against the crowd that this mean has in the
-collection. Measured on LFW with two embedders against the best reference, their median, the least one and
-mixes (docs/search.md): the mean finds more at the same precision.
+collection: of several rules the one that finds most at the same precision (docs/search.md).
 """
 
 from __future__ import annotations
@@ -16,24 +15,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from face_organizer.errors import UsageError
+from face_organizer.organize import Placed
 from face_organizer.search import FALSE_MATCHES
 from face_organizer.search.profiles import Profile
 from face_organizer.search.threshold import Crowd, crowd_of, sample
 from face_organizer.types import FaceTable, Float32, Int64
 
-REVIEW_TIMES = 100
-"""The review threshold lets this many times more strangers through than the one for matches."""
-STRICT_TIMES = 0.1
+_STRICT_TIMES, _REVIEW_TIMES, _MOST_REVIEW = 0.1, 100, 1e-2  # strangers let through, as multiples, at most
 CONFIDENCE = (("very high", 1e-9), ("high", 1e-7), ("medium", 1e-5), ("low", 1.0))
 """Words for how few of other people's faces come as near as this one: at most that share."""
-_MOST_REVIEW = 1e-2
+MATCH, REVIEW = "match", "review"
 _BLOCK = 16_384  # rows at a time: 33 MB of 512 dimensions
 
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How to decide. `false_matches` is the share of other people's faces that may pass for a match, 1e-12 to
-    0.1; `threshold` a cosine that overrides it; `strict` wants more references to agree."""
+    """How to decide: the options of `search` of these names."""
 
     false_matches: float = FALSE_MATCHES
     threshold: float | None = None
@@ -45,20 +42,12 @@ class Rules:
         if self.threshold is not None and not -1 <= self.threshold <= 1:
             raise UsageError(f"threshold must be a cosine from -1 to 1, not {self.threshold}")
 
-    @property
-    def match_rate(self) -> float:
-        """The rate of false matches in force."""
-        return self.false_matches * (STRICT_TIMES if self.strict else 1)
-
-    @property
-    def review_rate(self) -> float:
-        """The rate of strangers among what is shown for review."""
-        return max(self.match_rate, min(self.false_matches * REVIEW_TIMES, _MOST_REVIEW))
-
     def thresholds(self, crowd: Crowd) -> tuple[float, float]:
         """The cosines from which a face is a match, and for review."""
-        match = crowd.threshold(self.match_rate) if self.threshold is None else self.threshold
-        return match, min(match, crowd.threshold(self.review_rate))
+        rate = self.false_matches * (_STRICT_TIMES if self.strict else 1)
+        review = crowd.threshold(max(rate, min(self.false_matches * _REVIEW_TIMES, _MOST_REVIEW)))
+        match = crowd.threshold(rate) if self.threshold is None else self.threshold
+        return match, min(match, review)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -88,35 +77,41 @@ class Candidates:
         return self.profile.name
 
     @property
+    def folders(self) -> tuple[str, str]:
+        """Where photos of the person go, and doubtful ones, below the output folder."""
+        return self.name, f"{self.name}/{REVIEW}"
+
+    @property
     def matches(self) -> Int64:
         """The rows of the table that show the person, the nearest first."""
         return self.rows[self.is_match]
 
     @property
     def review(self) -> Int64:
-        """The rows of the table that somebody should look at, the nearest first."""
+        """The rows of the table that may show the person, the nearest first."""
         return self.rows[~self.is_match]
 
-    def chance(self, i: int) -> float:
-        """The share of other people's faces that come as near as the i-th, 0 to 1."""
-        return self.crowd.chance(float(self.similarity[i]))
+    def source(self, i: int) -> str:
+        """The path of the photo or video that the i-th face is on."""
+        return str(self.table.files.path[self.table.faces.file_index[self.rows[i]]])
 
     def photos(self) -> dict[str, bool]:
         """The path of each photo or video that may show the person → whether a face on it is a match."""
-        found: dict[int, bool] = {}
-        files = self.table.faces.file_index[self.rows].tolist()
-        for file, match in zip(files, self.is_match.tolist(), strict=True):
-            found[file] = match or found.get(file, False)
-        return {self.table.files.path[file]: found[file] for file in sorted(found)}
+        files = self.table.faces.file_index[self.rows]
+        sure = set(files[self.is_match].tolist())
+        return {self.table.files.path[file]: file in sure for file in np.unique(files).tolist()}
+
+    def now(self, path: str, placed: Placed) -> str:
+        """Where one of these photos was put, below the output folder; empty where it was not."""
+        return next((placed[path, folder] for folder in self.folders if (path, folder) in placed), "")
 
     def videos(self) -> dict[str, list[tuple[float, float]]]:
         """For each video with a match: the seconds (from, to) in which the person is seen, in order, those
         that touch as one."""
         faces, seen = self.table.faces, defaultdict[str, list[tuple[float, float]]](list)
-        for row in sorted(self.matches, key=lambda row: (faces.file_index[row], faces.seen_from[row])):
-            start, end = float(faces.seen_from[row]), float(faces.seen_to[row])
-            if np.isnan(start):
-                continue
+        rows = self.matches[~np.isnan(faces.seen_from[self.matches])]
+        for row in rows[np.lexsort((faces.seen_from[rows], faces.file_index[rows]))]:
+            start, end = round(float(faces.seen_from[row]), 2), round(float(faces.seen_to[row]), 2)
             spans = seen[self.table.files.path[faces.file_index[row]]]
             if spans and start <= spans[-1][1]:
                 start, before = spans.pop()
@@ -135,20 +130,16 @@ def compare(table: FaceTable, profiles: Sequence[Profile], rules: Rules) -> list
     centers = np.stack([p.center for p in profiles])
     crowds = [crowd_of(column) for column in (some @ centers.T).T]
     least = np.array([rules.thresholds(crowd)[1] for crowd in crowds], np.float32)
-    hits = _scan(table.embeddings, centers, least)
-    found = [
-        _candidates(table, profile, crowd, rules, *hit)
-        for profile, crowd, hit in zip(profiles, crowds, hits, strict=True)
-    ]
+    hits = zip(profiles, crowds, _scan(table.embeddings, centers, least), strict=True)
+    found = [_candidates(table, profile, crowd, rules, *hit) for profile, crowd, hit in hits]
     _one_person_per_face(found)
     return found
 
 
 def _scan(embeddings: Float32, centers: Float32, least: Float32) -> list[tuple[Int64, Float32]]:
     """For each center: the rows whose cosine reaches `least`, the nearest first, and these cosines."""
-    columns = np.ascontiguousarray(centers.T)
-    hits = []
-    for start in range(0, max(len(embeddings), 1), _BLOCK):
+    columns, hits = np.ascontiguousarray(centers.T), []
+    for start in range(0, len(embeddings), _BLOCK):
         block = embeddings[start : start + _BLOCK] @ columns
         row, person = np.nonzero(block >= least)
         hits.append((row + start, person, block[row, person]))
@@ -162,17 +153,15 @@ def _candidates(
     table: FaceTable, profile: Profile, crowd: Crowd, rules: Rules, rows: Int64, cosines: Float32
 ) -> Candidates:
     match, review = rules.thresholds(crowd)
-    blocks = [rows[start : start + _BLOCK] for start in range(0, max(len(rows), 1), _BLOCK)]
+    blocks = np.array_split(rows, len(rows) // _BLOCK + 1)
     to_each = np.concatenate([table.embeddings[block] @ profile.vectors.T for block in blocks])
     agree = (to_each >= review).sum(axis=1).astype(np.int64)
     wanted = -(-2 * len(profile.vectors) // 3) if rules.strict else 0
     too_low, too_few = cosines < match, agree < wanted
-    reasons = np.where(too_few, f"fewer than {wanted} references agree", "").astype(object)
-    reasons[too_low] = "below the threshold for a match"
-    best, is_match = to_each.max(axis=1).astype(np.float32), ~(too_low | too_few)
-    return Candidates(
-        profile, table, crowd, match, review, rows, cosines, best, agree, is_match, reasons.tolist()
-    )
+    words = ["below the threshold for a match", f"fewer than {wanted} references agree"]
+    reasons = np.select([too_low, too_few], words, "").tolist()
+    best, is_match = to_each.max(axis=1), ~(too_low | too_few)
+    return Candidates(profile, table, crowd, match, review, rows, cosines, best, agree, is_match, reasons)
 
 
 def _one_person_per_face(found: Sequence[Candidates]) -> None:

@@ -8,7 +8,7 @@ import os
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,17 +24,15 @@ _UNLIKE = 1e-3
 """References whose similarity this share of strangers reaches are not taken to show one person."""
 
 
-@dataclass(frozen=True, slots=True)
-class Reference:
-    """One reference and what became of it: `reason` is empty where it is used, else says why it is not."""
+class Reference(NamedTuple):
+    """One reference; `reason` is empty where it is used, else says why it is not."""
 
     source: str
     reason: str = ""
 
 
 class Given(NamedTuple):
-    """What was given for one person: (m, d) float32 unit vectors, a source for each, and what cannot be
-    used."""
+    """What was given for a person: (m, d) float32 unit vectors, the source of each, and what is of no use."""
 
     vectors: Float32
     sources: Sequence[str]
@@ -43,10 +41,8 @@ class Given(NamedTuple):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Profile:
-    """A person: (m, d) float32 unit `vectors`, one per used reference, m ≥ 1, and the stamp of their space.
-
-    `references` are all that were given, used or refused; `doubts` are words for the user.
-    """
+    """A person: (m, d) float32 unit `vectors`, one per used reference, m ≥ 1, and the stamp of their space;
+    `references` are all that were given, used or refused; `doubts` are words for the user."""
 
     name: str
     vectors: Float32
@@ -55,12 +51,10 @@ class Profile:
     doubts: Sequence[str] = ()
 
     def __post_init__(self) -> None:
-        if self.vectors.ndim != 2 or self.vectors.dtype != np.float32 or not len(self.vectors):
-            raise ValueError("a profile needs (m, d) float32 vectors, at least one")
-        if not np.allclose(np.linalg.norm(self.vectors, axis=1), 1, atol=1e-3):
-            raise ValueError("the vectors of a profile must be of unit length")
-        if self.stamp and self.stamp.dim != self.vectors.shape[1]:
-            raise ValueError("the stamp of a profile gives another dimension")
+        lengths = np.linalg.norm(self.vectors, axis=-1)
+        is_shape = self.vectors.dtype == np.float32 and lengths.ndim == 1 and len(lengths)
+        if not is_shape or not np.allclose(lengths, 1, atol=1e-3):
+            raise ValueError("a profile needs (m, d) float32 vectors of unit length, at least one")
 
     @property
     def center(self) -> Float32:
@@ -68,53 +62,37 @@ class Profile:
         mean = self.vectors.mean(axis=0)
         return np.asarray(mean / max(float(np.linalg.norm(mean)), 1e-6), np.float32)
 
-    @property
-    def unity(self) -> float:
-        """How alike the references are, 0 to 1: the length of their mean."""
-        return float(np.linalg.norm(self.vectors.mean(axis=0)))
-
-    @property
-    def refused(self) -> list[Reference]:
-        """The references that are not used, with the reason."""
-        return [reference for reference in self.references if reference.reason]
-
 
 def make(
-    name: str, given: Given, stamp: Stamp | None, sample: Float32, *, keep_outliers: bool = False
+    name: str, given: Given, stamp: Stamp | None, sample: Float32, keep_outliers: bool = False
 ) -> Profile:
-    """The profile of what was given for a person; references unlike the others are refused and named.
-
-    How alike strangers are is read off `sample`, (n, d) of the collection. Raises `FaceOrganizerError`
-    without a usable reference.
-    """
+    """The profile of what was given for a person, without the references that are unlike the others; how
+    alike strangers are is read off `sample`, (n, d). Raises `FaceOrganizerError` where nothing is of use."""
     vectors, sources, unusable = given
     if not len(vectors):
         reasons = "; ".join(f"{printable(r.source)}: {r.reason}" for r in unusable[:5])
         raise FaceOrganizerError(f"no usable reference of {printable(name)}: {reasons or 'there is none'}")
     odd, doubts = ([], []) if keep_outliers else _unlike(vectors, sample)
-    references = [
-        Reference(s, "unlike the other references" if i in odd else "") for i, s in enumerate(sources)
-    ]
-    kept = np.setdiff1d(np.arange(len(vectors)), odd)
-    return Profile(name, vectors[kept], [*references, *unusable], stamp, doubts)
+    why = dict.fromkeys(odd, "unlike the other references")
+    references = [Reference(source, why.get(i, "")) for i, source in enumerate(sources)]
+    return Profile(name, np.delete(vectors, odd, axis=0), [*references, *unusable], stamp, doubts)
 
 
 def _unlike(vectors: Float32, sample: Float32) -> tuple[list[int], list[str]]:
     """The references outside the largest group of those alike, and doubts where no group is the largest.
 
-    Two are alike where strangers are not: above the similarity that a share `_UNLIKE` of the crowd of both
-    reaches. A group is what hangs together by such links.
+    Two are alike above the similarity that a share `_UNLIKE` of the crowd of both reaches; a group is what
+    hangs together by such links.
     """
     count = len(vectors)
     if count == 1:
         return [], ["rests on one reference: two or three more make it surer"]
-    cosines = sample @ vectors.T
-    limits = np.array([crowd_of(cosines[:, i]).threshold(_UNLIKE) for i in range(count)])
-    alike = vectors @ vectors.T >= (limits[:, None] + limits[None, :]) / 2
-    group, before = np.arange(count), np.empty(0)
-    while not np.array_equal(group, before):
-        group, before = np.where(alike, group[None, :], count).min(axis=1), group
-    sizes = np.bincount(group, minlength=count)
+    limits = np.array([crowd_of(column).threshold(_UNLIKE) for column in (sample @ vectors.T).T])
+    alike = vectors @ vectors.T >= np.add.outer(limits, limits) / 2
+    group = np.arange(count)
+    for _ in range(count):
+        group = np.where(alike, group, count).min(axis=1)
+    sizes = np.bincount(group)
     if (sizes == sizes.max()).sum() > 1:
         return [], ["its references look like different persons, and none outnumbers the other: all are used"]
     return np.flatnonzero(group != sizes.argmax()).tolist(), []
@@ -127,7 +105,7 @@ def write(profile: Profile, path: Path) -> None:
         "name": profile.name,
         "dim": profile.vectors.shape[1],
         "vectors": base64.b64encode(profile.vectors.astype("<f4").tobytes()).decode("ascii"),
-        "references": [asdict(r) for r in profile.references],
+        "references": [r._asdict() for r in profile.references],
         "stamp": asdict(profile.stamp) if profile.stamp else None,
     }
     write_json(path, document)
@@ -140,20 +118,16 @@ def read(path: Path) -> Profile:
     try:
         if len(data) > _LARGEST:
             raise ValueError("it is too large")
-        return _profile(json.loads(data))
+        document = json.loads(data)
+        if document["format"] != _FORMAT:
+            raise ValueError(f"its format is not {_FORMAT!r}")
+        raw = np.frombuffer(base64.b64decode(document["vectors"], validate=True), "<f4")
+        vectors = raw.reshape(-1, int(document["dim"])).astype(np.float32)
+        references = [Reference(str(r["source"]), str(r["reason"])) for r in document["references"]]
+        stamp = Stamp(**document["stamp"]) if document["stamp"] else None
+        name = str(document["name"])
+        os.fsencode(name)  # raises ValueError for what can be no name of a file
+        return Profile(name, vectors, references, stamp)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
-        raise FaceOrganizerError(
-            f"{printable(path)}: not a profile, or damaged: {printable(str(error))[:200]}"
-        ) from error
-
-
-def _profile(document: dict[str, Any]) -> Profile:
-    if document["format"] != _FORMAT:
-        raise ValueError(f"its format is {str(document['format'])[:40]!r}, this version reads {_FORMAT!r}")
-    raw = np.frombuffer(base64.b64decode(document["vectors"], validate=True), "<f4")
-    references = [Reference(str(r["source"]), str(r["reason"])) for r in document["references"]]
-    stamp = Stamp(**document["stamp"]) if document["stamp"] is not None else None
-    vectors = raw.reshape(-1, int(document["dim"])).astype(np.float32)
-    name = str(document["name"])
-    os.fsencode(name)  # raises ValueError for what can be no name of a file
-    return Profile(name, vectors, references, stamp)
+        why = printable(str(error))[:200]
+        raise FaceOrganizerError(f"{printable(path)}: not a profile, or damaged: {why}") from error

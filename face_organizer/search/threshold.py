@@ -1,8 +1,7 @@
 """What the similarities of other people look like: the crowd that a profile must stand out from.
 
-Of a good embedder, the cosines of one face to those of other people are near normal. Their center and spread
-are read off the very collection that is searched, without labels: the faces that may be the person's own are
-cut off, again and again, until the cut stands still (sigma clipping).
+Of a good embedder, they are near normal. Center and spread are read off the very collection that is searched,
+without labels: what may be the person's own is cut off until the cut stands still (sigma clipping).
 """
 
 from __future__ import annotations
@@ -14,14 +13,10 @@ import numpy as np
 
 from face_organizer.types import Float32
 
-SAMPLE = 40_000
-"""Faces of the collection that the crowd is read off: its spread is then known to half a percent."""
-
-PRIOR_CENTER, PRIOR_SPREAD = 0.05, 0.10
-"""What is expected before anything was seen; it counts as much as `_PRIOR_FACES` faces. SFace's crowd lies at
+_SAMPLE = 40_000  # faces that the crowd is read off: its spread is then known to half a percent
+_CENTER, _SPREAD, _FACES = 0.05, 0.10, 25
+"""What is expected before anything was seen, and how many faces it counts as. SFace's crowd lies at
 0.11 ± 0.09, mobilefacenet's at 0.01 ± 0.10 (LFW)."""
-_PRIOR_FACES = 25
-_START = PRIOR_CENTER + 4 * PRIOR_SPREAD
 _ROUNDS = 12
 _LEFT, _RIGHT = 0.158655, 0.75  # quantiles: one standard deviation below the median, and 0.67 above
 _NORMAL = NormalDist()
@@ -45,11 +40,11 @@ class Crowd:
         return max(_NORMAL.cdf((self.center - cosine) / self.spread), _LEAST_CHANCE)
 
 
-def sample(embeddings: Float32, most: int = SAMPLE) -> Float32:
-    """(≤ `most`, d) rows of `embeddings` (n, d), evenly from begin to end: the same ones on every machine."""
-    if len(embeddings) <= most:
+def sample(embeddings: Float32) -> Float32:
+    """At most 40,000 rows of `embeddings` (n, d), evenly from begin to end: the same on every machine."""
+    if len(embeddings) <= _SAMPLE:
         return np.asarray(embeddings)
-    return np.asarray(embeddings[np.linspace(0, len(embeddings) - 1, most).astype(np.int64)])
+    return np.asarray(embeddings[np.linspace(0, len(embeddings) - 1, _SAMPLE).astype(np.int64)])
 
 
 def crowd_of(cosines: Float32) -> Crowd:
@@ -57,20 +52,19 @@ def crowd_of(cosines: Float32) -> Crowd:
 
     The spread is the larger one of both sides of the median, so that a heavy right side is not taken for
     matches; on the right only as far as the quartile: a brother who is on every sixth picture stays out.
-    It begins below what any crowd reaches, which leaves most faces of the person out even where the
-    collection is mostly theirs.
+    The first cut leaves most faces of the person out even where the collection is mostly theirs.
     """
     ordered = np.sort(np.asarray(cosines, np.float64))
-    kept = int(np.searchsorted(ordered, _START))
-    center, spread = PRIOR_CENTER, PRIOR_SPREAD
+    center, spread = _CENTER, _SPREAD
+    kept = int(np.searchsorted(ordered, center + 4 * spread))
     for _ in range(_ROUNDS):
         if not kept:
             break
         low, middle, high = np.quantile(ordered[:kept], [_LEFT, 0.5, _RIGHT])
-        weight = kept / (kept + _PRIOR_FACES)
-        center = weight * middle + (1 - weight) * PRIOR_CENTER
+        weight = kept / (kept + _FACES)
+        center = weight * middle + (1 - weight) * _CENTER
         wide = max(middle - low, (high - middle) / _NORMAL.inv_cdf(_RIGHT))
-        spread = weight * wide + (1 - weight) * PRIOR_SPREAD
+        spread = weight * wide + (1 - weight) * _SPREAD
         # The cosine that less than one face of this crowd would reach.
         cut = center - spread * _NORMAL.inv_cdf(1 / max(kept, 100))
         before, kept = kept, int(np.searchsorted(ordered, cut))

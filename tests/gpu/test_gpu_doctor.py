@@ -35,8 +35,7 @@ def test_the_driver_names_every_card() -> None:
 
 def test_onnxruntime_convolves_on_every_card() -> None:
     for card in cards():
-        where, _ = onnxruntime_trial(card)
-        assert where.startswith(CUDA_PROVIDER)
+        assert CUDA_PROVIDER in onnxruntime_trial(card)
 
 
 @pytest.mark.slow
@@ -45,7 +44,7 @@ def test_the_others_compute_on_every_card(framework: str) -> None:
     module = pytest.importorskip(framework)
     if framework == "faiss" and not hasattr(module, "StandardGpuResources"):
         pytest.skip("this profile's faiss computes on the CPU")
-    assert [run(framework, card, 180).why for card in cards()] == [""] * len(cards())
+    assert [run(framework, card, 180)[1] for card in cards()] == [""] * len(cards())
 
 
 @pytest.mark.slow

@@ -1,0 +1,158 @@
+"""What a search found, for people and programs: a row per face, the reports, and the result as folders."""
+
+from __future__ import annotations
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from face_organizer.files import write_csv, write_json
+from face_organizer.organize import Placed, View
+from face_organizer.previews.thumbnails import thumbnails
+from face_organizer.search import pictures, profiles, workbook
+from face_organizer.search.match import CONFIDENCE, MATCH, REVIEW, Candidates
+from face_organizer.types import FaceTable
+
+CSV, JSON, XLSX = "report.csv", "report.json", "report.xlsx"
+_NUMBERS = ("confidence", "similarity", "best_reference", "references_agree", "chance")
+_TIMES = ("time", "seen_from", "seen_to")
+COLUMNS = ("person", "verdict", *_NUMBERS, "reason", "source", "face_index", *_TIMES, "placed")
+"""Of report.csv, and the keys of each face in report.json."""
+_IN_WORKBOOK = ("thumbnail", "photo", *(name for name in COLUMNS if name not in ("verdict", "placed")))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Found:
+    """What a search found: for each of `persons`, by name, the faces of `table` that may show it.
+
+    `found["Anna"]` is one of them; `rows` and `summary` give the same as report.csv and report.json hold it;
+    `settings` reproduce the search; `placed` is where photos were put.
+    """
+
+    table: FaceTable
+    persons: Sequence[Candidates]
+    settings: Mapping[str, Any]
+    placed: Placed = field(default_factory=dict)
+
+    def __getitem__(self, name: str) -> Candidates:
+        """The person of that name. Raises `KeyError`."""
+        return {one.name: one for one in self.persons}[name]
+
+    def rows(self, *persons: Candidates) -> Iterator[dict[str, Any]]:
+        """A dict of `COLUMNS` per face of `persons` (default: all), one after another, the nearest first."""
+        faces = self.table.faces
+        for one in persons or self.persons:
+            for at, row in enumerate(one.rows.tolist()):
+                source, chance = one.source(at), one.crowd.chance(float(one.similarity[at]))
+                yield {
+                    "person": one.name,
+                    "verdict": MATCH if one.is_match[at] else REVIEW,
+                    "confidence": next(word for word, most in CONFIDENCE if chance <= most),
+                    "similarity": round(float(one.similarity[at]), 4),
+                    "best_reference": round(float(one.best[at]), 4),
+                    "references_agree": f"{one.agree[at]} of {len(one.profile.vectors)}",
+                    "chance": float(f"{chance:.1e}"),
+                    "reason": one.reasons[at],
+                    "source": source,
+                    "face_index": int(faces.face_index[row]),
+                    **{name: _seconds(getattr(faces, name)[row]) for name in _TIMES},
+                    "placed": one.now(source, self.placed),
+                }
+
+    def summary(self) -> dict[str, Any]:
+        """The settings, and what is to be said of each person and of the table: JSON values."""
+        table, persons = self.table, [_person(one) for one in self.persons]
+        counts = {"faces": len(table), "photos": table.total_files, "outcomes": table.outcome_counts()}
+        counts["pack"] = table.stamp.pack if table.stamp else None
+        return {"settings": dict(self.settings), "persons": persons, "table": counts}
+
+    def view(
+        self,
+        *,
+        thumbnails: int = 500,
+        frames: int = 0,
+        on_problem: Callable[[str, str], object] = lambda name, why: None,
+    ) -> View:
+        """The result as folders: photos in NAME, doubtful ones in NAME/review, and beside them the report, a
+        contact sheet and a profile per person.
+
+        `thumbnails`: how many faces each sheet of report.xlsx shows. `frames`: how many frames of videos are
+        written for each person, those that show it best. `on_problem` hears, by name and why, of a file that
+        is not there or not whole.
+        """
+        entries, files = [], [CSV, JSON, XLSX]
+        for one in self.persons:
+            entries += [(path, one.folders[not match]) for path, match in one.photos().items()]
+            files += [one.name + profiles.ENDING, *(name for _, name in pictures.best_frames(one, frames))]
+            files += [f"{one.name}.jpg"] if len(one.rows) else []
+
+        def write(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
+            now = replace(self, placed=placed)
+            write_csv(folder / CSV, COLUMNS, now.rows())
+            write_json(folder / JSON, now.summary(), faces=now.rows())
+            for one in self.persons:
+                profiles.write(one.profile, folder / (one.name + profiles.ENDING))
+                if len(one.rows):
+                    pictures.draw(one, folder, placed)
+                    on_step()
+                pictures.write_frames(one, folder, placed, frames, on_problem)
+            settings = [{"setting": name, "value": value} for name, value in self.settings.items()]
+            sheets = {
+                "Matches": (_IN_WORKBOOK, now._faces(folder, True, thumbnails)),
+                "Review": (_IN_WORKBOOK, now._faces(folder, False, thumbnails)),
+                "Photos": (("photo", "persons", "for_review", "source"), now._photos()),
+                "Settings": (("setting", "value"), settings),
+            }
+            for sheet in workbook.write(folder / XLSX, sheets):
+                on_problem(XLSX, f"its sheet {sheet} is full; what follows stands only in {CSV}")
+
+        return View(entries, files, write, sum(len(one.rows) > 0 for one in self.persons))
+
+    def _faces(self, folder: Path, match: bool, shown: int) -> Iterator[dict[str, Any]]:
+        """The rows that are a match, or not, with links, the first ones with thumbnails."""
+        positions = ((one, at) for one in self.persons for at in np.flatnonzero(one.is_match == match))
+        tiles = [pictures.tile(one, int(at), folder, self.placed) for one, at in islice(positions, shown)]
+        faces = thumbnails(tiles, side=workbook.SIDE)
+        for line in self.rows():
+            if (line["verdict"] == MATCH) == match:
+                photo = line["source"], line["placed"]
+                yield {**line, "thumbnail": next(faces, None), "photo": photo}
+
+    def _photos(self) -> Iterator[dict[str, Any]]:
+        """A row per photo on which somebody was found, with all persons on it."""
+        on: dict[str, list[tuple[Candidates, bool]]] = defaultdict(list)
+        for one in self.persons:
+            for path, match in one.photos().items():
+                on[path].append((one, match))
+        for path in sorted(on, key=os.fsencode):
+            placed = next(filter(None, (one.now(path, self.placed) for one, _ in on[path])), "")
+            sure, doubtful = (", ".join(o.name for o, m in on[path] if m == match) for match in (True, False))
+            yield {"photo": (path, placed), "persons": sure, "for_review": doubtful, "source": path}
+
+
+def _seconds(value: np.float32) -> float | None:
+    """Of a face in a video; None for one in a picture."""
+    return None if np.isnan(value) else round(float(value), 2)
+
+
+def _person(one: Candidates) -> dict[str, Any]:
+    photos = one.photos()
+    return {
+        "name": one.name,
+        "photos": sum(photos.values()),
+        "photos_for_review": len(photos) - sum(photos.values()),
+        "faces": len(one.matches),
+        "match_threshold": round(float(one.match_threshold), 4),
+        "review_threshold": round(float(one.review_threshold), 4),
+        **{f"crowd_{name}": round(value, 4) for name, value in asdict(one.crowd).items()},
+        "references_used": len(one.profile.vectors),
+        "references": [{"source": s, "used": not why, "reason": why} for s, why in one.profile.references],
+        "doubts": list(one.profile.doubts),
+        "videos": [{"source": path, "seconds": spans} for path, spans in one.videos().items()],
+    }
