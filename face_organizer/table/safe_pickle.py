@@ -1,10 +1,10 @@
 """Reading pickles from outside without running anything they name.
 
 Nothing takes more time or memory than a small multiple of the file's size, whatever the pickle claims, and no
-array is copied: all are views on the bytes of the file. The unpickler is that of the standard library written
-in Python, with the opcodes of a face table alone, and stand-ins for numpy's names. The one in C takes 34 GB
-where a pickle claims a memo index of 2**31. Opcodes that could take more than the file is large, or reach
-into this program, are replaced; one that is not named here is a `KeyError`.
+array is copied: all are views on the bytes of the file. The unpickler is the one of the standard library in
+Python, with the opcodes of a face table alone, and stand-ins for numpy's names; the one in C takes 34 GB
+where a pickle claims a memo index of 2**31. Opcodes that could take more than the file is large or reach into
+this program, are replaced; one that is not named here is a `KeyError`.
 """
 
 from __future__ import annotations
