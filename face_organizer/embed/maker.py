@@ -15,7 +15,9 @@ from face_organizer.embed import pictures, videos
 from face_organizer.embed.events import Progress, Report
 from face_organizer.embed.models import Models, open_models
 from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.pictures import Chunk, Picture
 from face_organizer.embed.shards import CHUNK_FILES, Setup, Shard
+from face_organizer.errors import ImageError
 from face_organizer.faceswap.trust import Crops
 from face_organizer.machine import in_order
 from face_organizer.media import video
@@ -24,7 +26,7 @@ from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
 
 OnProgress = Callable[[Progress], None]
-OnChunk = Callable[[pictures.Chunk], None]
+OnChunk = Callable[[Chunk], None]
 Stopping = Callable[[], bool]
 
 
@@ -36,6 +38,10 @@ class Finished:
     report: Report
 
 
+class _StoppedError(Exception):
+    """The video in hand is let go of."""
+
+
 class ShardMaker:
     """The networks of a pack on one device, and `threads` threads that take chunks through them."""
 
@@ -43,8 +49,8 @@ class ShardMaker:
         self._models = models
         self._setup = setup
         self._threads = threads
-        look = setup.options.look
-        self._crops = Crops(models.detector, look, setup.samples) if setup.options.headers else None
+        options = setup.options
+        self._crops = Crops(models.detector, options.look, setup.samples) if options.headers else None
 
     @classmethod
     def open(
@@ -66,8 +72,21 @@ class ShardMaker:
         Once `stopping` says so, no chunk is begun any more: the last table may hold a part of its shard,
         whole chunks from its start. A video that is not finished then has no table.
         """
-        if video.is_video(first.paths[0]):
-            yield from self._video(first, on_progress, stopping)
+
+        def on_frames(frames: int) -> None:
+            if stopping():
+                raise _StoppedError
+            on_progress(Progress(0, frames=frames))
+
+        def on_rows(rows: Chunk | FaceTable) -> None:
+            unusable = int((rows.files.outcome == Outcome.UNREADABLE).sum())
+            on_progress(Progress(len(rows.files), len(rows.faces), unusable))
+
+        if video.is_video(path := first.paths[0]):
+            with suppress(_StoppedError):
+                made, report = videos.look(path, self._models, self._setup, self._threads, on_frames)
+                on_rows(made)
+                yield _write(first, made, report)
             return
         begun: deque[Shard] = deque()
 
@@ -76,10 +95,7 @@ class ShardMaker:
                 begun.append(shard)
                 yield shard.paths
 
-        def on_chunk(chunk: pictures.Chunk) -> None:
-            on_progress(Progress(len(chunk.files), len(chunk.faces), _unusable(chunk.files)))
-
-        for made, report in self.tables(waiting(), on_chunk, stopping):
+        for made, report in self.tables(waiting(), on_rows, stopping):
             yield _write(begun.popleft(), made, report)
 
     def tables(
@@ -102,12 +118,11 @@ class ShardMaker:
                         return
                     yield paths[start : start + CHUNK_FILES], start + CHUNK_FILES >= len(paths)
 
-        def look(item: tuple[Sequence[str], bool]) -> tuple[pictures.Chunk, bool]:
-            paths, last = item
-            files = map(pictures.Picture.at, paths)
-            return pictures.look(files, self._models, self._setup.options, self._crops), last
+        def look(item: tuple[Sequence[str], bool]) -> tuple[Chunk, bool]:
+            files = map(Picture.at, item[0])
+            return pictures.look(files, self._models, self._setup.options, self._crops), item[1]
 
-        done: list[pictures.Chunk] = []
+        done: list[Chunk] = []
         for chunk, last in in_order(chunks(), look, self._threads):
             done.append(chunk)
             on_chunk(chunk)
@@ -117,7 +132,7 @@ class ShardMaker:
         if done:
             yield self._joined(done)
 
-    def _joined(self, chunks: Sequence[pictures.Chunk]) -> tuple[FaceTable, Report]:
+    def _joined(self, chunks: Sequence[Chunk]) -> tuple[FaceTable, Report]:
         report = Report()
         for chunk in chunks:
             report.add(chunk.report)
@@ -127,30 +142,7 @@ class ShardMaker:
         file_index = faces.file_index + np.repeat(starts[:-1], [len(c.faces) for c in chunks])
         embeddings = np.concatenate([c.embeddings for c in chunks])
         files = Files.concatenate([c.files for c in chunks])
-        faces = replace(faces, file_index=file_index)
-        return FaceTable(embeddings, faces, files, self._setup.stamp), report
-
-    def _video(self, shard: Shard, on_progress: OnProgress, stopping: Stopping) -> Iterator[Finished]:
-        class StoppedError(Exception):
-            """The video in hand is let go of."""
-
-        def on_frames(frames: int) -> None:
-            if stopping():
-                raise StoppedError
-            on_progress(Progress(0, frames=frames))
-
-        setup = self._setup
-        with suppress(StoppedError):
-            made, report = videos.look(
-                shard.paths[0],
-                self._models,
-                setup.options,
-                stamp=setup.stamp,
-                threads=self._threads,
-                on_frames=on_frames,
-            )
-            on_progress(Progress(1, len(made), _unusable(made.files)))
-            yield _write(shard, made, report)
+        return FaceTable(embeddings, replace(faces, file_index=file_index), files, self._setup.stamp), report
 
 
 def look_at(
@@ -171,8 +163,12 @@ def look_at(
     return next(maker.tables([paths], on_chunk))
 
 
-def _unusable(files: Files) -> int:
-    return int((files.outcome == Outcome.UNREADABLE).sum())
+def unreadable(path: str, why: str, stamp: Stamp, *, passing: bool) -> FaceTable:
+    """The table of a file that ends every process that opens it; `passing`: the next run tries again."""
+    picture = Picture.at(path)
+    picture.fails(ImageError(Outcome.UNREADABLE, f"ended the process that read it: {why}", passing=passing))
+    files = pictures.files_of([picture])
+    return FaceTable(np.empty((0, stamp.dim), np.float32), Faces.empty(), files, stamp)
 
 
 def _write(shard: Shard, made: FaceTable, report: Report) -> Finished:

@@ -34,14 +34,14 @@ _PLAN, _TABLES = "plan.json", "shard-*"
 @dataclass(frozen=True, slots=True)
 class Todo:
     """What a run has to do. `shards` are still to be made, `done` are made; `kept` counts pictures that are
-    taken over from the table before, `dropped` those of it that are no longer among the inputs."""
+    taken over from the table before, `dropped` those of it that are no longer among the inputs; `backup` says
+    why the table that is there is kept as `NAME.bak`, empty where the new one holds all that it held."""
 
     shards: Sequence[Shard]
     done: Sequence[Shard]
     kept: int
     dropped: int
-    backup: str = ""
-    """Why the table that is there is kept as `NAME.bak`; empty where the new one holds all that it held."""
+    backup: str
 
     @property
     def pictures(self) -> int:
@@ -50,11 +50,8 @@ class Todo:
 
 
 class Workplace:
-    """The folder beside the table `output` in which that table is made. Use it inside `with
-    workplace.locked():`.
-
-    `lock` keeps another run out of it, see `Engine.lock`.
-    """
+    """The folder beside the table `output` in which that table is made, to be used inside `with
+    workplace.locked():`. `lock` keeps another run out of it, see `Engine.lock`."""
 
     def __init__(self, output: Path, lock: Callable[[Path], AbstractContextManager[None]]) -> None:
         self.output = output
@@ -87,49 +84,44 @@ class Workplace:
         Raises `UsageError` where the table that is there holds pictures that still exist and are not among
         `paths`, unless `replace`: nobody means to lose them.
         """
-        settings, listed = _settings(stamp), set(paths)
-        there = None if again == "all" and replace else self._table_there()
+        settings, listed, everything = _settings(stamp), set(paths), again == "all"
+        read = self.output.exists() and not (everything and replace)
+        there = table.read(self.output) if read else None
         if there is not None and not replace:
             self._check_nothing_is_lost(there, listed)
-        before = None if again == "all" else _if_made_as(there, settings)
+        before = None if everything else _if_made_as(there, settings)
         known: set[str] = set()
-        kept = dropped = 0
+        dropped, backup = 0, ""
         if before is not None:
             known = _fresh(before, again) & listed
-            kept, dropped = len(known), sum(p not in listed for p in before.files.path)
+            if dropped := sum(p not in listed for p in before.files.path):
+                backup = f"it holds {count(dropped, 'picture')} not among the inputs now"
+        elif self.output.exists():
+            other = "it was made with other settings or models"
+            backup = "everything is looked at again" if everything else other
+        kept = len(known)
 
-        planned = self._planned(settings, everything=again == "all")
+        planned = self._planned(settings, everything=everything)
         numbers = itertools.count(1 + max((s.number for s in planned), default=-1))
         done, left = [], []
         for shard in planned:
             made = self._table_of(shard, settings, listed, again)
             if made is None:
                 left.append(shard)
-            else:
-                done.append(dataclasses.replace(shard, paths=list(made.files.path)))
-                known.update(made.files.path)
-                if rest := [
-                    p for p in shard.paths if p not in known
-                ]:  # a run that was stopped left it in part
-                    left.append(self._shard(next(numbers), rest))
-        left = [
-            dataclasses.replace(s, paths=[p for p in s.paths if p in listed and p not in known]) for s in left
-        ]
-        taken = known.union(*(s.paths for s in left))
-        new = [self._shard(next(numbers), part) for part in divide([p for p in paths if p not in taken])]
-
-        todo = [s for s in (*left, *new) if s.paths]
+                continue
+            done.append(dataclasses.replace(shard, paths=list(made.files.path)))
+            known.update(made.files.path)
+            if len(made.files) < len(shard.paths):  # a run that was stopped left it in part
+                left.append(self._shard(next(numbers), shard.paths))
+        rest = [(s.number, [p for p in s.paths if p in listed and p not in known]) for s in left]
+        taken = known.union(*(some for _, some in rest))
+        rest += zip(numbers, divide([p for p in paths if p not in taken]), strict=False)
+        todo = [self._shard(number, some) for number, some in rest if some]
         if todo or done:
-            self._write_plan(settings, [*done, *todo], everything=again == "all")
-        backup = ""
-        if dropped:
-            backup = f"it holds {count(dropped, 'picture')} not among the inputs now"
-        elif self.output.exists() and before is None:
-            backup = (
-                "everything is looked at again"
-                if again == "all"
-                else "it was made with other settings or models"
-            )
+            shards = {s.number: list(s.paths) for s in (*done, *todo)}
+            document = {"settings": settings, "force": everything, "shards": shards}
+            with atomic_write(self.folder / _PLAN) as file:
+                file.write(json.dumps(document).encode("ascii"))
         return Todo(todo, done, kept, dropped, backup)
 
     def finish(self, todo: Todo, paths: Sequence[str], stamp: Stamp) -> FaceTable:
@@ -142,15 +134,14 @@ class Workplace:
             self.clear()
             return table.read(self.output)
         parts = [table.read(s.target) for s in (*todo.done, *todo.shards)]
-        before = self._table_there() if todo.kept else None
-        if before is not None:
+        if todo.kept:
+            before = table.read(self.output)
             wanted = set(paths).difference(*(made.files.path for made in parts))
             parts.append(before.take_files(np.array([p in wanted for p in before.files.path], bool)))
         merged = dataclasses.replace(table.merge(parts, [str(self.output)] * len(parts)), stamp=stamp)
         if missing := len(set(paths).difference(merged.files.path)):
-            raise FaceOrganizerError(
-                f"{count(missing, 'picture')} got no outcome, since a shard was not finished", "run it again"
-            )
+            what = f"{count(missing, 'picture')} got no outcome, since a shard was not finished"
+            raise FaceOrganizerError(what, "run it again")
         if todo.backup and self.output.exists():
             self._keep_old()
         table.write(merged, self.output)
@@ -188,10 +179,6 @@ class Workplace:
             shutil.copyfile(self.output, second)
         os.replace(second, backup)
 
-    def _table_there(self) -> FaceTable | None:
-        """The table that is there, however it was made."""
-        return table.read(self.output) if self.output.exists() else None
-
     def _table_of(
         self, shard: Shard, settings: Mapping[str, Any], listed: set[str], again: str | None
     ) -> FaceTable | None:
@@ -223,12 +210,6 @@ class Workplace:
     def _shard(self, number: int, paths: Sequence[str]) -> Shard:
         return Shard(number, paths, self.folder / f"shard-{number:06d}.pkl")
 
-    def _write_plan(self, settings: Mapping[str, Any], shards: Sequence[Shard], *, everything: bool) -> None:
-        paths = {s.number: list(s.paths) for s in shards}
-        document = {"settings": settings, "force": everything, "shards": paths}
-        with atomic_write(self.folder / _PLAN) as file:
-            file.write(json.dumps(document).encode("ascii"))
-
 
 def _if_made_as(there: FaceTable | None, settings: Mapping[str, Any]) -> FaceTable | None:
     """The table, if there is one and it was made with these settings."""
@@ -248,23 +229,18 @@ def _fresh(made: FaceTable, again: str | None) -> set[str]:
     repeat = files.retry.astype(bool)
     if again == "failed":
         repeat |= np.isin(files.outcome, [Outcome.UNREADABLE, Outcome.UNSUPPORTED])
-    if again == "changed":
-        repeat |= [_changed(*one) for one in zip(files.path, files.content.tolist(), strict=True)]
-    rows = zip(files.path, files.bytes.tolist(), files.mtime_ns.tolist(), repeat.tolist(), strict=True)
-    return {path for path, size, time, look in rows if not look and _is_still(path, size, time)}
 
+    def is_still(path: str, size: int, mtime_ns: int, content: int) -> bool:
+        try:
+            status = os.stat(path)
+            same = (status.st_size, status.st_mtime_ns) == (size, mtime_ns)
+            read = same and content and again == "changed"
+            return same and (not read or images.content_of_file(path) == content)
+        except OSError:
+            return size < 0  # it could not be read then either
+        except ImageError:
+            return False
 
-def _is_still(path: str, size: int, mtime_ns: int) -> bool:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return size < 0  # it could not be read then either
-    return status.st_size == size and status.st_mtime_ns == mtime_ns
-
-
-def _changed(path: str, content: int) -> bool:
-    """Whether the bytes of a file are no longer those that were looked at."""
-    try:
-        return content != 0 and images.content_of_file(path) != content
-    except ImageError:
-        return True
+    columns = (files.bytes.tolist(), files.mtime_ns.tolist(), files.content.tolist(), repeat.tolist())
+    rows = zip(files.path, *columns, strict=True)
+    return {path for path, *was, look in rows if not look and is_still(path, *was)}

@@ -6,9 +6,9 @@ import hashlib
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from face_organizer.embed.events import Event, Report
 from face_organizer.embed.options import EmbedOptions
@@ -26,11 +26,26 @@ CHUNK_FILES = 16
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Some pictures of a plan in order, or one video, and the file that their table goes to."""
+    """Some pictures of a plan in order, or one video, and the file that their table goes to. `again`: it is a
+    part of one over which a process died."""
 
     number: int
     paths: Sequence[str]
     target: Path
+    again: bool = False
+
+    def parts(self) -> list[Self]:
+        """To find the picture that ends processes: the chunks of a shard, and then each picture."""
+        size, stem = 1 if self.again else CHUNK_FILES, self.target.stem
+        return [
+            replace(
+                self,
+                paths=self.paths[i : i + size],
+                target=self.target.with_name(f"{stem}.{i:05d}.pkl"),
+                again=True,
+            )
+            for i in range(0, len(self.paths), size)
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -102,11 +102,10 @@ class Tracker:
         clear = np.flatnonzero(goods >= LEAST_QUALITY)
         self.blurred += len(faces) - len(clear)
         faces, embeddings, goods = faces.take(clear), embeddings[clear], goods[clear]
-        gone = [t for t in self._open if time - t.last > GAP]
-        for old in gone:
+        for old in [t for t in self._open if time - t.last > GAP]:
             old.settle()
-        self._closed += gone
-        self._open = [t for t in self._open if time - t.last <= GAP]
+            self._open.remove(old)
+            self._closed.append(old)
         joined = self._joined(faces.box, embeddings)
         for i in range(len(faces)):
             track = joined.get(i)
