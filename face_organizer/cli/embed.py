@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -36,65 +36,58 @@ if TYPE_CHECKING:
 UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
 """Outcomes of files that the program could not use; they make the exit code 3."""
 
-option = partial(click.option, show_default=True)
+
+def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) -> Any:
+    """An option of this command; a list of words stands for a choice of them."""
+    if isinstance(kind, list):
+        kind = click.Choice(kind)
+    return click.option(flag, type=kind, default=default, show_default=True, help=text, **more)
+
 
 looking_options = together(
-    option(
-        "--faces",
-        type=click.Choice(["largest", "all"]),
-        default="largest",
-        help="One face per picture, or a row for each.",
-    ),
-    option(
-        "--min-confidence",
-        type=Finite(0, 1),
-        default=0.5,
-        help="Detection score below which nothing is a face (0 to 1).",
-    ),
-    option("--min-face-size", type=Finite(1), default=20, help="Smallest face, in pixels of the picture."),
-    option("--fps", type=Finite(0.01, 240), default=1, help="Frames to look at in each second of a video."),
+    option("--faces", ["largest", "all"], "One face per picture, or a row for each.", "largest"),
+    option("--min-confidence", Finite(0, 1), "Detection score below which nothing is a face (0 to 1).", 0.5),
+    option("--min-face-size", Finite(1), "Smallest face, in pixels of the picture.", 20),
+    option("--fps", Finite(0.01, 240), "Frames to look at in each second of a video.", 1),
     option(
         "--det-size",
-        type=click.IntRange(64, 4096),
-        help="Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
+        click.IntRange(64, 4096),
+        "Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
     ),
-    option(
-        "--turns",
-        type=click.Choice(["auto", "off"]),
-        default="auto",
-        help="Look for turned faces where none is surely upright.",
-    ),
-    option("--max-side", type=click.IntRange(64), help="Shrink pictures to less than twice this, in pixels."),
+    option("--turns", ["auto", "off"], "Look for turned faces where none is surely upright.", "auto"),
+    option("--max-side", click.IntRange(64), "Shrink pictures to less than twice this, in pixels."),
     option(
         "--enhance",
-        type=click.Choice(["none", "clahe"]),
-        default="none",
-        help="clahe lights dark pictures evenly; tables with and without it do not mix.",
+        ["none", "clahe"],
+        "clahe lights dark pictures evenly; tables with and without it do not mix.",
+        "none",
     ),
     option(
         "--headers/--no-headers",
-        default=True,
-        help="Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
+        bool,
+        "Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
+        True,
     ),
-    option("--max-megapixels", type=Finite(0.01), default=256, help="Larger pictures are not decoded."),
+    option("--max-megapixels", Finite(0.01), "Larger pictures are not decoded.", 256),
 )
 """How pictures are looked at."""
 
 which_options = together(
     walk_options,
-    option("--shard", metavar="I/N", help="Take shard I (from 0) of N: the same pictures on every machine."),
-    option("--offset", type=click.IntRange(0), default=0, help="Leave out this many of the sorted pictures."),
-    option("--limit", type=click.IntRange(1), help="At most this many pictures."),
+    option("--shard", str, "Take shard I (from 0) of N: the same pictures on every machine.", metavar="I/N"),
+    option("--offset", click.IntRange(0), "Leave out this many of the sorted pictures.", 0),
+    option("--limit", click.IntRange(1), "At most this many pictures."),
     option(
         "--again",
-        type=click.Choice(["changed", "failed", "all"]),
-        help="Known files to look at again: those whose bytes changed under the same size and time (reads "
-        "every file), those that could not be used, or all.",
+        ["changed", "failed", "all"],
+        "Known files to look at again: those whose bytes changed under the same size and time (reads every "
+        "file), those that could not be used, or all.",
     ),
     option(
         "--replace",
+        bool,
+        "Replace a table that holds other pictures too; it is kept as NAME.bak.",
         is_flag=True,
-        help="Replace a table that holds other pictures too; it is kept as NAME.bak.",
     ),
 )
 """Which pictures are looked at."""
@@ -110,9 +103,9 @@ which_options = together(
 )
 @option(
     "--gpu-memory",
-    type=click.IntRange(64),
+    click.IntRange(64),
+    "The most that each of the two networks may take of a GPU's memory.  [default: what it needs]",
     metavar="MB",
-    help="The most that each of the two networks may take of a GPU's memory.  [default: what it needs]",
 )
 @looking_options
 @which_options
@@ -148,11 +141,12 @@ class _Watch:
     chosen: fo.Chosen
     made: fo.Made
 
+    _bar: tqdm[Any]
+
     def __init__(self, console: Console, stack: ExitStack) -> None:
         self._console = console
         self._stack = stack
-        self._bar: tqdm[Any]
-        self._counts = {"faces": 0, "errors": 0}
+        self._counts = Counter({"faces": 0, "errors": 0})
 
     def __call__(self, event: fo.Event) -> None:
         console = self._console
@@ -178,10 +172,9 @@ class _Watch:
                 self.made = event
 
     def _move(self, progress: fo.Progress) -> None:
-        self._counts["faces"] += progress.faces
-        self._counts["errors"] += progress.unusable
+        self._counts.update(faces=progress.faces, errors=progress.unusable)
         if progress.frames:
-            self._counts["frames"] = self._counts.get("frames", 0) + progress.frames
+            self._counts["frames"] += progress.frames
         self._bar.set_postfix(self._counts, refresh=False)
         self._bar.update(progress.pictures)
 
@@ -216,12 +209,10 @@ def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> 
     rate = f"{made.looked_at / made.elapsed:.0f} pictures/s" if made.looked_at else "nothing new"
     rate += f"; {known:,} known already" if known else ""
     console.say(f"{count(len(table), 'face')} in {made.elapsed:.1f} s ({rate}) → {printable(output)}")
-    total = sum(report.seconds.values())
-    if total:
+    if total := sum(report.seconds.values()):
         stages = ", ".join(f"{stage} {100 * s / total:.0f} %" for stage, s in report.seconds.items())
         console.say(f"Time by stage: {stages}")
-    extra = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
-    if extra:
+    if extra := ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n):
         console.say(f"Pictures: {extra}")
     chosen = watch.chosen
     console.result(

@@ -109,8 +109,11 @@ def read(waiting: Iterator[Picture], options: EmbedOptions) -> list[Picture]:
     batch: list[Picture] = []
     pixels = 0
     for picture in waiting:
-        if picture.source is None:
-            _open(picture, options)
+        try:
+            if picture.source is None:
+                _open(picture, options)
+        except ImageError as error:
+            picture.fails(error)
         batch.append(picture)
         pixels += picture.width * picture.height
         if pixels >= BATCH_PIXELS:
@@ -119,18 +122,13 @@ def read(waiting: Iterator[Picture], options: EmbedOptions) -> list[Picture]:
 
 
 def _open(picture: Picture, options: EmbedOptions) -> None:
-    try:
-        source = images.open_source(
-            picture.path,
-            max_pixels=options.max_pixels,
-            max_side=options.max_side,
-            enhance=options.enhance == "clahe",
-        )
-        picture.source, picture.content = source, source.content
-        picture.width, picture.height = source.width, source.height
-        source.pixels(canvases.LARGEST_LOOK if options.faces == "all" else canvases.FIRST_LOOK)
-    except ImageError as error:
-        picture.fails(error)
+    clahe = options.enhance == "clahe"
+    source = images.open_source(
+        picture.path, max_pixels=options.max_pixels, max_side=options.max_side, enhance=clahe
+    )
+    picture.source, picture.content = source, source.content
+    picture.width, picture.height = source.width, source.height
+    source.pixels(canvases.LARGEST_LOOK if options.faces == "all" else canvases.FIRST_LOOK)
 
 
 def by_header(picture: Picture, crops: Crops) -> bool:
@@ -145,11 +143,10 @@ def by_header(picture: Picture, crops: Crops) -> bool:
 
 
 def detect(pictures: Sequence[Picture], detector: Detector, options: EmbedOptions, report: Report) -> None:
-    """Find the faces of each of `pictures`. One that turns out to be damaged fails."""
+    """Find the faces of each of `pictures`. One that is damaged far in, and could be decoded small, fails."""
     try:
         found = finder.find([p.source for p in pictures if p.source], detector, options.look)
     except ImageError as error:
-        # A file that can be decoded small but not whole (it is damaged far in) fails alone.
         if len(pictures) == 1:
             pictures[0].fails(error)
         else:
@@ -167,9 +164,9 @@ def choose(pictures: Sequence[Picture], options: EmbedOptions, report: Report) -
     the picture's outcome."""
     faces = Detections.concatenate([p.seen.faces for p in pictures])
     owner = np.repeat(np.arange(len(pictures)), [len(p.seen.faces) for p in pictures])
-    widths, heights = (np.array([getattr(p, side) for p in pictures])[owner] for side in ("width", "height"))
+    sides = np.array([(p.width, p.height) for p in pictures])[owner]
     size = quality.size(faces.boxes)
-    prominence = boxes.prominence(faces.boxes, widths, heights)
+    prominence = boxes.prominence(faces.boxes, *sides.T)
     order = np.lexsort((faces.boxes[:, 0], -faces.scores, -prominence, owner))
     order = order[align.usable(faces.landmarks)[order]]
     ends = np.searchsorted(owner[order], np.arange(len(pictures) + 1)).tolist()
@@ -205,25 +202,25 @@ def cut_faces(pictures: Sequence[Picture]) -> list[Image]:
 
 def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, report: Report) -> Chunk:
     """The rows of `pictures`, from their faces, the aligned `chips` and the (n, d) `raw` embeddings."""
-    counts = np.array([len(p.found) for p in pictures], np.int64)
     found = Detections.concatenate([p.found for p in pictures])
+    of = [p for p in pictures for _ in range(len(p.found))]
+    places = [(i, k) for i, p in enumerate(pictures) for k in range(len(p.found))]
+    file_index, face_index = np.array(places, np.int64).reshape(-1, 2).T
+    widths, heights = np.array([(p.width, p.height) for p in of], np.int32).reshape(-1, 2).T
+    headers = [p.header for p in of]
+    frames = [(h and h.frame_dims) or (0, 0) for h in headers]
+    frame_height, frame_width = np.array(frames, np.int32).reshape(-1, 2).T
     norm = np.linalg.norm(raw, axis=1)
-    with_face = [p for p in pictures for _ in range(len(p.found))]
     yaw, pitch, roll = quality.angles(found.landmarks)
     sharpness, brightness = quality.light(chips)
-    widths, heights = (
-        np.array([getattr(p, side) for p in with_face], np.int32) for side in ("width", "height")
-    )
-    headers = [p.header for p in with_face]
-    frames = [(h.frame_dims or (0, 0)) if h else (0, 0) for h in headers]
     faces = Faces.empty(
         len(found),
-        file_index=np.repeat(np.arange(len(pictures), dtype=np.int64), counts),
-        face_index=(np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.int32),
+        file_index=file_index,
+        face_index=face_index.astype(np.int32),
         box=found.boxes,
         landmarks=found.landmarks,
         score=found.scores,
-        turn=np.array([p.turn for p in with_face], np.int16),
+        turn=np.array([p.turn for p in of], np.int16),
         size=quality.size(found.boxes),
         sharpness=sharpness,
         brightness=brightness,
@@ -234,8 +231,8 @@ def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, r
         outside=quality.outside(found.boxes, widths, heights),
         source_filename=[h.source_filename if h else "" for h in headers],
         source_face=np.array([h.face_index if h else -1 for h in headers], np.int32),
-        frame_width=np.array([width for _, width in frames], np.int32),
-        frame_height=np.array([height for height, _ in frames], np.int32),
+        frame_width=frame_width,
+        frame_height=frame_height,
     )
     report.counts["by FaceSwap header"] += int(np.isnan(found.scores).sum())
     return Chunk(np.asarray(raw / norm[:, None], np.float32), faces, files_of(pictures), report)

@@ -32,13 +32,13 @@ _EARLY_DEATHS = 3
 _LOCK = "lock"
 
 
+@dataclass(frozen=True, slots=True)
 class Processes:
     """An `Engine`: one process for each of `devices`, with `threads` threads each."""
 
-    def __init__(self, devices: Sequence[Device], threads: int, cuda: CudaOptions = CUDA_DEFAULTS) -> None:
-        self.devices = devices
-        self.threads = threads
-        self.cuda = cuda
+    devices: Sequence[Device]
+    threads: int
+    cuda: CudaOptions = CUDA_DEFAULTS
 
     @contextmanager
     def lock(self, folder: Path) -> Iterator[None]:
@@ -153,8 +153,8 @@ class _Run:
                 self._heard(child, message)
 
     def _is_next(self, child: _Child) -> bool:
-        """Whether `child` gets the next shard: it has none, or wants more. The last ones go to whoever is free,
-        so that a slow device keeps nobody waiting at the end."""
+        """Whether `child` gets the next shard: it has none, or wants more. The last ones go to whoever is
+        free, so that a slow device keeps nobody waiting at the end."""
         if not child.ready or not self._waiting or self._signals:
             return False
         enough = len(self._waiting) >= len(self._children)

@@ -39,7 +39,7 @@ _CANDIDATES = 16
 _SECOND_QUALITY, _SECOND_SHARE = 0.1, 0.5  # of a track's further rows; its share of the best row's
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Track:
     """One appearance so far: first and last second, in how many frames it was seen, its best rows."""
 

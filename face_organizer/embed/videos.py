@@ -16,12 +16,13 @@ from face_organizer.embed.events import Report
 from face_organizer.embed.models import Models
 from face_organizer.embed.options import EmbedOptions
 from face_organizer.embed.pictures import Picture
+from face_organizer.embed.shards import Setup
 from face_organizer.embed.tracks import Tracker
 from face_organizer.errors import ImageError
 from face_organizer.files import printable
 from face_organizer.machine import in_order
 from face_organizer.media import images, video
-from face_organizer.types import FaceTable, Image, Outcome, Stamp
+from face_organizer.types import FaceTable, Image, Outcome
 
 BATCH_FRAMES = 8
 BATCH_PIXELS = 16_000_000  # pixels of the frames that one thread holds at a time, 48 MB
@@ -33,9 +34,7 @@ Batch = Sequence[tuple[float, Image]]
 def look(
     path: str,
     models: Models,
-    options: EmbedOptions,
-    *,
-    stamp: Stamp,
+    setup: Setup,
     threads: int,
     on_frames: Callable[[int], None] = lambda frames: None,
 ) -> tuple[FaceTable, Report]:
@@ -44,6 +43,7 @@ def look(
     `on_frames` is called with the number of frames that were just looked at. A damaged video ends with what
     was readable: its reason says how far that is, and so does a note of the report.
     """
+    options = setup.options
     report, tracker, clip = Report(), Tracker(), Picture.at(path)
     outcomes: set[Outcome] = set()
 
@@ -63,16 +63,16 @@ def look(
                     tracker.add(time, chunk.faces.take(rows), chunk.embeddings[rows])
                 on_frames(len(times))
             clip.width, clip.height = source.width, source.height
-            faces, embeddings = tracker.rows(stamp.dim)
+            faces, embeddings = tracker.rows(setup.stamp.dim)
             _settle(clip, len(faces), outcomes, source.damage, options)
     except ImageError as error:
         clip.fails(error)
-        faces, embeddings = Tracker().rows(stamp.dim)
+        faces, embeddings = Tracker().rows(setup.stamp.dim)
     if clip.outcome == Outcome.FACES and clip.reason:
         report.notes.append(f"{printable(path)}: {clip.reason}")
     report.notes += models.notes
     report.counts["blurred on a video"] += tracker.blurred
-    return FaceTable(embeddings, faces, pictures.files_of([clip]), stamp), report
+    return FaceTable(embeddings, faces, pictures.files_of([clip]), setup.stamp), report
 
 
 def _frame(path: str, image: Image, options: EmbedOptions) -> Picture:
@@ -87,9 +87,8 @@ def _batches(source: video.Video, options: EmbedOptions, report: Report) -> Iter
     pixels = 0
     while True:
         with report.stage("read"):
-            sample = next(samples, None)
-        if sample is None:
-            break
+            if (sample := next(samples, None)) is None:
+                break
         batch.append(sample)
         pixels += sample[1].shape[0] * sample[1].shape[1]
         if len(batch) == BATCH_FRAMES or pixels >= BATCH_PIXELS:
