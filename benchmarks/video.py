@@ -17,9 +17,7 @@ import numpy as np
 from common import CORES, DATA, row, temporary
 
 from face_organizer.embed import videos
-from face_organizer.embed.models import open_models, stamp_of
-from face_organizer.embed.options import EmbedOptions
-from face_organizer.embed.shards import Setup
+from face_organizer.embed.setup import EmbedOptions, Setup, open_models, stamp_of
 from face_organizer.media import video
 from face_organizer.networks.devices import CPU
 from face_organizer.networks.packs import resolve

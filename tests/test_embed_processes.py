@@ -15,8 +15,7 @@ from running import Running, run, some_photos, wait_for
 from face_organizer import table
 from face_organizer.embed import resume
 from face_organizer.embed.maker import unreadable
-from face_organizer.embed.models import stamp_of
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, stamp_of
 from face_organizer.networks import packs
 from face_organizer.types import FaceTable, Outcome
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -33,11 +34,10 @@ from face_organizer.types import FaceTable, Outcome
 if TYPE_CHECKING:
     from tqdm import tqdm
 
-UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
-"""Outcomes of files that the program could not use; they make the exit code 3."""
+UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)  # they make the exit code 3
 
 
-def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) -> Any:
+def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) -> Callable[[Any], Any]:
     """An option of this command; a list of words stands for a choice of them."""
     if isinstance(kind, list):
         kind = click.Choice(kind)
@@ -59,7 +59,7 @@ looking_options = together(
     option(
         "--enhance",
         ["none", "clahe"],
-        "clahe lights dark pictures evenly; tables with and without it do not mix.",
+        "Light dark pictures evenly; tables with and without do not mix.",
         "none",
     ),
     option(
@@ -83,12 +83,7 @@ which_options = together(
         "Known files to look at again: those whose bytes changed under the same size and time (reads every "
         "file), those that could not be used, or all.",
     ),
-    option(
-        "--replace",
-        bool,
-        "Replace a table that holds other pictures too; it is kept as NAME.bak.",
-        is_flag=True,
-    ),
+    option("--replace", bool, "Replace a table of other pictures too; it is kept as NAME.bak.", is_flag=True),
 )
 """Which pictures are looked at."""
 
@@ -140,7 +135,6 @@ class _Watch:
     listed: fo.Listed
     chosen: fo.Chosen
     made: fo.Made
-
     _bar: tqdm[Any]
 
     def __init__(self, console: Console, stack: ExitStack) -> None:
@@ -164,19 +158,14 @@ class _Watch:
             case fo.Planned(pictures, left):
                 self._bar = self._stack.enter_context(console.progress(pictures, "pictures"))
                 self._bar.initial = self._bar.n = pictures - left
-            case fo.Progress():
-                self._move(event)
+            case fo.Progress(pictures, faces, unusable, frames):
+                self._counts.update(faces=faces, errors=unusable, **({"frames": frames} if frames else {}))
+                self._bar.set_postfix(self._counts, refresh=False)
+                self._bar.update(pictures)
             case fo.Warned(text):
                 console.warn(text)
             case fo.Made():
                 self.made = event
-
-    def _move(self, progress: fo.Progress) -> None:
-        self._counts.update(faces=progress.faces, errors=progress.unusable)
-        if progress.frames:
-            self._counts["frames"] += progress.frames
-        self._bar.set_postfix(self._counts, refresh=False)
-        self._bar.update(progress.pictures)
 
 
 def _say_listed(listed: fo.Listed, console: Console) -> None:
@@ -196,18 +185,17 @@ def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> 
     made, report, counts, files = watch.made, watch.made.report, table.outcome_counts(), table.files
     for note in report.notes:
         console.warn(note)
-    bad = [i for i, o in enumerate(files.outcome) if o in UNUSABLE]
-    console.files(
-        f"{count(len(bad), 'file')} could not be used:", [(files.path[i], files.reason[i]) for i in bad]
-    )
+    rows = zip(files.path, files.reason, files.outcome.tolist(), strict=True)
+    bad = [(path, reason) for path, reason, outcome in rows if outcome in UNUSABLE]
+    console.files(f"{count(len(bad), 'file')} could not be used:", bad)
     if made.backup:
         console.warn(f"the table that was there is kept as {printable(output.name)}.bak: {made.backup}")
     words = {label: label.replace("_", " ") for label in counts} | {Outcome.FACES.label: "with faces"}
     parts = " + ".join(f"{n:,} {words[label]}" for label, n in counts.items() if n or label == "faces")
-    known = table.total_files - made.looked_at
     console.say(f"{count(table.total_files, 'picture')} = {parts}")
     rate = f"{made.looked_at / made.elapsed:.0f} pictures/s" if made.looked_at else "nothing new"
-    rate += f"; {known:,} known already" if known else ""
+    if known := table.total_files - made.looked_at:
+        rate += f"; {known:,} known already"
     console.say(f"{count(len(table), 'face')} in {made.elapsed:.1f} s ({rate}) → {printable(output)}")
     if total := sum(report.seconds.values()):
         stages = ", ".join(f"{stage} {100 * s / total:.0f} %" for stage, s in report.seconds.items())
@@ -226,7 +214,7 @@ def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> 
             "stages": {stage: round(s, 3) for stage, s in report.seconds.items()},
             "counts": dict(report.counts),
             "notes": [*report.notes, *([made.backup] if made.backup else [])],
-            "unusable": [{"path": files.path[i], "reason": files.reason[i]} for i in bad],
+            "unusable": [{"path": path, "reason": reason} for path, reason in bad],
             "pack": chosen.pack.name,
             "devices": [str(d) for d in chosen.devices],
             "workers": chosen.threads.count if chosen.threads else None,

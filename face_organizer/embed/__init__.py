@@ -1,8 +1,8 @@
 """The slow step, done once: pictures and videos in, a face table out, on any number of devices and through
 any kill.
 
-Others import `embed` itself, what it tells (`events`), its `options`, and the parts that look at pictures
-without an engine: `maker.look_at`, `videos.look`, `models`.
+Others import `embed` itself, what it tells (`events`), and what looks at pictures without an engine: `setup`,
+`maker.look_at`, `videos.look`.
 """
 
 from __future__ import annotations
@@ -15,11 +15,10 @@ from pathlib import Path
 from typing import Literal
 
 from face_organizer.embed.events import Chosen, Event, Listed, Made, Planned, Report, Warned
-from face_organizer.embed.models import stamp_of
-from face_organizer.embed.options import EmbedOptions
 from face_organizer.embed.processes import Processes
 from face_organizer.embed.resume import Workplace
-from face_organizer.embed.shards import Engine, Setup, split
+from face_organizer.embed.setup import EmbedOptions, Setup, stamp_of
+from face_organizer.embed.shards import Engine, split
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.faceswap import trust
 from face_organizer.files import count, printable
@@ -35,10 +34,9 @@ __all__ = [
     "embed",
     "events",
     "maker",
-    "models",
-    "options",
     "pictures",
     "plan_threads",
+    "setup",
     "videos",
 ]
 

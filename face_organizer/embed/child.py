@@ -18,7 +18,8 @@ from queue import Queue
 from typing import Any
 
 from face_organizer.embed.maker import ShardMaker
-from face_organizer.embed.shards import Setup, Shard
+from face_organizer.embed.setup import Setup
+from face_organizer.embed.shards import Shard
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.networks.devices import CudaOptions, Device
 
@@ -74,13 +75,29 @@ def serve(pipe: Connection, setup: Setup, device: Device, threads: int, cuda: Cu
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # remarks on odd EXIF blocks
+    shards: Queue[Shard | None] = Queue()
+    stopping = threading.Event()
+
+    def receive() -> None:
+        """Take in at once what the parent sends: it never waits for a busy process."""
+        with contextlib.suppress(EOFError, OSError):  # the parent is gone
+            while shard := pipe.recv():
+                shards.put(shard)
+        stopping.set()
+        shards.put(None)
+
+    def waiting() -> Iterator[Shard]:
+        """The shards that are here already."""
+        while not (stopping.is_set() or shards.empty()) and (shard := shards.get()):
+            yield shard
+
     error: FaceOrganizerError
     try:
         maker = ShardMaker.open(setup, device, threads, cuda)
         pipe.send(Ready())
-        inbox = _Inbox(pipe)
-        while shard := inbox.take():
-            for finished in maker.make(shard, inbox.waiting(), pipe.send, inbox.stopping.is_set):
+        threading.Thread(target=receive, name="inbox", daemon=True).start()
+        while not stopping.is_set() and (shard := shards.get()):
+            for finished in maker.make(shard, waiting(), pipe.send, stopping.is_set):
                 pipe.send(finished)
         return
     except (BrokenPipeError, ConnectionResetError):
@@ -92,32 +109,3 @@ def serve(pipe: Connection, setup: Setup, device: Device, threads: int, cuda: Cu
         error = FaceOrganizerError(f"a process failed; please report this:\n{traceback.format_exc()}")
     with contextlib.suppress(OSError):  # another process failed first, and nobody listens any more
         pipe.send(error)
-
-
-class _Inbox:
-    """What the parent sends, taken in at once by a thread: a parent never waits for a busy process."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._shards: Queue[Shard | None] = Queue()
-        self.stopping = threading.Event()
-        threading.Thread(target=self._receive, name="inbox", daemon=True).start()
-
-    def _receive(self) -> None:
-        with contextlib.suppress(EOFError, OSError):  # the parent is gone
-            while shard := self._pipe.recv():
-                self._shards.put(shard)
-        self.stopping.set()
-        self._shards.put(None)
-
-    def take(self) -> Shard | None:
-        """The next shard, waited for; None at the end."""
-        shard = None if self.stopping.is_set() else self._shards.get()
-        if shard is None:
-            self._shards.put(None)
-        return shard
-
-    def waiting(self) -> Iterator[Shard]:
-        """The shards that are here already."""
-        while not self._shards.empty() and (shard := self.take()):
-            yield shard

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import chain
@@ -13,10 +13,9 @@ import numpy as np
 from face_organizer import table
 from face_organizer.embed import pictures, videos
 from face_organizer.embed.events import Progress, Report
-from face_organizer.embed.models import Models, open_models
-from face_organizer.embed.options import EmbedOptions
-from face_organizer.embed.pictures import Chunk, Picture
-from face_organizer.embed.shards import CHUNK_FILES, Setup, Shard
+from face_organizer.embed.pictures import Picture
+from face_organizer.embed.setup import Models, Setup, open_models
+from face_organizer.embed.shards import CHUNK_FILES, Shard
 from face_organizer.errors import ImageError
 from face_organizer.faceswap.trust import Crops
 from face_organizer.machine import in_order
@@ -26,7 +25,7 @@ from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
 
 OnProgress = Callable[[Progress], None]
-OnChunk = Callable[[Chunk], None]
+OnChunk = Callable[[FaceTable], None]
 Stopping = Callable[[], bool]
 
 
@@ -78,7 +77,7 @@ class ShardMaker:
                 raise _StoppedError
             on_progress(Progress(0, frames=frames))
 
-        def on_rows(rows: Chunk | FaceTable) -> None:
+        def on_rows(rows: FaceTable) -> None:
             unusable = int((rows.files.outcome == Outcome.UNREADABLE).sum())
             on_progress(Progress(len(rows.files), len(rows.faces), unusable))
 
@@ -118,49 +117,44 @@ class ShardMaker:
                         return
                     yield paths[start : start + CHUNK_FILES], start + CHUNK_FILES >= len(paths)
 
-        def look(item: tuple[Sequence[str], bool]) -> tuple[Chunk, bool]:
+        def look(item: tuple[Sequence[str], bool]) -> tuple[FaceTable, Report, bool]:
             files = map(Picture.at, item[0])
-            return pictures.look(files, self._models, self._setup.options, self._crops), item[1]
+            return *pictures.look(files, self._models, self._setup.options, self._crops), item[1]
 
-        done: list[Chunk] = []
-        for chunk, last in in_order(chunks(), look, self._threads):
+        done, report = [], Report()
+        for chunk, took, last in in_order(chunks(), look, self._threads):
             done.append(chunk)
+            report.add(took)
             on_chunk(chunk)
             if last:
-                yield self._joined(done)
-                done = []
+                yield self._joined(done), self._noted(report)
+                done, report = [], Report()
         if done:
-            yield self._joined(done)
+            yield self._joined(done), self._noted(report)
 
-    def _joined(self, chunks: Sequence[Chunk]) -> tuple[FaceTable, Report]:
-        report = Report()
-        for chunk in chunks:
-            report.add(chunk.report)
-        report.notes += [*self._models.notes, *(self._crops.notes() if self._crops else [])]
+    def _joined(self, chunks: Sequence[FaceTable]) -> FaceTable:
         starts = np.cumsum([0] + [len(c.files) for c in chunks])
         faces = Faces.concatenate([c.faces for c in chunks])
-        file_index = faces.file_index + np.repeat(starts[:-1], [len(c.faces) for c in chunks])
+        file_index = faces.file_index + np.repeat(starts[:-1], [len(c) for c in chunks])
         embeddings = np.concatenate([c.embeddings for c in chunks])
         files = Files.concatenate([c.files for c in chunks])
-        return FaceTable(embeddings, replace(faces, file_index=file_index), files, self._setup.stamp), report
+        return FaceTable(embeddings, replace(faces, file_index=file_index), files, self._setup.stamp)
+
+    def _noted(self, report: Report) -> Report:
+        report.notes += [*self._models.notes, *(self._crops.notes() if self._crops else [])]
+        return report
 
 
 def look_at(
     paths: Sequence[str],
     models: Models,
-    options: EmbedOptions,
-    *,
-    stamp: Stamp,
+    setup: Setup,
     threads: int,
-    samples: Mapping[str, Sequence[str]] | None = None,
     on_chunk: OnChunk = lambda chunk: None,
 ) -> tuple[FaceTable, Report]:
-    """The face table of the pictures at `paths` (sorted), made in this process, and what it took.
-
-    It depends on files and options alone, not on the number of threads. `samples` as in `Setup`.
-    """
-    maker = ShardMaker(models, Setup("", options, stamp, samples or {}), threads)
-    return next(maker.tables([paths], on_chunk))
+    """The face table of the pictures at `paths` (sorted), made in this process, and what it took. It depends
+    on files and `setup` alone, not on the number of threads."""
+    return next(ShardMaker(models, setup, threads).tables([paths], on_chunk))
 
 
 def unreadable(path: str, why: str, stamp: Stamp, *, passing: bool) -> FaceTable:

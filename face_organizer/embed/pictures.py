@@ -13,14 +13,13 @@ import numpy as np
 
 from face_organizer.detect import Detector, Found, canvases, finder
 from face_organizer.embed.events import Report
-from face_organizer.embed.models import Models
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, Models
 from face_organizer.errors import ImageError
 from face_organizer.faceswap import Header
 from face_organizer.faceswap.trust import Crops
 from face_organizer.geometry import align, boxes, quality
 from face_organizer.media import images
-from face_organizer.types import NO_FACES, Detections, Faces, Files, Float32, Image, Outcome
+from face_organizer.types import NO_FACES, Detections, Faces, FaceTable, Files, Float32, Image, Outcome
 
 BATCH_PIXELS = 64_000_000
 """Pixels of the pictures that a thread holds at a time, about 200 MB."""
@@ -62,31 +61,20 @@ class Picture:
         self.source, self.seen, self.found = None, Found(), NO_FACES
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """The rows that some consecutive files became; `faces.file_index` counts from the chunk's first file."""
-
-    embeddings: Float32
-    faces: Faces
-    files: Files
-    report: Report
-
-
 def look(
     waiting: Iterable[Picture], models: Models, options: EmbedOptions, crops: Crops | None = None
-) -> Chunk:
+) -> tuple[FaceTable, Report]:
     """The whole way of some pictures, files or frames: read, detect, choose, align, embed, measure.
 
     They are read and let go of in batches of bounded memory. `crops` knows whose FaceSwap headers are
-    believed.
+    believed. The table has no stamp.
     """
     report, looked, chips = Report(), [], []
     waiting = iter(waiting)
     while True:
         with report.stage("read"):
-            batch = read(waiting, options)
-        if not batch:
-            break
+            if not (batch := read(waiting, options)):
+                break
         with report.stage("detect"):
             unknown = [p for p in batch if p.source and not (crops and by_header(p, crops))]
             detect(unknown, models.detector, options, report)
@@ -100,7 +88,9 @@ def look(
     with report.stage("embed"):
         raw = models.embedder.embed(np.array(chips, np.uint8).reshape(-1, align.SIZE, align.SIZE, 3))
     with report.stage("measure"):
-        return measure(looked, chips, raw, report)
+        made = measure(looked, chips, raw)
+    report.counts["by FaceSwap header"] += int(np.isnan(made.faces.score).sum())
+    return made, report
 
 
 def read(waiting: Iterator[Picture], options: EmbedOptions) -> list[Picture]:
@@ -200,7 +190,7 @@ def cut_faces(pictures: Sequence[Picture]) -> list[Image]:
     return chips
 
 
-def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, report: Report) -> Chunk:
+def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32) -> FaceTable:
     """The rows of `pictures`, from their faces, the aligned `chips` and the (n, d) `raw` embeddings."""
     found = Detections.concatenate([p.found for p in pictures])
     of = [p for p in pictures for _ in range(len(p.found))]
@@ -234,8 +224,7 @@ def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, r
         frame_width=frame_width,
         frame_height=frame_height,
     )
-    report.counts["by FaceSwap header"] += int(np.isnan(found.scores).sum())
-    return Chunk(np.asarray(raw / norm[:, None], np.float32), faces, files_of(pictures), report)
+    return FaceTable(np.asarray(raw / norm[:, None], np.float32), faces, files_of(pictures), None)
 
 
 def files_of(pictures: Sequence[Picture]) -> Files:

@@ -22,7 +22,8 @@ from face_organizer import table
 from face_organizer.embed.child import Ready, handling, start
 from face_organizer.embed.events import Event, Progress, Report, Warned
 from face_organizer.embed.maker import Finished, unreadable
-from face_organizer.embed.shards import CHUNK_FILES, Setup, Shard
+from face_organizer.embed.setup import Setup
+from face_organizer.embed.shards import CHUNK_FILES, Shard
 from face_organizer.errors import DeviceError, FaceOrganizerError, TableError
 from face_organizer.files import count, os_errors, printable
 from face_organizer.machine import how_it_ended

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol, Self
 
 from face_organizer.embed.events import Event, Report
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import Setup
 from face_organizer.errors import UsageError
 from face_organizer.media import video
-from face_organizer.types import Stamp
 
 SHARD_FILES = 512
 """Pictures per shard. A video is a shard of its own."""
@@ -46,17 +45,6 @@ class Shard:
             )
             for i in range(0, len(self.paths), size)
         ]
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """All that must be known to look at shards. `pack` is what `packs.find` takes; `samples` are pictures by
-    which each folder's FaceSwap headers are judged (see `trust.samples`)."""
-
-    pack: str
-    options: EmbedOptions
-    stamp: Stamp
-    samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
 
 class Engine(Protocol):

@@ -13,10 +13,8 @@ import numpy as np
 
 from face_organizer.embed import pictures
 from face_organizer.embed.events import Report
-from face_organizer.embed.models import Models
-from face_organizer.embed.options import EmbedOptions
 from face_organizer.embed.pictures import Picture
-from face_organizer.embed.shards import Setup
+from face_organizer.embed.setup import EmbedOptions, Models, Setup
 from face_organizer.embed.tracks import Tracker
 from face_organizer.errors import ImageError
 from face_organizer.files import printable
@@ -47,16 +45,16 @@ def look(
     report, tracker, clip = Report(), Tracker(), Picture.at(path)
     outcomes: set[Outcome] = set()
 
-    def work(batch: Batch) -> tuple[list[float], pictures.Chunk]:
+    def work(batch: Batch) -> tuple[list[float], FaceTable, Report]:
         frames = (_frame(path, image, options) for _, image in batch)
-        return [time for time, _ in batch], pictures.look(frames, models, options)
+        return [time for time, _ in batch], *pictures.look(frames, models, options)
 
     try:
         with report.stage("read"):
             clip.content = images.content_of_file(path)
         with video.Video(path, max_pixels=options.max_pixels) as source:
-            for times, chunk in in_order(_batches(source, options, report), work, threads):
-                report.add(chunk.report)
+            for times, chunk, took in in_order(_batches(source, options, report), work, threads):
+                report.add(took)
                 outcomes.update(map(Outcome, chunk.files.outcome))
                 for i, time in enumerate(times):
                     rows = np.flatnonzero(chunk.faces.file_index == i)
