@@ -23,7 +23,6 @@ from face_organizer.cli.options import (
     json_option,
     output_option,
     pack_option,
-    together,
     walk_options,
     workers_option,
 )
@@ -44,50 +43,6 @@ def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) ->
     return click.option(flag, type=kind, default=default, show_default=True, help=text, **more)
 
 
-looking_options = together(
-    option("--faces", ["largest", "all"], "One face per picture, or a row for each.", "largest"),
-    option("--min-confidence", Finite(0, 1), "Detection score below which nothing is a face (0 to 1).", 0.5),
-    option("--min-face-size", Finite(1), "Smallest face, in pixels of the picture.", 20),
-    option("--fps", Finite(0.01, 240), "Frames to look at in each second of a video.", 1),
-    option(
-        "--det-size",
-        click.IntRange(64, 4096),
-        "Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
-    ),
-    option("--turns", ["auto", "off"], "Look for turned faces where none is surely upright.", "auto"),
-    option("--max-side", click.IntRange(64), "Shrink pictures to less than twice this, in pixels."),
-    option(
-        "--enhance",
-        ["none", "clahe"],
-        "Light dark pictures evenly; tables with and without do not mix.",
-        "none",
-    ),
-    option(
-        "--headers/--no-headers",
-        bool,
-        "Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
-        True,
-    ),
-    option("--max-megapixels", Finite(0.01), "Larger pictures are not decoded.", 256),
-)
-"""How pictures are looked at."""
-
-which_options = together(
-    walk_options,
-    option("--shard", str, "Take shard I (from 0) of N: the same pictures on every machine.", metavar="I/N"),
-    option("--offset", click.IntRange(0), "Leave out this many of the sorted pictures.", 0),
-    option("--limit", click.IntRange(1), "At most this many pictures."),
-    option(
-        "--again",
-        ["changed", "failed", "all"],
-        "Known files to look at again: those whose bytes changed under the same size and time (reads every "
-        "file), those that could not be used, or all.",
-    ),
-    option("--replace", bool, "Replace a table of other pictures too; it is kept as NAME.bak.", is_flag=True),
-)
-"""Which pictures are looked at."""
-
-
 @click.command(cls=ManyValues, context_settings=HELP)
 @inputs_option("Folders, pictures and videos; several after one flag are fine.", required=True)
 @output_option("Table to write: NAME.pkl, or a folder NAME.faces for large collections.", required=True)
@@ -102,8 +57,41 @@ which_options = together(
     "The most that each of the two networks may take of a GPU's memory.  [default: what it needs]",
     metavar="MB",
 )
-@looking_options
-@which_options
+@option("--faces", ["largest", "all"], "One face per picture, or a row for each.", "largest")
+@option("--min-confidence", Finite(0, 1), "Detection score below which nothing is a face (0 to 1).", 0.5)
+@option("--min-face-size", Finite(1), "Smallest face, in pixels of the picture.", 20)
+@option("--fps", Finite(0.01, 240), "Frames to look at in each second of a video.", 1)
+@option(
+    "--det-size",
+    click.IntRange(64, 4096),
+    "Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
+)
+@option("--turns", ["auto", "off"], "Look for turned faces where none is surely upright.", "auto")
+@option("--max-side", click.IntRange(64), "Shrink pictures to less than twice this, in pixels.")
+@option(
+    "--enhance",
+    ["none", "clahe"],
+    "Light dark pictures evenly; tables with and without do not mix.",
+    "none",
+)
+@option(
+    "--headers/--no-headers",
+    bool,
+    "Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
+    True,
+)
+@option("--max-megapixels", Finite(0.01), "Larger pictures are not decoded.", 256)
+@walk_options
+@option("--shard", str, "Take shard I (from 0) of N: the same pictures on every machine.", metavar="I/N")
+@option("--offset", click.IntRange(0), "Leave out this many of the sorted pictures.", 0)
+@option("--limit", click.IntRange(1), "At most this many pictures.")
+@option(
+    "--again",
+    ["changed", "failed", "all"],
+    "Known files to look at again: those whose bytes changed under the same size and time (reads every "
+    "file), those that could not be used, or all.",
+)
+@option("--replace", bool, "Replace a table of other pictures too; it is kept as NAME.bak.", is_flag=True)
 @json_option
 def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **options: Any) -> int:
     """Find the faces in pictures and videos and compute their embeddings: the one slow step, done once.

@@ -29,16 +29,7 @@ from face_organizer.networks import packs
 from face_organizer.networks.devices import CudaOptions, Device, choose
 from face_organizer.types import FaceTable
 
-__all__ = [
-    "Engine",
-    "embed",
-    "events",
-    "maker",
-    "pictures",
-    "plan_threads",
-    "setup",
-    "videos",
-]
+__all__ = ["Engine", "embed", "events", "maker", "pictures", "plan_threads", "setup", "videos"]
 
 
 def embed(
@@ -134,11 +125,10 @@ def embed(
             tell(Warned(threads.warning))
         cuda = CudaOptions(memory_limit=gpu_memory and gpu_memory * 1_000_000)
         engine = Processes(devices, threads.count, cuda)
-    with (
-        tempfile.TemporaryDirectory(prefix="face-organizer-") if output is None else nullcontext("") as folder
-    ):
+    stamp = stamp_of(networks, options, shard or "")
+    place = tempfile.TemporaryDirectory(prefix="face-organizer-") if output is None else nullcontext("")
+    with place as folder:
         workplace = Workplace(Path(output or f"{folder}/faces.pkl"), engine.lock)
-        stamp = stamp_of(networks, options, shard or "")
         with workplace.locked():
             todo = workplace.plan(listed.paths, stamp, again, replace=replace)
             tell(Planned(len(listed.paths), todo.pictures))
@@ -160,12 +150,12 @@ def _listed(
         raise FaceOrganizerError(f"no pictures or videos in {where}{other}")
     paths = list(split(found.paths, shard, roots) if shard else found.paths)[offset:][:limit]
     if not paths:
-        word = "--offset" if offset else "--shard"
-        raise UsageError(f"{word} leaves nothing of {count(len(found.paths), 'picture')}")
+        raise UsageError(
+            f"{'--offset' if offset else '--shard'} leaves nothing of {count(len(found.paths), 'picture')}"
+        )
     return Listed(found, paths, sum(map(is_video, paths)))
 
 
 def plan_threads(requested: int | None, devices: Sequence[Device]) -> Threads:
-    """How many threads each device gets: `requested`, else as cores and memory allow, shared among the
-    devices."""
+    """Threads of each device: `requested`, else as cores and memory allow, shared among the devices."""
     return choose_threads(requested, available_cores().count, available_memory().count, len(devices))

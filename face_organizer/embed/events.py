@@ -50,8 +50,8 @@ class Listed(NamedTuple):
 
 
 class Chosen(NamedTuple):
-    """The networks and what they run on, with the reasons in words. Where the caller gave an engine,
-    `devices` are empty and `threads` (per device) are None: they are the engine's own."""
+    """The networks and what they run on, with the reasons in words; `threads` are those of each device. Only
+    `pack` where the caller gave an engine: the others are its own."""
 
     pack: Pack
     devices: Sequence[Device] = ()

@@ -37,17 +37,11 @@ class Finished:
     report: Report
 
 
-class _StoppedError(Exception):
-    """The video in hand is let go of."""
-
-
 class ShardMaker:
     """The networks of a pack on one device, and `threads` threads that take chunks through them."""
 
     def __init__(self, models: Models, setup: Setup, threads: int) -> None:
-        self._models = models
-        self._setup = setup
-        self._threads = threads
+        self._models, self._setup, self._threads = models, setup, threads
         options = setup.options
         self._crops = Crops(models.detector, options.look, setup.samples) if options.headers else None
 
@@ -72,9 +66,12 @@ class ShardMaker:
         whole chunks from its start. A video that is not finished then has no table.
         """
 
+        class StoppedError(Exception):
+            """The video in hand is let go of."""
+
         def on_frames(frames: int) -> None:
             if stopping():
-                raise _StoppedError
+                raise StoppedError
             on_progress(Progress(0, frames=frames))
 
         def on_rows(rows: FaceTable) -> None:
@@ -82,7 +79,7 @@ class ShardMaker:
             on_progress(Progress(len(rows.files), len(rows.faces), unusable))
 
         if video.is_video(path := first.paths[0]):
-            with suppress(_StoppedError):
+            with suppress(StoppedError):
                 made, report = videos.look(path, self._models, self._setup, self._threads, on_frames)
                 on_rows(made)
                 yield _write(first, made, report)
@@ -127,22 +124,19 @@ class ShardMaker:
             report.add(took)
             on_chunk(chunk)
             if last:
-                yield self._joined(done), self._noted(report)
+                yield self._joined(done, report)
                 done, report = [], Report()
         if done:
-            yield self._joined(done), self._noted(report)
+            yield self._joined(done, report)
 
-    def _joined(self, chunks: Sequence[FaceTable]) -> FaceTable:
+    def _joined(self, chunks: Sequence[FaceTable], report: Report) -> tuple[FaceTable, Report]:
         starts = np.cumsum([0] + [len(c.files) for c in chunks])
         faces = Faces.concatenate([c.faces for c in chunks])
         file_index = faces.file_index + np.repeat(starts[:-1], [len(c) for c in chunks])
         embeddings = np.concatenate([c.embeddings for c in chunks])
         files = Files.concatenate([c.files for c in chunks])
-        return FaceTable(embeddings, replace(faces, file_index=file_index), files, self._setup.stamp)
-
-    def _noted(self, report: Report) -> Report:
         report.notes += [*self._models.notes, *(self._crops.notes() if self._crops else [])]
-        return report
+        return FaceTable(embeddings, replace(faces, file_index=file_index), files, self._setup.stamp), report
 
 
 def look_at(

@@ -21,8 +21,7 @@ from face_organizer.geometry import align, boxes, quality
 from face_organizer.media import images
 from face_organizer.types import NO_FACES, Detections, Faces, FaceTable, Files, Float32, Image, Outcome
 
-BATCH_PIXELS = 64_000_000
-"""Pixels of the pictures that a thread holds at a time, about 200 MB."""
+BATCH_PIXELS = 64_000_000  # pixels of the pictures that a thread holds at a time, about 200 MB
 
 
 @dataclass(slots=True)
@@ -39,12 +38,9 @@ class Picture:
     outcome: Outcome = Outcome.NO_FACE
     reason: str = ""
     retry: bool = False
-    turn: int = 0
     header: Header | None = None
-    seen: Found = field(default_factory=Found)
-    """Every face on it."""
-    found: Detections = NO_FACES
-    """The faces that become rows of the table, the main one first."""
+    seen: Found = field(default_factory=Found)  # every face on it
+    found: Detections = NO_FACES  # those that become rows of the table, the main one first
 
     @classmethod
     def at(cls, path: str) -> Picture:
@@ -164,7 +160,7 @@ def choose(pictures: Sequence[Picture], options: EmbedOptions, report: Report) -
         rows = order[start:stop]
         large = rows[size[rows] >= options.min_face_size]
         if len(large):
-            picture.outcome, picture.turn = Outcome.FACES, picture.seen.turn
+            picture.outcome = Outcome.FACES
             picture.found = faces.take(large[:1] if options.faces == "largest" else large)
             if options.faces == "all":
                 report.counts["with smaller faces left out"] += len(large) < len(rows)
@@ -175,10 +171,7 @@ def choose(pictures: Sequence[Picture], options: EmbedOptions, report: Report) -
 
 def cut_faces(pictures: Sequence[Picture]) -> list[Image]:
     """The faces of `pictures`, aligned, as 112 x 112 RGB chips in the order of their `found`.
-
-    Cut from pixels shrunk no further than the chip itself shrinks them: a small face comes from the whole
-    picture.
-    """
+    A small face comes from the whole picture: pixels are shrunk no further than the chip shrinks them."""
     matrices = iter(align.estimate(np.concatenate([p.found.landmarks for p in pictures])))
     chips: list[Image] = []
     for picture in pictures:
@@ -210,7 +203,7 @@ def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32) -
         box=found.boxes,
         landmarks=found.landmarks,
         score=found.scores,
-        turn=np.array([p.turn for p in of], np.int16),
+        turn=np.array([p.seen.turn for p in of], np.int16),
         size=quality.size(found.boxes),
         sharpness=sharpness,
         brightness=brightness,

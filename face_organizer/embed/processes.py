@@ -62,12 +62,9 @@ class Processes:
             yield
 
     def run(self, setup: Setup, shards: Sequence[Shard], on_event: Callable[[Event], None]) -> Report:
-        """Have every shard's table made, see `Engine.run`. The first Ctrl-C or SIGTERM lets the chunks in
-        hand be finished and saved, the second stops at once.
-
-        Raises `DeviceError` for a device that does not run, `FaceOrganizerError` where processes cannot be
-        started.
-        """
+        """See `Engine.run`. The first Ctrl-C or SIGTERM lets the chunks in hand be finished and saved, the
+        second stops at once. Raises `DeviceError` for a device that does not run, `FaceOrganizerError` where
+        processes cannot be started."""
         return _Run(self, setup, on_event).run(shards)
 
 
@@ -79,8 +76,7 @@ class _Child:
     pipe: Connection
     ready: bool = False
     in_hand: deque[Shard] = field(default_factory=deque)
-    left: int = 0
-    """Pictures that it was given and has said nothing of yet."""
+    left: int = 0  # pictures that it was given and has said nothing of yet
 
     def send(self, message: Shard | None) -> None:
         """Where it just died, its pipe says so in the next turn."""
@@ -88,9 +84,8 @@ class _Child:
             self.pipe.send(message)
 
     def wants(self, shard: Shard) -> bool:
-        """Whether its threads would soon wait for it. What may kill it is alone with it, and so is a single
-        picture: it may be a video of hours. What `in_order` holds at a time keeps threads busy, and some for
-        the way here."""
+        """Whether its threads would soon wait for it: they are busy with what `in_order` holds at a time, and
+        some for the way here. What may kill it is alone with it, and so is a picture: it may be a video."""
         alone = any(s.again or len(s.paths) == 1 for s in (shard, self.in_hand[-1]))
         return not alone and self.left < (2 * self.threads + 4) * CHUNK_FILES
 
@@ -103,10 +98,8 @@ class _Run:
         self._setup = setup
         self._tell = tell
         self._waiting: deque[Shard] = deque()
-        self._broken: dict[int, Shard] = {}
-        """Shards over which a process died: they are made in parts."""
-        self._parts: dict[int, list[Shard]] = defaultdict(list)
-        """Their parts of which a table is on disk."""
+        self._broken: dict[int, Shard] = {}  # those over which a process died: they are made in parts
+        self._parts: dict[int, list[Shard]] = defaultdict(list)  # of these, what is on disk
         self._children: list[_Child] = []
         self._early_deaths = 0
         self._signals = 0
@@ -154,8 +147,8 @@ class _Run:
                 self._heard(child, message)
 
     def _is_next(self, child: _Child) -> bool:
-        """Whether `child` gets the next shard: it has none, or wants more. The last ones go to whoever is
-        free, so that a slow device keeps nobody waiting at the end."""
+        """Whether `child` gets the next shard. The last ones go to whoever is free: nobody waits for a slow
+        device at the end."""
         if not child.ready or not self._waiting or self._signals:
             return False
         enough = len(self._waiting) >= len(self._children)
@@ -216,12 +209,11 @@ class _Run:
             self._tell(Warned(f"a process ended ({why}); {again}"))
             self._broken.update((shard.number, shard) for shard in shards if not shard.again)
             self._waiting.extendleft(reversed([part for shard in shards for part in shard.parts()]))
-        threads = child.threads
-        if killed and threads > 1:  # most likely memory ran out
-            threads //= 2
-            going = f"going on with {count(threads, 'thread')}, to use less memory"
+        if killed and child.threads > 1:  # most likely memory ran out
+            child.threads //= 2
+            going = f"going on with {count(child.threads, 'thread')}, to use less memory"
             self._tell(Warned(f"device {child.device}: {going}"))
-        self._start(child.device, threads)
+        self._start(child.device, child.threads)
 
     def _start(self, device: Device, threads: int) -> None:
         process, pipe = start(self._setup, device, threads, self._engine.cuda)
@@ -238,8 +230,7 @@ class _Run:
         self._woken.recv()
         for child in self._children:
             child.send(None)
-        said = "stopping: the pictures in hand are finished and saved first; once more stops at once"
-        self._tell(Warned(said))
+        self._tell(Warned("stopping: pictures in hand are finished and saved first; once more stops at once"))
 
     def _end_all(self) -> None:
         for child in self._children:

@@ -1,9 +1,8 @@
 """Work that survives a kill: which pictures are still to be looked at, in which shards, and what is done.
 
-Beside the table that is being made lies a folder `NAME.work` with the plan (`plan.json`) and a small table of
-each finished shard. The plan is a fixed division of sorted pictures. When the tables of all shards are there,
-they are merged into the table and the folder goes. The same call again, whenever it was killed, goes on from
-there and comes to the same table; after that, it looks only at what is new or changed.
+Beside the table that is being made lies a folder `NAME.work` with the plan (`plan.json`), a fixed division of
+sorted pictures, and a small table of each finished shard, until all are there and are merged into the table.
+The same call again, whenever it was killed, goes on from there and comes to the same table.
 """
 
 from __future__ import annotations
@@ -34,13 +33,11 @@ _PLAN, _TABLES = "plan.json", "shard-*"
 @dataclass(frozen=True, slots=True)
 class Todo:
     """What a run has to do. `shards` are still to be made, `done` are made; `kept` counts pictures that are
-    taken over from the table before, `dropped` those of it that are no longer among the inputs; `backup` says
-    why the table that is there is kept as `NAME.bak`, empty where the new one holds all that it held."""
+    taken over from the table before; `backup` says why that is kept as `NAME.bak`, empty where it is not."""
 
     shards: Sequence[Shard]
     done: Sequence[Shard]
     kept: int
-    dropped: int
     backup: str
 
     @property
@@ -80,25 +77,31 @@ class Workplace:
 
         `again` is what is looked at although it is known: files that `failed`, that `changed` under the same
         size and time (reads every file), or `all`, but for what an unfinished run with `all` looked at.
-
         Raises `UsageError` where the table that is there holds pictures that still exist and are not among
-        `paths`, unless `replace`: nobody means to lose them.
+        `paths`, unless `replace`.
         """
         settings, listed, everything = _settings(stamp), set(paths), again == "all"
         read = self.output.exists() and not (everything and replace)
         there = table.read(self.output) if read else None
-        if there is not None and not replace:
-            self._check_nothing_is_lost(there, listed)
+        others = [] if there is None or replace else [p for p in there.files.path if p not in listed]
+        if others := [p for p in others if os.path.exists(p)]:
+            raise UsageError(
+                f"{printable(self.output)} holds {count(len(others), 'picture')} not among these inputs, "
+                f"such as {printable(others[0])}",
+                "name all inputs in one call, give another --output (cluster takes several tables), or say "
+                "--replace",
+            )
         before = None if everything else _if_made_as(there, settings)
         known: set[str] = set()
-        dropped, backup = 0, ""
+        backup = ""
         if before is not None:
             known = _fresh(before, again) & listed
             if dropped := sum(p not in listed for p in before.files.path):
                 backup = f"it holds {count(dropped, 'picture')} not among the inputs now"
         elif self.output.exists():
-            other = "it was made with other settings or models"
-            backup = "everything is looked at again" if everything else other
+            backup = "it was made with other settings or models"
+            if everything:
+                backup = "everything is looked at again"
         kept = len(known)
 
         planned = self._planned(settings, everything=everything)
@@ -122,15 +125,12 @@ class Workplace:
             document = {"settings": settings, "force": everything, "shards": shards}
             with atomic_write(self.folder / _PLAN) as file:
                 file.write(json.dumps(document).encode("ascii"))
-        return Todo(todo, done, kept, dropped, backup)
+        return Todo(todo, done, kept, backup)
 
     def finish(self, todo: Todo, paths: Sequence[str], stamp: Stamp) -> FaceTable:
-        """Merge what was kept and all shards into the table, write it, and remove the work folder.
-
-        A table before it that held pictures which the new one does not hold is kept as `NAME.bak`. Raises
-        `FaceOrganizerError` where the tables of the shards do not hold all pictures.
-        """
-        if not todo.done and not todo.shards and not todo.dropped:
+        """Merge what was kept and all shards into the table, write it, and forget the plan. Raises
+        `FaceOrganizerError` where the tables of the shards do not hold all pictures."""
+        if not (todo.done or todo.shards or todo.backup):
             self.clear()
             return table.read(self.output)
         parts = [table.read(s.target) for s in (*todo.done, *todo.shards)]
@@ -147,16 +147,6 @@ class Workplace:
         table.write(merged, self.output)
         self.clear()
         return merged
-
-    def _check_nothing_is_lost(self, there: FaceTable, listed: set[str]) -> None:
-        others = [p for p in there.files.path if p not in listed and os.path.exists(p)]
-        if others:
-            raise UsageError(
-                f"{printable(self.output)} holds {count(len(others), 'picture')} not among these inputs, "
-                f"such as {printable(others[0])}",
-                "name all inputs in one call, give another --output (cluster takes several tables), or say "
-                "--replace",
-            )
 
     def clear(self) -> None:
         """Forget plan and shards."""

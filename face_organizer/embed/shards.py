@@ -15,12 +15,9 @@ from face_organizer.embed.setup import Setup
 from face_organizer.errors import UsageError
 from face_organizer.media import video
 
-SHARD_FILES = 512
-"""Pictures per shard. A video is a shard of its own."""
-SHARD_BYTES = 256 << 20
-"""Size of a shard's files, in bytes, at which it ends: large photos make small shards."""
-CHUNK_FILES = 16
-"""Pictures that a thread takes at a time; a kill costs those in hand."""
+SHARD_FILES = 512  # pictures per shard; a video is a shard of its own
+SHARD_BYTES = 256 << 20  # of a shard's files, at which it ends: large photos make small shards
+CHUNK_FILES = 16  # pictures that a thread takes at a time; a kill costs those in hand
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,10 +45,8 @@ class Shard:
 
 
 class Engine(Protocol):
-    """Something that runs shards: processes of this machine (`Processes`), or whatever else, wherever it is.
-
-    The slow step itself assumes nothing of where shards are made but that their targets can be read here.
-    """
+    """Something that runs shards: processes of this machine (`Processes`), or whatever else, wherever it is,
+    as long as the shards' targets can be read here."""
 
     def lock(self, folder: Path) -> AbstractContextManager[None]:
         """Keep any other run out of the work folder `folder`, which is there, while the block runs. Raises
@@ -87,12 +82,8 @@ def divide(paths: Sequence[str]) -> Iterator[list[str]]:
 
 
 def split(paths: Sequence[str], which: str, roots: Sequence[str | Path]) -> list[str]:
-    """The paths of shard `which` of a work that several machines share, such as `0/2`: the same for the same
-    names on every machine, whatever else is there.
-
-    By a hash of the path below its root, so that two machines that mount a share in different places agree.
-    Raises `UsageError` for what is no such word.
-    """
+    """The paths of shard `which`, such as `0/2`, of a work that several machines share: by a hash of the path
+    below its root, the same wherever a machine mounts them. Raises `UsageError` for what is no such word."""
     number, _, total = which.partition("/")
     if not (number.isdecimal() and total.isdecimal() and int(number) < int(total)):
         raise UsageError(f"{which!r} is no shard: say 0/2 and 1/2 for two halves")

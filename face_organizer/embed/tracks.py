@@ -1,9 +1,8 @@
 """Faces followed from frame to frame of a video, so that an appearance becomes a few good rows.
 
 An appearance (a track) is one face seen again and again without a longer gap. A face joins the track that it
-is most like: by the cosine of embeddings, and by the overlap of boxes where the track was seen on the frame
-before. Tracks hold a few best rows at a time, so that memory depends on the faces in sight, not on the length
-of the video.
+is most like, by embeddings, and by boxes where the track was seen on the frame before. Tracks hold a few best
+rows at a time, so that memory depends on the faces in sight, not on the length of the video.
 """
 
 from __future__ import annotations

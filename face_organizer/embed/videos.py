@@ -1,8 +1,7 @@
-"""A video's way into the table: frames now and then, each looked at like a picture, faces followed, a few
-rows for each face.
+"""A video's way into the table: frames now and then, each looked at like a picture, faces followed.
 
-The calling thread decodes; others find and embed the faces of one small batch of frames each; faces are
-followed in the order of time. Neither threads nor the length of the video change what is held at a time.
+The calling thread decodes; others find and embed the faces of one small batch of frames each, so that memory
+depends on neither the length of the video nor the number of threads.
 """
 
 from __future__ import annotations
@@ -25,8 +24,7 @@ from face_organizer.types import FaceTable, Image, Outcome
 BATCH_FRAMES = 8
 BATCH_PIXELS = 16_000_000  # pixels of the frames that one thread holds at a time, 48 MB
 
-Batch = Sequence[tuple[float, Image]]
-"""Some frames, each with the second at which it is shown."""
+Batch = Sequence[tuple[float, Image]]  # some frames, each with the second at which it is shown
 
 
 def look(
@@ -45,8 +43,12 @@ def look(
     report, tracker, clip = Report(), Tracker(), Picture.at(path)
     outcomes: set[Outcome] = set()
 
+    def frame(image: Image) -> Picture:
+        source = images.Decoded(image, max_side=options.max_side, enhance=options.enhance == "clahe")
+        return Picture(path, source, source.width, source.height)
+
     def work(batch: Batch) -> tuple[list[float], FaceTable, Report]:
-        frames = (_frame(path, image, options) for _, image in batch)
+        frames = (frame(image) for _, image in batch)
         return [time for time, _ in batch], *pictures.look(frames, models, options)
 
     try:
@@ -71,11 +73,6 @@ def look(
     report.notes += models.notes
     report.counts["blurred on a video"] += tracker.blurred
     return FaceTable(embeddings, faces, pictures.files_of([clip]), setup.stamp), report
-
-
-def _frame(path: str, image: Image, options: EmbedOptions) -> Picture:
-    source = images.Decoded(image, max_side=options.max_side, enhance=options.enhance == "clahe")
-    return Picture(path, source, source.width, source.height)
 
 
 def _batches(source: video.Video, options: EmbedOptions, report: Report) -> Iterator[Batch]:
