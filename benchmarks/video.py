@@ -40,7 +40,7 @@ def looked_at(path: Path, fps: float, pipe: Any) -> None:
     models = open_models(pack, CPU)
     before = peak()
     start = time.perf_counter()
-    made, report = videos.look(str(path), models, Setup("", options, stamp_of(pack, options)), CORES)
+    made, report = videos.look(str(path), models, Setup("", options, stamp_of(pack, options)), CORES, int)
     main = np.flatnonzero(made.faces.track == 0)[:1]
     pipe.send(
         {

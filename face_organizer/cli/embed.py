@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -30,16 +29,10 @@ from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 from face_organizer.types import FaceTable, Outcome
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
-
-UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)  # they make the exit code 3
-
 
 def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) -> Callable[[Any], Any]:
     """An option of this command; a list of words stands for a choice of them."""
-    if isinstance(kind, list):
-        kind = click.Choice(kind)
+    kind = click.Choice(kind) if isinstance(kind, list) else kind
     return click.option(flag, type=kind, default=default, show_default=True, help=text, **more)
 
 
@@ -123,7 +116,7 @@ class _Watch:
     listed: fo.Listed
     chosen: fo.Chosen
     made: fo.Made
-    _bar: tqdm[Any]
+    _bar: Any
 
     def __init__(self, console: Console, stack: ExitStack) -> None:
         self._console = console
@@ -170,11 +163,13 @@ def _say_listed(listed: fo.Listed, console: Console) -> None:
 
 def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> int:
     """Say what came of it, and the exit code of that."""
-    made, report, counts, files = watch.made, watch.made.report, table.outcome_counts(), table.files
+    made, report, chosen = watch.made, watch.made.report, watch.chosen
+    counts, files = table.outcome_counts(), table.files
     for note in report.notes:
         console.warn(note)
     rows = zip(files.path, files.reason, files.outcome.tolist(), strict=True)
-    bad = [(path, reason) for path, reason, outcome in rows if outcome in UNUSABLE]
+    unusable = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
+    bad = [(path, reason) for path, reason, outcome in rows if outcome in unusable]
     console.files(f"{count(len(bad), 'file')} could not be used:", bad)
     if made.backup:
         console.warn(f"the table that was there is kept as {printable(output.name)}.bak: {made.backup}")
@@ -190,10 +185,9 @@ def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> 
         console.say(f"Time by stage: {stages}")
     if extra := ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n):
         console.say(f"Pictures: {extra}")
-    chosen = watch.chosen
     console.result(
         {
-            "output": os.fspath(output),
+            "output": str(output),
             "inputs": table.total_files,
             "outcomes": counts,
             "faces": len(table),

@@ -1,5 +1,4 @@
-"""The slow step, done once: pictures and videos in, a face table out, on any number of devices and through
-any kill.
+"""The slow step, done once: pictures and videos in, a face table out, on any number of devices.
 
 Others import `embed` itself, what it tells (`events`), and what looks at pictures without an engine: `setup`,
 `maker.look_at`, `videos.look`.
@@ -84,7 +83,6 @@ def embed(
 
     `again`: look also at known files that "failed", whose bytes "changed" under the same size and time, or at
     "all". `replace`: let go of what a table at `output` holds of other pictures (it is kept as NAME.bak).
-
     `engine` runs the shards instead of processes of this machine; `device`, `workers` and `gpu_memory` are
     its own then. `on_event` is called with each of `face_organizer.embed.events`.
 

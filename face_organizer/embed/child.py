@@ -1,7 +1,4 @@
-"""A process of the local engine: one device. It takes shards from a pipe and leaves their tables on disk.
-
-One that dies costs the chunks in its hands, nothing else: `processes` sees its pipe close and goes on.
-"""
+"""A process of the local engine: one device. It takes shards from a pipe and leaves their tables on disk."""
 
 from __future__ import annotations
 
@@ -63,9 +60,7 @@ def start(setup: Setup, device: Device, threads: int, cuda: CudaOptions) -> tupl
 def serve(pipe: Connection, setup: Setup, device: Device, threads: int, cuda: CudaOptions) -> None:
     """Body of the process: open the networks, then shard after shard until the pipe closes or None comes:
     then the chunks in hand are finished, and what is done of their shard is written; a video is let go of.
-
-    Sends `Ready`, then `Progress` and `Finished`; an error that ends the run, for the parent to raise.
-    """
+    Sends `Ready`, then `Progress` and `Finished`; an error that ends the run, for the parent to raise."""
     for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
@@ -91,7 +86,6 @@ def serve(pipe: Connection, setup: Setup, device: Device, threads: int, cuda: Cu
         while not (stopping.is_set() or shards.empty()) and (shard := shards.get()):
             yield shard
 
-    error: FaceOrganizerError
     try:
         maker = ShardMaker.open(setup, device, threads, cuda)
         pipe.send(Ready())
@@ -102,10 +96,10 @@ def serve(pipe: Connection, setup: Setup, device: Device, threads: int, cuda: Cu
         return
     except (BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
-    except FaceOrganizerError as known:
-        error = known
-    except Exception:
-        # A fault of this program, not of a file: it ends the run instead of being tried on every picture.
-        error = FaceOrganizerError(f"a process failed; please report this:\n{traceback.format_exc()}")
+    except Exception as fault:
+        error = fault
+        if not isinstance(fault, FaceOrganizerError):
+            # Of this program, not of a file: it ends the run instead of being tried on every picture.
+            error = FaceOrganizerError(f"a process failed; please report this:\n{traceback.format_exc()}")
     with contextlib.suppress(OSError):  # another process failed first, and nobody listens any more
         pipe.send(error)

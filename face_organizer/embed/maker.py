@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -29,8 +30,7 @@ OnChunk = Callable[[FaceTable], None]
 Stopping = Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
+class Finished(NamedTuple):
     """A shard's table lies at its target, with `pictures` of its pictures: all, unless it was stopped."""
 
     pictures: int
@@ -46,9 +46,7 @@ class ShardMaker:
         self._crops = Crops(models.detector, options.look, setup.samples) if options.headers else None
 
     @classmethod
-    def open(
-        cls, setup: Setup, device: Device, threads: int, cuda: CudaOptions = CUDA_DEFAULTS
-    ) -> ShardMaker:
+    def open(cls, setup: Setup, device: Device, threads: int, cuda: CudaOptions = CUDA_DEFAULTS) -> Self:
         """With the networks of the setup's pack. Raises `PackError`, `DeviceError`."""
         return cls(open_models(packs.find(setup.pack), device, cuda), setup, threads)
 
@@ -140,11 +138,7 @@ class ShardMaker:
 
 
 def look_at(
-    paths: Sequence[str],
-    models: Models,
-    setup: Setup,
-    threads: int,
-    on_chunk: OnChunk = lambda chunk: None,
+    paths: Sequence[str], models: Models, setup: Setup, threads: int, on_chunk: OnChunk = lambda chunk: None
 ) -> tuple[FaceTable, Report]:
     """The face table of the pictures at `paths` (sorted), made in this process, and what it took. It depends
     on files and `setup` alone, not on the number of threads."""
@@ -155,8 +149,7 @@ def unreadable(path: str, why: str, stamp: Stamp, *, passing: bool) -> FaceTable
     """The table of a file that ends every process that opens it; `passing`: the next run tries again."""
     picture = Picture.at(path)
     picture.fails(ImageError(Outcome.UNREADABLE, f"ended the process that read it: {why}", passing=passing))
-    files = pictures.files_of([picture])
-    return FaceTable(np.empty((0, stamp.dim), np.float32), Faces.empty(), files, stamp)
+    return replace(pictures.measure([picture], [], np.empty((0, stamp.dim), np.float32)), stamp=stamp)
 
 
 def _write(shard: Shard, made: FaceTable, report: Report) -> Finished:

@@ -45,11 +45,10 @@ class Picture:
     @classmethod
     def at(cls, path: str) -> Picture:
         """The file at `path` with its size and time, where it has any."""
-        picture = cls(path)
         with contextlib.suppress(OSError):
             status = os.stat(path)
-            picture.bytes, picture.mtime_ns = status.st_size, status.st_mtime_ns
-        return picture
+            return cls(path, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+        return cls(path)
 
     def fails(self, error: ImageError) -> None:
         """Settle the outcome of a picture that cannot be used."""
@@ -63,8 +62,7 @@ def look(
     """The whole way of some pictures, files or frames: read, detect, choose, align, embed, measure.
 
     They are read and let go of in batches of bounded memory. `crops` knows whose FaceSwap headers are
-    believed. The table has no stamp.
-    """
+    believed. The table has no stamp."""
     report, looked, chips = Report(), [], []
     waiting = iter(waiting)
     while True:
@@ -122,10 +120,9 @@ def by_header(picture: Picture, crops: Crops) -> bool:
     assert isinstance(picture.source, images.Source)
     crop = crops.read(picture.path, picture.source)
     picture.header, picture.reason = crop.header, crop.reason
-    if crop.found is None:
-        return False
-    picture.seen, picture.reason = Found(crop.found), "aligned by its FaceSwap header"
-    return True
+    if crop.found is not None:
+        picture.seen, picture.reason = Found(crop.found), "aligned by its FaceSwap header"
+    return crop.found is not None
 
 
 def detect(pictures: Sequence[Picture], detector: Detector, options: EmbedOptions, report: Report) -> None:

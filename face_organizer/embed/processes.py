@@ -1,7 +1,5 @@
 """The engine of this machine: a process for each device; shards go to whichever is free.
-
-Processes that die, lost devices and Ctrl-C end up here.
-"""
+What processes that die, lost devices and Ctrl-C mean is decided here."""
 
 from __future__ import annotations
 
@@ -216,8 +214,8 @@ class _Run:
         self._start(child.device, child.threads)
 
     def _start(self, device: Device, threads: int) -> None:
-        process, pipe = start(self._setup, device, threads, self._engine.cuda)
-        self._children.append(_Child(device, threads, process, pipe))
+        made = start(self._setup, device, threads, self._engine.cuda)
+        self._children.append(_Child(device, threads, *made))
 
     def _signalled(self, number: int, frame: Any) -> None:
         """The first signal lets chunks in hand be finished, the second does not."""

@@ -58,8 +58,6 @@ class Workplace:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folder, and remove it in the end where nothing in it is worth keeping."""
-        if self.folder.is_file():
-            raise TableError(f"{printable(self.folder)} is a file, where a folder is wanted")
         # Where the run before removes the folder just now, that says that it exists; `lock` will say so.
         with os_errors(self.folder, "cannot be made", TableError), suppress(FileExistsError):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -172,19 +170,16 @@ class Workplace:
     def _table_of(
         self, shard: Shard, settings: Mapping[str, Any], listed: set[str], again: str | None
     ) -> FaceTable | None:
-        """The table of a shard that an unfinished run has made. None where there is none, or it no longer
-        holds, which removes it."""
-        if not shard.target.exists():
-            return None
-        made = _if_made_as(table.read(shard.target), settings)
-        if made is not None and _fresh(made, again) >= set(made.files.path) <= listed:
-            return made
-        shard.target.unlink()
+        """The table of a shard that an unfinished run has made, or None; one that no longer holds goes."""
+        if shard.target.exists():
+            made = _if_made_as(table.read(shard.target), settings)
+            if made is not None and _fresh(made, again) >= set(made.files.path) <= listed:
+                return made
+            shard.target.unlink()
         return None
 
     def _planned(self, settings: Mapping[str, Any], *, everything: bool) -> list[Shard]:
-        """The shards of an unfinished plan with these settings; those of another plan are removed. With
-        `everything`, the plan must have been made so."""
+        """The shards of an unfinished plan with these settings, and made so where `everything`; others go."""
         try:
             document = json.loads((self.folder / _PLAN).read_text("ascii"))
             if document["settings"] == settings and (document.get("force") or not everything):
@@ -208,13 +203,12 @@ def _if_made_as(there: FaceTable | None, settings: Mapping[str, Any]) -> FaceTab
 
 def _settings(stamp: Stamp) -> dict[str, Any]:
     """What must be equal for rows of two runs to stand in one table."""
-    plain: dict[str, Any] = json.loads(json.dumps({"space": stamp.space, "options": dict(stamp.options)}))
-    return plain
+    return dict(json.loads(json.dumps({"space": stamp.space, "options": dict(stamp.options)})))
 
 
 def _fresh(made: FaceTable, again: str | None) -> set[str]:
-    """The files of `made` that are as they were when they were looked at, and need no other look: those that
-    failed for a reason that may pass, such as a share that was away, always do."""
+    """The files of `made` that are as they were when they were looked at, and need no other look; those that
+    failed for a reason that may pass always do."""
     files = made.files
     repeat = files.retry.astype(bool)
     if again == "failed":

@@ -97,8 +97,7 @@ def open_models(pack: Pack, device: Device, cuda: CudaOptions = CUDA_DEFAULTS) -
 
 
 def stamp_of(pack: Pack, options: EmbedOptions, shard: str = "") -> Stamp:
-    """The stamp of every table that the networks of `pack` make under `options`; `shard` as `embed` has
-    it."""
+    """The stamp of the tables that `pack` makes under `options`; `shard` as `embed` has it."""
     return Stamp(
         pack=pack.name,
         detector=pack.detector.kind,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
@@ -49,16 +50,13 @@ class Engine(Protocol):
     as long as the shards' targets can be read here."""
 
     def lock(self, folder: Path) -> AbstractContextManager[None]:
-        """Keep any other run out of the work folder `folder`, which is there, while the block runs. Raises
-        `FaceOrganizerError` where one is in it."""
+        """Keep other runs out of the work folder `folder`. Raises `FaceOrganizerError` where one is in it."""
         ...
 
     def run(self, setup: Setup, shards: Sequence[Shard], on_event: Callable[[Event], None]) -> Report:
         """Have the table of every shard made, each by a `ShardMaker`, which writes it whole or not at all: a
-        shard may be made twice, the tables are equal. Tells of progress and warnings.
-
-        Raises `KeyboardInterrupt` where it was asked to stop; tables of finished shards then lie there.
-        """
+        shard may be made twice, the tables are equal. Tells of progress and warnings. Raises
+        `KeyboardInterrupt` where it was asked to stop; tables of finished shards then lie there."""
         ...
 
 
@@ -68,9 +66,7 @@ def divide(paths: Sequence[str]) -> Iterator[list[str]]:
     yield from ([path] for path in paths if video.is_video(path))
     shard: list[str] = []
     size = 0
-    for path in paths:
-        if video.is_video(path):
-            continue
+    for path in itertools.filterfalse(video.is_video, paths):
         shard.append(path)
         with suppress(OSError):  # its outcome will say so
             size += os.stat(path).st_size

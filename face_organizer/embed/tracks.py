@@ -21,9 +21,9 @@ from face_organizer.types import Faces, Float32
 ROWS = 3  # most rows of a track: its best face, and others that look different
 GAP = 10.0  # seconds for which a face may be out of sight within a track: the cuts of a conversation
 ALIKE = 0.45  # cosine at which two faces of one video are taken for one person's
+# The same for a face whose box overlaps (intersection over union) with the track's on the frame before: a
+# head that turns. A cut to another face in the same place stays below.
 NEAR, NEAR_OVERLAP = 0.25, 0.3
-"""The same for a face whose box overlaps (intersection over union) with the track's on the frame before: a
-head that turns. A cut to another face in the same place stays below."""
 SAME = 0.5  # the same for all that was seen of two appearances, one after the other
 DIFFERENT = 0.8  # cosine below which two faces of a track are worth a row each
 LEAST_QUALITY = 0.01
@@ -43,8 +43,8 @@ class Track:
     latest: Float32
     total: NDArray[np.float64]
     seen: int = 0
+    # (quality, time, row, embedding), the best first
     candidates: list[tuple[float, float, Faces, Float32]] = field(default_factory=list)
-    """(quality, time, row, embedding), the best first."""
 
     def add(self, time: float, row: Faces, embedding: Float32, quality: float) -> None:
         """The track's face on another frame; `row` is one row of `Faces`."""
@@ -60,7 +60,7 @@ class Track:
         return np.asarray(np.maximum(embeddings @ mean, embeddings @ self.latest), np.float64)
 
     def cosine(self, other: Track) -> float:
-        """Cosine of the means of two tracks."""
+        """Of the means of two tracks."""
         return float(self.total @ other.total / np.linalg.norm(self.total) / np.linalg.norm(other.total))
 
     def extend(self, later: Track) -> None:
@@ -119,11 +119,9 @@ class Tracker:
         closeness = alike + cosines + _PLACE * overlaps
         pairs = sorted(zip(*np.nonzero(fits), strict=True), key=lambda p: (-closeness[p], p))
         joined: dict[int, Track] = {}
-        taken: set[int] = set()
         for number, face in pairs:
-            if face not in joined and number not in taken:
+            if face not in joined and self._open[number] not in joined.values():
                 joined[int(face)] = self._open[number]
-                taken.add(number)
         return joined
 
     def rows(self, dim: int) -> tuple[Faces, Float32]:
@@ -131,8 +129,8 @@ class Tracker:
         best row of each first. To be called once, at the end."""
         for track in self._open:
             track.settle()
-        joined = _rejoined(self._closed + self._open)
-        tracks = sorted(joined, key=lambda t: (-t.seen, t.first, t.box.tolist()))
+        tracks = _rejoined(self._closed + self._open)
+        tracks.sort(key=lambda t: (-t.seen, t.first, t.box.tolist()))
         chosen = [(number, t, c) for number, t in enumerate(tracks) for c in t.candidates]
         rows = dataclasses.replace(
             Faces.concatenate([c[2] for _, _, c in chosen]),

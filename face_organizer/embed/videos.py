@@ -1,7 +1,7 @@
 """A video's way into the table: frames now and then, each looked at like a picture, faces followed.
 
 The calling thread decodes; others find and embed the faces of one small batch of frames each, so that memory
-depends on neither the length of the video nor the number of threads.
+does not depend on the length of the video.
 """
 
 from __future__ import annotations
@@ -28,11 +28,7 @@ Batch = Sequence[tuple[float, Image]]  # some frames, each with the second at wh
 
 
 def look(
-    path: str,
-    models: Models,
-    setup: Setup,
-    threads: int,
-    on_frames: Callable[[int], None] = lambda frames: None,
+    path: str, models: Models, setup: Setup, threads: int, on_frames: Callable[[int], object]
 ) -> tuple[FaceTable, Report]:
     """The face table of the one video at `path`, and what it took, over `threads` threads.
 
