@@ -22,8 +22,7 @@ from PIL import Image as Pillow
 
 from face_organizer.embed.events import Report
 from face_organizer.embed.maker import look_at
-from face_organizer.embed.models import open_models, stamp_of
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, Setup, open_models, stamp_of
 from face_organizer.faceswap import trust
 from face_organizer.machine import available_cores
 from face_organizer.media.listing import listing
@@ -111,7 +110,7 @@ def embed(paths: Sequence[str], pack_name: str = "opencv", **options: Any) -> tu
     models = open_models(pack, CPU)
     settings = EmbedOptions(**options)
     stamp = stamp_of(pack, settings)
-    return look_at(paths, models, settings, stamp=stamp, threads=CORES, samples=trust.samples(paths))
+    return look_at(paths, models, Setup("", settings, stamp, trust.samples(paths)), CORES)
 
 
 def main_rows(table: FaceTable) -> dict[str, int]:

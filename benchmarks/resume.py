@@ -21,8 +21,7 @@ from common import CORES, DATA, pictures, row, small_pack, temporary
 
 import face_organizer as fo
 from face_organizer import table
-from face_organizer.embed.models import stamp_of
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, stamp_of
 from face_organizer.networks.packs import resolve
 from face_organizer.types import Faces, FaceTable, Files, Outcome
 

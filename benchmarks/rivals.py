@@ -28,8 +28,7 @@ from common import CORES
 
 from face_organizer.embed import child, shards
 from face_organizer.embed.maker import Finished, look_at
-from face_organizer.embed.models import open_models, stamp_of
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, Setup, open_models, stamp_of
 from face_organizer.faceswap import trust
 from face_organizer.networks import sessions
 from face_organizer.networks.devices import CPU, CUDA_DEFAULTS
@@ -73,7 +72,7 @@ class Ours(_Process):
         pack = resolve(pack_name)
         settings = EmbedOptions(**options)
         stamp = stamp_of(pack, settings)
-        setup = shards.Setup(pack.location, settings, stamp, trust.samples(paths))
+        setup = Setup(pack.location, settings, stamp, trust.samples(paths))
         divided = shards.divide(paths)
         self._shards = [shards.Shard(i, part, folder / f"{i}.pkl") for i, part in enumerate(divided)]
         super().__init__(child.serve, setup, CPU, CORES, CUDA_DEFAULTS)
@@ -231,7 +230,7 @@ def _networks(pipe: Connection, pack_name: str, paths: list[str], options: dict[
     stamp = stamp_of(pack, settings)
     log = _Log()
     with log.recording():
-        look_at(paths, models, settings, stamp=stamp, threads=CORES, samples=trust.samples(paths))
+        look_at(paths, models, Setup("", settings, stamp, trust.samples(paths)), CORES)
     pipe.send(dict(Counter("x".join(map(str, shape)) for _, shape in log.runs)))
 
     def run() -> int:

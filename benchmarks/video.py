@@ -17,8 +17,7 @@ import numpy as np
 from common import CORES, DATA, row, temporary
 
 from face_organizer.embed import videos
-from face_organizer.embed.models import open_models, stamp_of
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, Setup, open_models, stamp_of
 from face_organizer.media import video
 from face_organizer.networks.devices import CPU
 from face_organizer.networks.packs import resolve
@@ -41,7 +40,7 @@ def looked_at(path: Path, fps: float, pipe: Any) -> None:
     models = open_models(pack, CPU)
     before = peak()
     start = time.perf_counter()
-    made, report = videos.look(str(path), models, options, stamp=stamp_of(pack, options), threads=CORES)
+    made, report = videos.look(str(path), models, Setup("", options, stamp_of(pack, options)), CORES, int)
     main = np.flatnonzero(made.faces.track == 0)[:1]
     pipe.send(
         {

@@ -11,8 +11,8 @@ from running import some_photos
 from shell import here
 
 from face_organizer import table
-from face_organizer.embed.models import open_models
 from face_organizer.embed.processes import Processes
+from face_organizer.embed.setup import open_models
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CudaOptions, Device
 

@@ -20,9 +20,8 @@ from face_organizer import table
 from face_organizer.embed import shards
 from face_organizer.embed.events import Report
 from face_organizer.embed.maker import ShardMaker
-from face_organizer.embed.models import stamp_of
-from face_organizer.embed.options import EmbedOptions
-from face_organizer.embed.shards import Setup, Shard
+from face_organizer.embed.setup import EmbedOptions, Setup, stamp_of
+from face_organizer.embed.shards import Shard
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU

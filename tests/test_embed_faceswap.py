@@ -15,8 +15,7 @@ from face_organizer.detect import Detector, Look
 from face_organizer.embed import maker
 from face_organizer.embed.events import Report
 from face_organizer.embed.maker import look_at
-from face_organizer.embed.models import Models, open_models, stamp_of
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, Models, Setup, open_models, stamp_of
 from face_organizer.faceswap import trust
 from face_organizer.faceswap.landmarks import Centering
 from face_organizer.media.listing import listing
@@ -88,10 +87,8 @@ def run(folder: Path, models: Models, threads: int = 2, **options: Any) -> tuple
     table, took = look_at(
         paths,
         Models(counting, models.embedder),  # type: ignore[arg-type]
-        settings,
-        stamp=stamp_of(packs.find("opencv"), settings),
-        threads=threads,
-        samples=trust.samples(paths),
+        Setup("", settings, stamp_of(packs.find("opencv"), settings), trust.samples(paths)),
+        threads,
     )
     return table, took, counting.shown
 

@@ -17,10 +17,7 @@ from making_tables import content
 from face_organizer.embed import maker, pictures
 from face_organizer.embed.events import Report
 from face_organizer.embed.maker import ShardMaker, look_at
-from face_organizer.embed.models import Models, open_models, stamp_of
-from face_organizer.embed.options import EmbedOptions
-from face_organizer.embed.pictures import Chunk
-from face_organizer.embed.shards import Setup
+from face_organizer.embed.setup import EmbedOptions, Models, Setup, open_models, stamp_of
 from face_organizer.errors import ImageError
 from face_organizer.geometry import align, quality
 from face_organizer.media import images
@@ -47,7 +44,7 @@ def run(
     paths: Sequence[str | Path], models: Models, threads: int = 2, **options: Any
 ) -> tuple[FaceTable, Report]:
     settings = EmbedOptions(**options)
-    return look_at([str(p) for p in paths], models, settings, stamp=stamp_of(PACK, settings), threads=threads)
+    return look_at([str(p) for p in paths], models, Setup("", settings, stamp_of(PACK, settings)), threads)
 
 
 def save(path: Path, picture: Image, quality: int = 95) -> Path:
@@ -115,7 +112,7 @@ def test_shards_in_one_go_are_what_they_are_alone(models: Models, photos: list[s
             yield part
 
     settings = EmbedOptions()
-    chunks: list[Chunk] = []
+    chunks: list[FaceTable] = []
     setup = Setup(PACK.location, settings, stamp_of(PACK, settings))
     each = ShardMaker(models, setup, threads=2).tables(shards(), chunks.append)
     made = [next(each)]
@@ -159,10 +156,9 @@ def test_any_number_of_threads_gives_the_same_table(
     other, _ = look_at(
         photos,
         models,
-        settings,
-        stamp=stamp_of(PACK, settings),
-        threads=threads,
-        on_chunk=lambda chunk: seen.append(len(chunk.files)),
+        Setup("", settings, stamp_of(PACK, settings)),
+        threads,
+        lambda chunk: seen.append(len(chunk.files)),
     )
     assert content(other) == content(two)
     assert seen == [3] * 6 + [2]
@@ -409,9 +405,9 @@ def test_pictures_are_let_go(
         return source
 
     monkeypatch.setattr(images, "open_source", opened)
-    chunks: list[Chunk] = []
+    chunks: list[FaceTable] = []
     settings = EmbedOptions()
-    look_at(photos, models, settings, stamp=stamp_of(PACK, settings), threads=1, on_chunk=chunks.append)
+    look_at(photos, models, Setup("", settings, stamp_of(PACK, settings)), 1, chunks.append)
     assert len(counts) == len(photos)
     assert max(counts) <= most + 1
     assert len(alive) == 0

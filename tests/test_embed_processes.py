@@ -14,9 +14,8 @@ from running import Running, run, some_photos, wait_for
 
 from face_organizer import table
 from face_organizer.embed import resume
-from face_organizer.embed.models import stamp_of
-from face_organizer.embed.options import EmbedOptions
-from face_organizer.embed.spans import how, unreadable
+from face_organizer.embed.maker import unreadable
+from face_organizer.embed.setup import EmbedOptions, stamp_of
 from face_organizer.networks import packs
 from face_organizer.types import FaceTable, Outcome
 
@@ -191,9 +190,3 @@ def test_numbers_of_devices_mapped_by_the_environment(photos: Path, plain: Path,
     assert running.end() == 0, running.said
     assert "Device cpu, cpu" in running.said
     assert running.output.read_bytes() == plain.read_bytes()
-
-
-def test_how_an_end_is_told() -> None:
-    assert how(-signal.SIGSEGV) == "killed by SIGSEGV"
-    assert how(-signal.SIGKILL) == "killed by SIGKILL, likely out of memory"
-    assert how(1) == "exit code 1"

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from face_organizer.detect import Found, Look, canvases, finder
-from face_organizer.embed.models import Models, open_models
+from face_organizer.embed.setup import Models, open_models
 from face_organizer.geometry import align, canvas
 from face_organizer.geometry.boxes import main_face
 from face_organizer.media.images import Source

@@ -231,7 +231,8 @@ def test_dropped_inputs_leave_the_table_and_a_copy(files: list[str], place: Work
         os.unlink(path)
     with place.locked():
         todo = plan(place, files[:6])
-        assert (todo.shards, todo.kept, todo.dropped, todo.pictures) == ([], 6, 4, 0)
+        assert (todo.shards, todo.kept, todo.pictures) == ([], 6, 0)
+        assert todo.backup == "it holds 4 pictures not among the inputs now"
         made = place.finish(todo, files[:6], STAMP)
     assert list(made.files.path) == files[:6]
     assert content(made) == content(table.read(place.output))
@@ -472,7 +473,7 @@ def test_planning_known_files_is_linear(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.setattr(os, "stat", stat)
     with place.locked():
         todo = plan(place, wanted)
-    assert (todo.shards, todo.done, todo.kept, todo.dropped) == ([], [], count, 0)
+    assert (todo.shards, todo.done, todo.kept, todo.backup) == ([], [], count, "")
     assert len(asked) == count
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
+from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
-from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
@@ -22,7 +22,6 @@ from face_organizer.cli.options import (
     json_option,
     output_option,
     pack_option,
-    together,
     walk_options,
     workers_option,
 )
@@ -30,74 +29,11 @@ from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 from face_organizer.types import FaceTable, Outcome
 
-if TYPE_CHECKING:
-    from tqdm import tqdm
 
-UNUSABLE = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
-"""Outcomes of files that the program could not use; they make the exit code 3."""
-
-option = partial(click.option, show_default=True)
-
-looking_options = together(
-    option(
-        "--faces",
-        type=click.Choice(["largest", "all"]),
-        default="largest",
-        help="One face per picture, or a row for each.",
-    ),
-    option(
-        "--min-confidence",
-        type=Finite(0, 1),
-        default=0.5,
-        help="Detection score below which nothing is a face (0 to 1).",
-    ),
-    option("--min-face-size", type=Finite(1), default=20, help="Smallest face, in pixels of the picture."),
-    option("--fps", type=Finite(0.01, 240), default=1, help="Frames to look at in each second of a video."),
-    option(
-        "--det-size",
-        type=click.IntRange(64, 4096),
-        help="Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
-    ),
-    option(
-        "--turns",
-        type=click.Choice(["auto", "off"]),
-        default="auto",
-        help="Look for turned faces where none is surely upright.",
-    ),
-    option("--max-side", type=click.IntRange(64), help="Shrink pictures to less than twice this, in pixels."),
-    option(
-        "--enhance",
-        type=click.Choice(["none", "clahe"]),
-        default="none",
-        help="clahe lights dark pictures evenly; tables with and without it do not mix.",
-    ),
-    option(
-        "--headers/--no-headers",
-        default=True,
-        help="Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
-    ),
-    option("--max-megapixels", type=Finite(0.01), default=256, help="Larger pictures are not decoded."),
-)
-"""How pictures are looked at."""
-
-which_options = together(
-    walk_options,
-    option("--shard", metavar="I/N", help="Take shard I (from 0) of N: the same pictures on every machine."),
-    option("--offset", type=click.IntRange(0), default=0, help="Leave out this many of the sorted pictures."),
-    option("--limit", type=click.IntRange(1), help="At most this many pictures."),
-    option(
-        "--again",
-        type=click.Choice(["changed", "failed", "all"]),
-        help="Known files to look at again: those whose bytes changed under the same size and time (reads "
-        "every file), those that could not be used, or all.",
-    ),
-    option(
-        "--replace",
-        is_flag=True,
-        help="Replace a table that holds other pictures too; it is kept as NAME.bak.",
-    ),
-)
-"""Which pictures are looked at."""
+def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) -> Callable[[Any], Any]:
+    """An option of this command; a list of words stands for a choice of them."""
+    kind = click.Choice(kind) if isinstance(kind, list) else kind
+    return click.option(flag, type=kind, default=default, show_default=True, help=text, **more)
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
@@ -110,12 +46,45 @@ which_options = together(
 )
 @option(
     "--gpu-memory",
-    type=click.IntRange(64),
+    click.IntRange(64),
+    "The most that each of the two networks may take of a GPU's memory.  [default: what it needs]",
     metavar="MB",
-    help="The most that each of the two networks may take of a GPU's memory.  [default: what it needs]",
 )
-@looking_options
-@which_options
+@option("--faces", ["largest", "all"], "One face per picture, or a row for each.", "largest")
+@option("--min-confidence", Finite(0, 1), "Detection score below which nothing is a face (0 to 1).", 0.5)
+@option("--min-face-size", Finite(1), "Smallest face, in pixels of the picture.", 20)
+@option("--fps", Finite(0.01, 240), "Frames to look at in each second of a video.", 1)
+@option(
+    "--det-size",
+    click.IntRange(64, 4096),
+    "Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
+)
+@option("--turns", ["auto", "off"], "Look for turned faces where none is surely upright.", "auto")
+@option("--max-side", click.IntRange(64), "Shrink pictures to less than twice this, in pixels.")
+@option(
+    "--enhance",
+    ["none", "clahe"],
+    "Light dark pictures evenly; tables with and without do not mix.",
+    "none",
+)
+@option(
+    "--headers/--no-headers",
+    bool,
+    "Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
+    True,
+)
+@option("--max-megapixels", Finite(0.01), "Larger pictures are not decoded.", 256)
+@walk_options
+@option("--shard", str, "Take shard I (from 0) of N: the same pictures on every machine.", metavar="I/N")
+@option("--offset", click.IntRange(0), "Leave out this many of the sorted pictures.", 0)
+@option("--limit", click.IntRange(1), "At most this many pictures.")
+@option(
+    "--again",
+    ["changed", "failed", "all"],
+    "Known files to look at again: those whose bytes changed under the same size and time (reads every "
+    "file), those that could not be used, or all.",
+)
+@option("--replace", bool, "Replace a table of other pictures too; it is kept as NAME.bak.", is_flag=True)
 @json_option
 def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **options: Any) -> int:
     """Find the faces in pictures and videos and compute their embeddings: the one slow step, done once.
@@ -147,12 +116,12 @@ class _Watch:
     listed: fo.Listed
     chosen: fo.Chosen
     made: fo.Made
+    _bar: Any
 
     def __init__(self, console: Console, stack: ExitStack) -> None:
         self._console = console
         self._stack = stack
-        self._bar: tqdm[Any]
-        self._counts = {"faces": 0, "errors": 0}
+        self._counts = Counter({"faces": 0, "errors": 0})
 
     def __call__(self, event: fo.Event) -> None:
         console = self._console
@@ -170,20 +139,14 @@ class _Watch:
             case fo.Planned(pictures, left):
                 self._bar = self._stack.enter_context(console.progress(pictures, "pictures"))
                 self._bar.initial = self._bar.n = pictures - left
-            case fo.Progress():
-                self._move(event)
+            case fo.Progress(pictures, faces, unusable, frames):
+                self._counts.update(faces=faces, errors=unusable, **({"frames": frames} if frames else {}))
+                self._bar.set_postfix(self._counts, refresh=False)
+                self._bar.update(pictures)
             case fo.Warned(text):
                 console.warn(text)
             case fo.Made():
                 self.made = event
-
-    def _move(self, progress: fo.Progress) -> None:
-        self._counts["faces"] += progress.faces
-        self._counts["errors"] += progress.unusable
-        if progress.frames:
-            self._counts["frames"] = self._counts.get("frames", 0) + progress.frames
-        self._bar.set_postfix(self._counts, refresh=False)
-        self._bar.update(progress.pictures)
 
 
 def _say_listed(listed: fo.Listed, console: Console) -> None:
@@ -200,33 +163,31 @@ def _say_listed(listed: fo.Listed, console: Console) -> None:
 
 def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> int:
     """Say what came of it, and the exit code of that."""
-    made, report, counts, files = watch.made, watch.made.report, table.outcome_counts(), table.files
+    made, report, chosen = watch.made, watch.made.report, watch.chosen
+    counts, files = table.outcome_counts(), table.files
     for note in report.notes:
         console.warn(note)
-    bad = [i for i, o in enumerate(files.outcome) if o in UNUSABLE]
-    console.files(
-        f"{count(len(bad), 'file')} could not be used:", [(files.path[i], files.reason[i]) for i in bad]
-    )
+    rows = zip(files.path, files.reason, files.outcome.tolist(), strict=True)
+    unusable = (Outcome.UNREADABLE, Outcome.UNSUPPORTED)
+    bad = [(path, reason) for path, reason, outcome in rows if outcome in unusable]
+    console.files(f"{count(len(bad), 'file')} could not be used:", bad)
     if made.backup:
         console.warn(f"the table that was there is kept as {printable(output.name)}.bak: {made.backup}")
     words = {label: label.replace("_", " ") for label in counts} | {Outcome.FACES.label: "with faces"}
     parts = " + ".join(f"{n:,} {words[label]}" for label, n in counts.items() if n or label == "faces")
-    known = table.total_files - made.looked_at
     console.say(f"{count(table.total_files, 'picture')} = {parts}")
     rate = f"{made.looked_at / made.elapsed:.0f} pictures/s" if made.looked_at else "nothing new"
-    rate += f"; {known:,} known already" if known else ""
+    if known := table.total_files - made.looked_at:
+        rate += f"; {known:,} known already"
     console.say(f"{count(len(table), 'face')} in {made.elapsed:.1f} s ({rate}) → {printable(output)}")
-    total = sum(report.seconds.values())
-    if total:
+    if total := sum(report.seconds.values()):
         stages = ", ".join(f"{stage} {100 * s / total:.0f} %" for stage, s in report.seconds.items())
         console.say(f"Time by stage: {stages}")
-    extra = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n)
-    if extra:
+    if extra := ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n):
         console.say(f"Pictures: {extra}")
-    chosen = watch.chosen
     console.result(
         {
-            "output": os.fspath(output),
+            "output": str(output),
             "inputs": table.total_files,
             "outcomes": counts,
             "faces": len(table),
@@ -235,7 +196,7 @@ def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> 
             "stages": {stage: round(s, 3) for stage, s in report.seconds.items()},
             "counts": dict(report.counts),
             "notes": [*report.notes, *([made.backup] if made.backup else [])],
-            "unusable": [{"path": files.path[i], "reason": files.reason[i]} for i in bad],
+            "unusable": [{"path": path, "reason": reason} for path, reason in bad],
             "pack": chosen.pack.name,
             "devices": [str(d) for d in chosen.devices],
             "workers": chosen.threads.count if chosen.threads else None,

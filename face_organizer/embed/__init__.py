@@ -1,46 +1,34 @@
-"""The slow step, done once: pictures and videos in, a face table out, on any number of devices and through
-any kill.
+"""The slow step, done once: pictures and videos in, a face table out, on any number of devices.
 
-Others import `embed` itself, what it tells (`events`), its `options`, and the parts that look at pictures
-without an engine: `maker.look_at`, `videos.look`, `models`.
+Others import `embed` itself, what it tells (`events`), and what looks at pictures without an engine: `setup`,
+`maker.look_at`, `videos.look`.
 """
 
 from __future__ import annotations
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Literal
 
 from face_organizer.embed.events import Chosen, Event, Listed, Made, Planned, Report, Warned
-from face_organizer.embed.models import stamp_of
-from face_organizer.embed.options import EmbedOptions
 from face_organizer.embed.processes import Processes
 from face_organizer.embed.resume import Workplace
-from face_organizer.embed.shards import Engine, Setup, split
+from face_organizer.embed.setup import EmbedOptions, Setup, stamp_of
+from face_organizer.embed.shards import Engine, split
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.faceswap import trust
 from face_organizer.files import count, printable
 from face_organizer.machine import Threads, available_cores, available_memory, choose_threads
-from face_organizer.media.listing import listing
+from face_organizer.media.listing import Listing, listing
 from face_organizer.media.video import is_video
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CudaOptions, Device, choose
 from face_organizer.types import FaceTable
 
-__all__ = [
-    "Engine",
-    "embed",
-    "events",
-    "maker",
-    "models",
-    "options",
-    "pictures",
-    "plan_threads",
-    "videos",
-]
+__all__ = ["Engine", "embed", "events", "maker", "pictures", "plan_threads", "setup", "videos"]
 
 
 def embed(
@@ -74,30 +62,27 @@ def embed(
     """Find the faces in pictures and videos and compute their embeddings.
 
     The table goes to `output`, a file such as `faces.pkl` or a folder `NAME.faces`; without one it is made in
-    memory and nothing is left on disk. What is finished is saved beside `output` as it goes: after Ctrl-C or
-    a crash the same call goes on from there, and later calls look only at pictures that are new or changed. A
-    script must make its calls under `if __name__ == "__main__":`, since devices run in processes of their
-    own.
+    memory. What is finished is saved beside `output` as it goes: after Ctrl-C or a crash the same call goes
+    on from there, and later calls look only at pictures that are new or changed. A script must make its calls
+    under `if __name__ == "__main__":`, since devices run in processes of their own.
 
-    `inputs`: folders, pictures, videos. `recursive` looks into subfolders; `exclude` are shell patterns of
-    names or of paths below an input. Of the sorted files, `shard` ("0/2", "1/2") takes the same ones on every
-    machine that shares the work; then `offset` are left out and at most `limit` taken.
+    `inputs`: folders (`recursive`: and those in them), pictures, videos, less what matches `exclude`, shell
+    patterns of names or of paths below an input. Of the sorted files, `shard` ("0/2", "1/2") takes the same
+    ones on every machine that shares the work; then `offset` are left out and at most `limit` taken.
 
     `pack`: the networks, by name, by folder, or "auto". `device`: "auto", "cpu", "0", "0,1" (default: the
     variable GPU_ID, else auto), a process for each; `workers`: threads on each (default: by cores and free
     memory); `gpu_memory`: the most, in MB, that each of the two networks may take of a GPU's.
 
-    `faces`: the "largest" of each picture or "all"; `min_confidence` is a detection score, 0 to 1;
-    `min_face_size` is in pixels of the picture, at least 1; `det_size` is the longer side of the first look,
-    64 to 4096 pixels, rounded up to 32 (default: by the picture); `turns` looks for turned faces where none
-    is surely upright; `max_side` shrinks pictures to less than twice that, in pixels; `enhance="clahe"`
-    lights dark pictures evenly; `headers` aligns FaceSwap crops by their headers where the detector confirms
-    them; pictures over `max_megapixels` are not decoded; `fps` frames of each second of a video are looked
-    at, 0.01 to 240.
+    `faces`: the "largest" of each picture or "all"; `min_confidence`: a detection score, 0 to 1;
+    `min_face_size`: in pixels of the picture, at least 1; `det_size`: the longer side of the first look, 64
+    to 4096 pixels, rounded up to 32 (default: by the picture); `turns`: look for turned faces where none is
+    surely upright; `max_side`: shrink pictures to less than twice that, in pixels; `enhance`: "clahe" lights
+    dark pictures evenly; `headers`: align FaceSwap crops by their headers where the detector confirms them;
+    `max_megapixels`: larger pictures are not decoded; `fps`: frames per second of a video, 0.01 to 240.
 
-    `again` looks also at known files that "failed", whose bytes "changed" under the same size and time, or at
-    "all". `replace` lets go of what a table at `output` holds of other pictures (it is kept as NAME.bak).
-
+    `again`: look also at known files that "failed", whose bytes "changed" under the same size and time, or at
+    "all". `replace`: let go of what a table at `output` holds of other pictures (it is kept as NAME.bak).
     `engine` runs the shards instead of processes of this machine; `device`, `workers` and `gpu_memory` are
     its own then. `on_event` is called with each of `face_organizer.embed.events`.
 
@@ -124,7 +109,7 @@ def embed(
         fps=float(fps),
     )
     roots = [inputs] if isinstance(inputs, str | Path) else inputs
-    listed = _listed(roots, recursive, exclude, shard, offset, limit)
+    listed = _listed(listing(roots, recursive=recursive, exclude=exclude), roots, shard, offset, limit)
     tell(listed)
     started = time.perf_counter()
     networks = packs.resolve(pack)
@@ -138,9 +123,10 @@ def embed(
             tell(Warned(threads.warning))
         cuda = CudaOptions(memory_limit=gpu_memory and gpu_memory * 1_000_000)
         engine = Processes(devices, threads.count, cuda)
-    with _place(output) as place:
-        workplace = Workplace(place, engine.lock)
-        stamp = stamp_of(networks, options, shard or "")
+    stamp = stamp_of(networks, options, shard or "")
+    place = tempfile.TemporaryDirectory(prefix="face-organizer-") if output is None else nullcontext("")
+    with place as folder:
+        workplace = Workplace(Path(output or f"{folder}/faces.pkl"), engine.lock)
         with workplace.locked():
             todo = workplace.plan(listed.paths, stamp, again, replace=replace)
             tell(Planned(len(listed.paths), todo.pictures))
@@ -154,36 +140,20 @@ def embed(
 
 
 def _listed(
-    roots: Sequence[str | Path],
-    recursive: bool,
-    exclude: Sequence[str],
-    shard: str | None,
-    offset: int,
-    limit: int | None,
+    found: Listing, roots: Sequence[str | Path], shard: str | None, offset: int, limit: int | None
 ) -> Listed:
-    found = listing(roots, recursive=recursive, exclude=exclude)
     if not found.paths:
         where = ", ".join(map(printable, roots))
         other = f" ({count(found.other, 'other file')})" if found.other else ""
         raise FaceOrganizerError(f"no pictures or videos in {where}{other}")
     paths = list(split(found.paths, shard, roots) if shard else found.paths)[offset:][:limit]
     if not paths:
-        word = "--offset" if offset else "--shard"
-        raise UsageError(f"{word} leaves nothing of {count(len(found.paths), 'picture')}")
+        raise UsageError(
+            f"{'--offset' if offset else '--shard'} leaves nothing of {count(len(found.paths), 'picture')}"
+        )
     return Listed(found, paths, sum(map(is_video, paths)))
 
 
 def plan_threads(requested: int | None, devices: Sequence[Device]) -> Threads:
-    """How many threads each device gets: `requested`, else as cores and memory allow, shared among the
-    devices."""
+    """Threads of each device: `requested`, else as cores and memory allow, shared among the devices."""
     return choose_threads(requested, available_cores().count, available_memory().count, len(devices))
-
-
-@contextmanager
-def _place(output: str | Path | None) -> Iterator[Path]:
-    """Where the table is made: at `output`, else in a folder that goes with the block."""
-    if output is not None:
-        yield Path(output)
-        return
-    with tempfile.TemporaryDirectory(prefix="face-organizer-") as folder:
-        yield Path(folder, "faces.pkl")

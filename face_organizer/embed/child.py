@@ -1,98 +1,105 @@
-"""A process of the local engine: one device. It takes shards from a pipe and leaves their tables on disk.
-
-One that dies costs the chunks in its hands, nothing else: `processes` sees its pipe close and goes on.
-"""
+"""A process of the local engine: one device. It takes shards from a pipe and leaves their tables on disk."""
 
 from __future__ import annotations
 
 import contextlib
 import signal
+import threading
 import traceback
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from queue import Queue
-from threading import Event, Thread
+from typing import Any
 
 from face_organizer.embed.maker import ShardMaker
-from face_organizer.embed.shards import Setup, Shard
+from face_organizer.embed.setup import Setup
+from face_organizer.embed.shards import Shard
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.networks.devices import CudaOptions, Device
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-"""The parent decides what they mean; its processes start with them blocked."""
+_SIGNALS = (signal.SIGINT, signal.SIGTERM)  # the parent decides what they mean
 
 
-@dataclass(frozen=True, slots=True)
-class Stop:
-    """Finish the chunks in hand, write what is done of their shard, and end; let go of a video."""
-
-
-@dataclass(frozen=True, slots=True)
 class Ready:
     """The networks are loaded and run on the device."""
 
 
-def serve(pipe: Connection, setup: Setup, device: Device, threads: int, cuda: CudaOptions) -> None:
-    """Body of the process: open the networks, then shard after shard until the pipe closes.
+@contextlib.contextmanager
+def handling(handler: Callable[[int, Any], None]) -> Iterator[None]:
+    """Have `handler` take Ctrl-C and SIGTERM in the main thread, which alone gets them."""
+    main = threading.current_thread() is threading.main_thread()
+    before = {number: signal.signal(number, handler) for number in _SIGNALS} if main else {}
+    try:
+        yield
+    finally:
+        for number, old in before.items():
+            signal.signal(number, old)
 
-    Sends `Ready`, then `Progress` and `Finished`; an error that ends the run, for the parent to raise.
-    """
-    for number in SIGNALS:
+
+def start(setup: Setup, device: Device, threads: int, cuda: CudaOptions) -> tuple[BaseProcess, Connection]:
+    """A process that runs `serve`, and the pipe to it."""
+    context = get_context("spawn")
+    ours, theirs = context.Pipe()
+    args = (theirs, setup, device, threads, cuda)
+    process = context.Process(target=serve, args=args, name=f"embed-{device}", daemon=True)
+    # Blocked signals stay so in the new process until `serve` ignores them: Ctrl-C while it starts is
+    # the parent's. multiprocessing starts its tracker with the first process, and unblocks them then.
+    resource_tracker.ensure_running()
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+    try:
+        process.start()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+    theirs.close()
+    return process, ours
+
+
+def serve(pipe: Connection, setup: Setup, device: Device, threads: int, cuda: CudaOptions) -> None:
+    """Body of the process: open the networks, then shard after shard until the pipe closes or None comes:
+    then the chunks in hand are finished, and what is done of their shard is written; a video is let go of.
+    Sends `Ready`, then `Progress` and `Finished`; an error that ends the run, for the parent to raise."""
+    for number in _SIGNALS:
         signal.signal(number, signal.SIG_IGN)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, SIGNALS)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     import cv2
 
     # OpenCV's own threads would fight ours over the cores, and cost more than they give on a chip.
     cv2.setNumThreads(1)
     cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
     warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")  # remarks on odd EXIF blocks
+    shards: Queue[Shard | None] = Queue()
+    stopping = threading.Event()
+
+    def receive() -> None:
+        """Take in at once what the parent sends: it never waits for a busy process."""
+        with contextlib.suppress(EOFError, OSError):  # the parent is gone
+            while shard := pipe.recv():
+                shards.put(shard)
+        stopping.set()
+        shards.put(None)
+
+    def waiting() -> Iterator[Shard]:
+        """The shards that are here already."""
+        while not (stopping.is_set() or shards.empty()) and (shard := shards.get()):
+            yield shard
+
     try:
         maker = ShardMaker.open(setup, device, threads, cuda)
         pipe.send(Ready())
-        inbox = _Inbox(pipe)
-        while shard := inbox.take():
-            for finished in maker.make(shard, inbox.waiting(), pipe.send, inbox.stopping.is_set):
+        threading.Thread(target=receive, name="inbox", daemon=True).start()
+        while not stopping.is_set() and (shard := shards.get()):
+            for finished in maker.make(shard, waiting(), pipe.send, stopping.is_set):
                 pipe.send(finished)
+        return
     except (BrokenPipeError, ConnectionResetError):
         return  # the parent is gone
-    except FaceOrganizerError as error:
-        _send(pipe, error)
-    except Exception:
-        # A fault of this program, not of a file: it ends the run instead of being tried on every picture.
-        _send(pipe, FaceOrganizerError(f"a process failed; please report this:\n{traceback.format_exc()}"))
-
-
-def _send(pipe: Connection, error: FaceOrganizerError) -> None:
+    except Exception as fault:
+        error = fault
+        if not isinstance(fault, FaceOrganizerError):
+            # Of this program, not of a file: it ends the run instead of being tried on every picture.
+            error = FaceOrganizerError(f"a process failed; please report this:\n{traceback.format_exc()}")
     with contextlib.suppress(OSError):  # another process failed first, and nobody listens any more
         pipe.send(error)
-
-
-class _Inbox:
-    """What the parent sends, taken in at once by a thread: a parent never waits for a busy process."""
-
-    def __init__(self, pipe: Connection) -> None:
-        self._pipe = pipe
-        self._shards: Queue[Shard | None] = Queue()
-        self.stopping = Event()
-        Thread(target=self._receive, name="inbox", daemon=True).start()
-
-    def _receive(self) -> None:
-        with contextlib.suppress(EOFError, OSError):  # the parent is gone
-            while isinstance(message := self._pipe.recv(), Shard):
-                self._shards.put(message)
-        self.stopping.set()
-        self._shards.put(None)
-
-    def take(self) -> Shard | None:
-        """The next shard, waited for; None at the end."""
-        shard = None if self.stopping.is_set() else self._shards.get()
-        if shard is None:
-            self._shards.put(None)
-        return shard
-
-    def waiting(self) -> Iterator[Shard]:
-        """The shards that are here already."""
-        while not self._shards.empty() and (shard := self.take()):
-            yield shard

@@ -7,6 +7,7 @@ import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from face_organizer.machine import Threads
 from face_organizer.media.listing import Listing
@@ -40,8 +41,7 @@ class Report:
         self.notes += [note for note in other.notes if note not in self.notes]
 
 
-@dataclass(frozen=True, slots=True)
-class Listed:
+class Listed(NamedTuple):
     """The inputs were searched: what was found, and the pictures and videos of it that this run is for."""
 
     found: Listing
@@ -49,10 +49,9 @@ class Listed:
     videos: int
 
 
-@dataclass(frozen=True, slots=True)
-class Chosen:
-    """The networks and what they run on, with the reasons in words. Where the caller gave an engine,
-    `devices` are empty and `threads` (per device) are None: they are the engine's own."""
+class Chosen(NamedTuple):
+    """The networks and what they run on, with the reasons in words; `threads` are those of each device. Only
+    `pack` where the caller gave an engine: the others are its own."""
 
     pack: Pack
     devices: Sequence[Device] = ()
@@ -60,16 +59,14 @@ class Chosen:
     threads: Threads | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Planned:
+class Planned(NamedTuple):
     """Of `pictures`, `left` are to be looked at; the others are known."""
 
     pictures: int
     left: int
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """What was looked at since the last of these: pictures (fewer than 0 where a process ended and its
     pictures are looked at again), faces on them, files that could not be used, frames of a video."""
 
@@ -79,15 +76,13 @@ class Progress:
     frames: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class Warned:
+class Warned(NamedTuple):
     """Something that the user should know of at once."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True)
-class Made:
+class Made(NamedTuple):
     """The table stands. `looked_at` of its pictures were looked at now; `backup` says why the table before it
     is kept as `NAME.bak`, empty where it is not; `elapsed` seconds since the pictures were listed."""
 

@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
+from typing import NamedTuple, Self
 
 import numpy as np
 
 from face_organizer import table
 from face_organizer.embed import pictures, videos
 from face_organizer.embed.events import Progress, Report
-from face_organizer.embed.models import Models, open_models
-from face_organizer.embed.options import EmbedOptions
-from face_organizer.embed.shards import CHUNK_FILES, Setup, Shard
+from face_organizer.embed.pictures import Picture
+from face_organizer.embed.setup import Models, Setup, open_models
+from face_organizer.embed.shards import CHUNK_FILES, Shard
+from face_organizer.errors import ImageError
 from face_organizer.faceswap.trust import Crops
 from face_organizer.machine import in_order
 from face_organizer.media import video
@@ -24,14 +26,12 @@ from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
 
 OnProgress = Callable[[Progress], None]
-OnChunk = Callable[[pictures.Chunk], None]
+OnChunk = Callable[[FaceTable], None]
 Stopping = Callable[[], bool]
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The table of a shard lies at its target, with `pictures` of its pictures: all, unless it was
-    stopped."""
+class Finished(NamedTuple):
+    """A shard's table lies at its target, with `pictures` of its pictures: all, unless it was stopped."""
 
     pictures: int
     report: Report
@@ -41,16 +41,12 @@ class ShardMaker:
     """The networks of a pack on one device, and `threads` threads that take chunks through them."""
 
     def __init__(self, models: Models, setup: Setup, threads: int) -> None:
-        self._models = models
-        self._setup = setup
-        self._threads = threads
-        look = setup.options.look
-        self._crops = Crops(models.detector, look, setup.samples) if setup.options.headers else None
+        self._models, self._setup, self._threads = models, setup, threads
+        options = setup.options
+        self._crops = Crops(models.detector, options.look, setup.samples) if options.headers else None
 
     @classmethod
-    def open(
-        cls, setup: Setup, device: Device, threads: int, cuda: CudaOptions = CUDA_DEFAULTS
-    ) -> ShardMaker:
+    def open(cls, setup: Setup, device: Device, threads: int, cuda: CudaOptions = CUDA_DEFAULTS) -> Self:
         """With the networks of the setup's pack. Raises `PackError`, `DeviceError`."""
         return cls(open_models(packs.find(setup.pack), device, cuda), setup, threads)
 
@@ -67,8 +63,24 @@ class ShardMaker:
         Once `stopping` says so, no chunk is begun any more: the last table may hold a part of its shard,
         whole chunks from its start. A video that is not finished then has no table.
         """
-        if video.is_video(first.paths[0]):
-            yield from self._video(first, on_progress, stopping)
+
+        class StoppedError(Exception):
+            """The video in hand is let go of."""
+
+        def on_frames(frames: int) -> None:
+            if stopping():
+                raise StoppedError
+            on_progress(Progress(0, frames=frames))
+
+        def on_rows(rows: FaceTable) -> None:
+            unusable = int((rows.files.outcome == Outcome.UNREADABLE).sum())
+            on_progress(Progress(len(rows.files), len(rows.faces), unusable))
+
+        if video.is_video(path := first.paths[0]):
+            with suppress(StoppedError):
+                made, report = videos.look(path, self._models, self._setup, self._threads, on_frames)
+                on_rows(made)
+                yield _write(first, made, report)
             return
         begun: deque[Shard] = deque()
 
@@ -77,10 +89,7 @@ class ShardMaker:
                 begun.append(shard)
                 yield shard.paths
 
-        def on_chunk(chunk: pictures.Chunk) -> None:
-            on_progress(Progress(len(chunk.files), len(chunk.faces), _unusable(chunk.files)))
-
-        for made, report in self.tables(waiting(), on_chunk, stopping):
+        for made, report in self.tables(waiting(), on_rows, stopping):
             yield _write(begun.popleft(), made, report)
 
     def tables(
@@ -103,77 +112,44 @@ class ShardMaker:
                         return
                     yield paths[start : start + CHUNK_FILES], start + CHUNK_FILES >= len(paths)
 
-        def look(item: tuple[Sequence[str], bool]) -> tuple[pictures.Chunk, bool]:
-            paths, last = item
-            files = map(pictures.Picture.at, paths)
-            return pictures.look(files, self._models, self._setup.options, self._crops), last
+        def look(item: tuple[Sequence[str], bool]) -> tuple[FaceTable, Report, bool]:
+            files = map(Picture.at, item[0])
+            return *pictures.look(files, self._models, self._setup.options, self._crops), item[1]
 
-        done: list[pictures.Chunk] = []
-        for chunk, last in in_order(chunks(), look, self._threads):
+        done, report = [], Report()
+        for chunk, took, last in in_order(chunks(), look, self._threads):
             done.append(chunk)
+            report.add(took)
             on_chunk(chunk)
             if last:
-                yield self._joined(done)
-                done = []
+                yield self._joined(done, report)
+                done, report = [], Report()
         if done:
-            yield self._joined(done)
+            yield self._joined(done, report)
 
-    def _joined(self, chunks: Sequence[pictures.Chunk]) -> tuple[FaceTable, Report]:
-        report = Report()
-        for chunk in chunks:
-            report.add(chunk.report)
-        report.notes += [*self._models.notes, *(self._crops.notes() if self._crops else [])]
+    def _joined(self, chunks: Sequence[FaceTable], report: Report) -> tuple[FaceTable, Report]:
         starts = np.cumsum([0] + [len(c.files) for c in chunks])
         faces = Faces.concatenate([c.faces for c in chunks])
-        file_index = faces.file_index + np.repeat(starts[:-1], [len(c.faces) for c in chunks])
+        file_index = faces.file_index + np.repeat(starts[:-1], [len(c) for c in chunks])
         embeddings = np.concatenate([c.embeddings for c in chunks])
         files = Files.concatenate([c.files for c in chunks])
-        faces = replace(faces, file_index=file_index)
-        return FaceTable(embeddings, faces, files, self._setup.stamp), report
-
-    def _video(self, shard: Shard, on_progress: OnProgress, stopping: Stopping) -> Iterator[Finished]:
-        class StoppedError(Exception):
-            """The video in hand is let go of."""
-
-        def on_frames(frames: int) -> None:
-            if stopping():
-                raise StoppedError
-            on_progress(Progress(0, frames=frames))
-
-        setup = self._setup
-        with suppress(StoppedError):
-            made, report = videos.look(
-                shard.paths[0],
-                self._models,
-                setup.options,
-                stamp=setup.stamp,
-                threads=self._threads,
-                on_frames=on_frames,
-            )
-            on_progress(Progress(1, len(made), _unusable(made.files)))
-            yield _write(shard, made, report)
+        report.notes += [*self._models.notes, *(self._crops.notes() if self._crops else [])]
+        return FaceTable(embeddings, replace(faces, file_index=file_index), files, self._setup.stamp), report
 
 
 def look_at(
-    paths: Sequence[str],
-    models: Models,
-    options: EmbedOptions,
-    *,
-    stamp: Stamp,
-    threads: int,
-    samples: Mapping[str, Sequence[str]] | None = None,
-    on_chunk: OnChunk = lambda chunk: None,
+    paths: Sequence[str], models: Models, setup: Setup, threads: int, on_chunk: OnChunk = lambda chunk: None
 ) -> tuple[FaceTable, Report]:
-    """The face table of the pictures at `paths` (sorted), made in this process, and what it took.
-
-    It depends on files and options alone, not on the number of threads. `samples` as in `Setup`.
-    """
-    maker = ShardMaker(models, Setup("", options, stamp, samples or {}), threads)
-    return next(maker.tables([paths], on_chunk))
+    """The face table of the pictures at `paths` (sorted), made in this process, and what it took. It depends
+    on files and `setup` alone, not on the number of threads."""
+    return next(ShardMaker(models, setup, threads).tables([paths], on_chunk))
 
 
-def _unusable(files: Files) -> int:
-    return int((files.outcome == Outcome.UNREADABLE).sum())
+def unreadable(path: str, why: str, stamp: Stamp, *, passing: bool) -> FaceTable:
+    """The table of a file that ends every process that opens it; `passing`: the next run tries again."""
+    picture = Picture.at(path)
+    picture.fails(ImageError(Outcome.UNREADABLE, f"ended the process that read it: {why}", passing=passing))
+    return replace(pictures.measure([picture], [], np.empty((0, stamp.dim), np.float32)), stamp=stamp)
 
 
 def _write(shard: Shard, made: FaceTable, report: Report) -> Finished:

@@ -13,17 +13,15 @@ import numpy as np
 
 from face_organizer.detect import Detector, Found, canvases, finder
 from face_organizer.embed.events import Report
-from face_organizer.embed.models import Models
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, Models
 from face_organizer.errors import ImageError
 from face_organizer.faceswap import Header
 from face_organizer.faceswap.trust import Crops
 from face_organizer.geometry import align, boxes, quality
 from face_organizer.media import images
-from face_organizer.types import NO_FACES, Detections, Faces, Files, Float32, Image, Outcome
+from face_organizer.types import NO_FACES, Detections, Faces, FaceTable, Files, Float32, Image, Outcome
 
-BATCH_PIXELS = 64_000_000
-"""Pixels of the pictures that a thread holds at a time, about 200 MB."""
+BATCH_PIXELS = 64_000_000  # pixels of the pictures that a thread holds at a time, about 200 MB
 
 
 @dataclass(slots=True)
@@ -40,21 +38,17 @@ class Picture:
     outcome: Outcome = Outcome.NO_FACE
     reason: str = ""
     retry: bool = False
-    turn: int = 0
     header: Header | None = None
-    seen: Found = field(default_factory=Found)
-    """Every face on it."""
-    found: Detections = NO_FACES
-    """The faces that become rows of the table, the main one first."""
+    seen: Found = field(default_factory=Found)  # every face on it
+    found: Detections = NO_FACES  # those that become rows of the table, the main one first
 
     @classmethod
     def at(cls, path: str) -> Picture:
         """The file at `path` with its size and time, where it has any."""
-        picture = cls(path)
         with contextlib.suppress(OSError):
             status = os.stat(path)
-            picture.bytes, picture.mtime_ns = status.st_size, status.st_mtime_ns
-        return picture
+            return cls(path, bytes=status.st_size, mtime_ns=status.st_mtime_ns)
+        return cls(path)
 
     def fails(self, error: ImageError) -> None:
         """Settle the outcome of a picture that cannot be used."""
@@ -62,31 +56,19 @@ class Picture:
         self.source, self.seen, self.found = None, Found(), NO_FACES
 
 
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """The rows that some consecutive files became; `faces.file_index` counts from the chunk's first file."""
-
-    embeddings: Float32
-    faces: Faces
-    files: Files
-    report: Report
-
-
 def look(
     waiting: Iterable[Picture], models: Models, options: EmbedOptions, crops: Crops | None = None
-) -> Chunk:
+) -> tuple[FaceTable, Report]:
     """The whole way of some pictures, files or frames: read, detect, choose, align, embed, measure.
 
     They are read and let go of in batches of bounded memory. `crops` knows whose FaceSwap headers are
-    believed.
-    """
+    believed. The table has no stamp."""
     report, looked, chips = Report(), [], []
     waiting = iter(waiting)
     while True:
         with report.stage("read"):
-            batch = read(waiting, options)
-        if not batch:
-            break
+            if not (batch := read(waiting, options)):
+                break
         with report.stage("detect"):
             unknown = [p for p in batch if p.source and not (crops and by_header(p, crops))]
             detect(unknown, models.detector, options, report)
@@ -100,7 +82,9 @@ def look(
     with report.stage("embed"):
         raw = models.embedder.embed(np.array(chips, np.uint8).reshape(-1, align.SIZE, align.SIZE, 3))
     with report.stage("measure"):
-        return measure(looked, chips, raw, report)
+        made = measure(looked, chips, raw)
+    report.counts["by FaceSwap header"] += int(np.isnan(made.faces.score).sum())
+    return made, report
 
 
 def read(waiting: Iterator[Picture], options: EmbedOptions) -> list[Picture]:
@@ -109,8 +93,11 @@ def read(waiting: Iterator[Picture], options: EmbedOptions) -> list[Picture]:
     batch: list[Picture] = []
     pixels = 0
     for picture in waiting:
-        if picture.source is None:
-            _open(picture, options)
+        try:
+            if picture.source is None:
+                _open(picture, options)
+        except ImageError as error:
+            picture.fails(error)
         batch.append(picture)
         pixels += picture.width * picture.height
         if pixels >= BATCH_PIXELS:
@@ -119,18 +106,13 @@ def read(waiting: Iterator[Picture], options: EmbedOptions) -> list[Picture]:
 
 
 def _open(picture: Picture, options: EmbedOptions) -> None:
-    try:
-        source = images.open_source(
-            picture.path,
-            max_pixels=options.max_pixels,
-            max_side=options.max_side,
-            enhance=options.enhance == "clahe",
-        )
-        picture.source, picture.content = source, source.content
-        picture.width, picture.height = source.width, source.height
-        source.pixels(canvases.LARGEST_LOOK if options.faces == "all" else canvases.FIRST_LOOK)
-    except ImageError as error:
-        picture.fails(error)
+    clahe = options.enhance == "clahe"
+    source = images.open_source(
+        picture.path, max_pixels=options.max_pixels, max_side=options.max_side, enhance=clahe
+    )
+    picture.source, picture.content = source, source.content
+    picture.width, picture.height = source.width, source.height
+    source.pixels(canvases.LARGEST_LOOK if options.faces == "all" else canvases.FIRST_LOOK)
 
 
 def by_header(picture: Picture, crops: Crops) -> bool:
@@ -138,18 +120,16 @@ def by_header(picture: Picture, crops: Crops) -> bool:
     assert isinstance(picture.source, images.Source)
     crop = crops.read(picture.path, picture.source)
     picture.header, picture.reason = crop.header, crop.reason
-    if crop.found is None:
-        return False
-    picture.seen, picture.reason = Found(crop.found), "aligned by its FaceSwap header"
-    return True
+    if crop.found is not None:
+        picture.seen, picture.reason = Found(crop.found), "aligned by its FaceSwap header"
+    return crop.found is not None
 
 
 def detect(pictures: Sequence[Picture], detector: Detector, options: EmbedOptions, report: Report) -> None:
-    """Find the faces of each of `pictures`. One that turns out to be damaged fails."""
+    """Find the faces of each of `pictures`. One that is damaged far in, and could be decoded small, fails."""
     try:
         found = finder.find([p.source for p in pictures if p.source], detector, options.look)
     except ImageError as error:
-        # A file that can be decoded small but not whole (it is damaged far in) fails alone.
         if len(pictures) == 1:
             pictures[0].fails(error)
         else:
@@ -167,9 +147,9 @@ def choose(pictures: Sequence[Picture], options: EmbedOptions, report: Report) -
     the picture's outcome."""
     faces = Detections.concatenate([p.seen.faces for p in pictures])
     owner = np.repeat(np.arange(len(pictures)), [len(p.seen.faces) for p in pictures])
-    widths, heights = (np.array([getattr(p, side) for p in pictures])[owner] for side in ("width", "height"))
+    sides = np.array([(p.width, p.height) for p in pictures])[owner]
     size = quality.size(faces.boxes)
-    prominence = boxes.prominence(faces.boxes, widths, heights)
+    prominence = boxes.prominence(faces.boxes, *sides.T)
     order = np.lexsort((faces.boxes[:, 0], -faces.scores, -prominence, owner))
     order = order[align.usable(faces.landmarks)[order]]
     ends = np.searchsorted(owner[order], np.arange(len(pictures) + 1)).tolist()
@@ -177,7 +157,7 @@ def choose(pictures: Sequence[Picture], options: EmbedOptions, report: Report) -
         rows = order[start:stop]
         large = rows[size[rows] >= options.min_face_size]
         if len(large):
-            picture.outcome, picture.turn = Outcome.FACES, picture.seen.turn
+            picture.outcome = Outcome.FACES
             picture.found = faces.take(large[:1] if options.faces == "largest" else large)
             if options.faces == "all":
                 report.counts["with smaller faces left out"] += len(large) < len(rows)
@@ -188,10 +168,7 @@ def choose(pictures: Sequence[Picture], options: EmbedOptions, report: Report) -
 
 def cut_faces(pictures: Sequence[Picture]) -> list[Image]:
     """The faces of `pictures`, aligned, as 112 x 112 RGB chips in the order of their `found`.
-
-    Cut from pixels shrunk no further than the chip itself shrinks them: a small face comes from the whole
-    picture.
-    """
+    A small face comes from the whole picture: pixels are shrunk no further than the chip shrinks them."""
     matrices = iter(align.estimate(np.concatenate([p.found.landmarks for p in pictures])))
     chips: list[Image] = []
     for picture in pictures:
@@ -203,27 +180,27 @@ def cut_faces(pictures: Sequence[Picture]) -> list[Image]:
     return chips
 
 
-def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, report: Report) -> Chunk:
+def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32) -> FaceTable:
     """The rows of `pictures`, from their faces, the aligned `chips` and the (n, d) `raw` embeddings."""
-    counts = np.array([len(p.found) for p in pictures], np.int64)
     found = Detections.concatenate([p.found for p in pictures])
+    of = [p for p in pictures for _ in range(len(p.found))]
+    places = [(i, k) for i, p in enumerate(pictures) for k in range(len(p.found))]
+    file_index, face_index = np.array(places, np.int64).reshape(-1, 2).T
+    widths, heights = np.array([(p.width, p.height) for p in of], np.int32).reshape(-1, 2).T
+    headers = [p.header for p in of]
+    frames = [(h and h.frame_dims) or (0, 0) for h in headers]
+    frame_height, frame_width = np.array(frames, np.int32).reshape(-1, 2).T
     norm = np.linalg.norm(raw, axis=1)
-    with_face = [p for p in pictures for _ in range(len(p.found))]
     yaw, pitch, roll = quality.angles(found.landmarks)
     sharpness, brightness = quality.light(chips)
-    widths, heights = (
-        np.array([getattr(p, side) for p in with_face], np.int32) for side in ("width", "height")
-    )
-    headers = [p.header for p in with_face]
-    frames = [(h.frame_dims or (0, 0)) if h else (0, 0) for h in headers]
     faces = Faces.empty(
         len(found),
-        file_index=np.repeat(np.arange(len(pictures), dtype=np.int64), counts),
-        face_index=(np.arange(len(found)) - np.repeat(np.cumsum(counts) - counts, counts)).astype(np.int32),
+        file_index=file_index,
+        face_index=face_index.astype(np.int32),
         box=found.boxes,
         landmarks=found.landmarks,
         score=found.scores,
-        turn=np.array([p.turn for p in with_face], np.int16),
+        turn=np.array([p.seen.turn for p in of], np.int16),
         size=quality.size(found.boxes),
         sharpness=sharpness,
         brightness=brightness,
@@ -234,11 +211,10 @@ def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32, r
         outside=quality.outside(found.boxes, widths, heights),
         source_filename=[h.source_filename if h else "" for h in headers],
         source_face=np.array([h.face_index if h else -1 for h in headers], np.int32),
-        frame_width=np.array([width for _, width in frames], np.int32),
-        frame_height=np.array([height for height, _ in frames], np.int32),
+        frame_width=frame_width,
+        frame_height=frame_height,
     )
-    report.counts["by FaceSwap header"] += int(np.isnan(found.scores).sum())
-    return Chunk(np.asarray(raw / norm[:, None], np.float32), faces, files_of(pictures), report)
+    return FaceTable(np.asarray(raw / norm[:, None], np.float32), faces, files_of(pictures), None)
 
 
 def files_of(pictures: Sequence[Picture]) -> Files:

@@ -1,9 +1,8 @@
 """Work that survives a kill: which pictures are still to be looked at, in which shards, and what is done.
 
-Beside the table that is being made lies a folder `NAME.work` with the plan (`plan.json`) and a small table of
-each finished shard. The plan is a fixed division of sorted pictures. When the tables of all shards are there,
-they are merged into the table and the folder goes. The same call again, whenever it was killed, goes on from
-there and comes to the same table; after that, it looks only at what is new or changed.
+Beside the table that is being made lies a folder `NAME.work` with the plan (`plan.json`), a fixed division of
+sorted pictures, and a small table of each finished shard, until all are there and are merged into the table.
+The same call again, whenever it was killed, goes on from there and comes to the same table.
 """
 
 from __future__ import annotations
@@ -34,14 +33,12 @@ _PLAN, _TABLES = "plan.json", "shard-*"
 @dataclass(frozen=True, slots=True)
 class Todo:
     """What a run has to do. `shards` are still to be made, `done` are made; `kept` counts pictures that are
-    taken over from the table before, `dropped` those of it that are no longer among the inputs."""
+    taken over from the table before; `backup` says why that is kept as `NAME.bak`, empty where it is not."""
 
     shards: Sequence[Shard]
     done: Sequence[Shard]
     kept: int
-    dropped: int
-    backup: str = ""
-    """Why the table that is there is kept as `NAME.bak`; empty where the new one holds all that it held."""
+    backup: str
 
     @property
     def pictures(self) -> int:
@@ -50,11 +47,8 @@ class Todo:
 
 
 class Workplace:
-    """The folder beside the table `output` in which that table is made. Use it inside `with
-    workplace.locked():`.
-
-    `lock` keeps another run out of it, see `Engine.lock`.
-    """
+    """The folder beside the table `output` in which that table is made, to be used inside `with
+    workplace.locked():`. `lock` keeps another run out of it, see `Engine.lock`."""
 
     def __init__(self, output: Path, lock: Callable[[Path], AbstractContextManager[None]]) -> None:
         self.output = output
@@ -64,8 +58,6 @@ class Workplace:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Make the folder, and remove it in the end where nothing in it is worth keeping."""
-        if self.folder.is_file():
-            raise TableError(f"{printable(self.folder)} is a file, where a folder is wanted")
         # Where the run before removes the folder just now, that says that it exists; `lock` will say so.
         with os_errors(self.folder, "cannot be made", TableError), suppress(FileExistsError):
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -83,89 +75,76 @@ class Workplace:
 
         `again` is what is looked at although it is known: files that `failed`, that `changed` under the same
         size and time (reads every file), or `all`, but for what an unfinished run with `all` looked at.
-
         Raises `UsageError` where the table that is there holds pictures that still exist and are not among
-        `paths`, unless `replace`: nobody means to lose them.
+        `paths`, unless `replace`.
         """
-        settings, listed = _settings(stamp), set(paths)
-        there = None if again == "all" and replace else self._table_there()
-        if there is not None and not replace:
-            self._check_nothing_is_lost(there, listed)
-        before = None if again == "all" else _if_made_as(there, settings)
-        known: set[str] = set()
-        kept = dropped = 0
-        if before is not None:
-            known = _fresh(before, again) & listed
-            kept, dropped = len(known), sum(p not in listed for p in before.files.path)
-
-        planned = self._planned(settings, everything=again == "all")
-        numbers = itertools.count(1 + max((s.number for s in planned), default=-1))
-        done, left = [], []
-        for shard in planned:
-            made = self._table_of(shard, settings, listed, again)
-            if made is None:
-                left.append(shard)
-            else:
-                done.append(dataclasses.replace(shard, paths=list(made.files.path)))
-                known.update(made.files.path)
-                if rest := [
-                    p for p in shard.paths if p not in known
-                ]:  # a run that was stopped left it in part
-                    left.append(self._shard(next(numbers), rest))
-        left = [
-            dataclasses.replace(s, paths=[p for p in s.paths if p in listed and p not in known]) for s in left
-        ]
-        taken = known.union(*(s.paths for s in left))
-        new = [self._shard(next(numbers), part) for part in divide([p for p in paths if p not in taken])]
-
-        todo = [s for s in (*left, *new) if s.paths]
-        if todo or done:
-            self._write_plan(settings, [*done, *todo], everything=again == "all")
-        backup = ""
-        if dropped:
-            backup = f"it holds {count(dropped, 'picture')} not among the inputs now"
-        elif self.output.exists() and before is None:
-            backup = (
-                "everything is looked at again"
-                if again == "all"
-                else "it was made with other settings or models"
-            )
-        return Todo(todo, done, kept, dropped, backup)
-
-    def finish(self, todo: Todo, paths: Sequence[str], stamp: Stamp) -> FaceTable:
-        """Merge what was kept and all shards into the table, write it, and remove the work folder.
-
-        A table before it that held pictures which the new one does not hold is kept as `NAME.bak`. Raises
-        `FaceOrganizerError` where the tables of the shards do not hold all pictures.
-        """
-        if not todo.done and not todo.shards and not todo.dropped:
-            self.clear()
-            return table.read(self.output)
-        parts = [table.read(s.target) for s in (*todo.done, *todo.shards)]
-        before = self._table_there() if todo.kept else None
-        if before is not None:
-            wanted = set(paths).difference(*(made.files.path for made in parts))
-            parts.append(before.take_files(np.array([p in wanted for p in before.files.path], bool)))
-        merged = dataclasses.replace(table.merge(parts, [str(self.output)] * len(parts)), stamp=stamp)
-        if missing := len(set(paths).difference(merged.files.path)):
-            raise FaceOrganizerError(
-                f"{count(missing, 'picture')} got no outcome, since a shard was not finished", "run it again"
-            )
-        if todo.backup and self.output.exists():
-            self._keep_old()
-        table.write(merged, self.output)
-        self.clear()
-        return merged
-
-    def _check_nothing_is_lost(self, there: FaceTable, listed: set[str]) -> None:
-        others = [p for p in there.files.path if p not in listed and os.path.exists(p)]
-        if others:
+        settings, listed, everything = _settings(stamp), set(paths), again == "all"
+        read = self.output.exists() and not (everything and replace)
+        there = table.read(self.output) if read else None
+        others = [] if there is None or replace else [p for p in there.files.path if p not in listed]
+        if others := [p for p in others if os.path.exists(p)]:
             raise UsageError(
                 f"{printable(self.output)} holds {count(len(others), 'picture')} not among these inputs, "
                 f"such as {printable(others[0])}",
                 "name all inputs in one call, give another --output (cluster takes several tables), or say "
                 "--replace",
             )
+        before = None if everything else _if_made_as(there, settings)
+        known: set[str] = set()
+        backup = ""
+        if before is not None:
+            known = _fresh(before, again) & listed
+            if dropped := sum(p not in listed for p in before.files.path):
+                backup = f"it holds {count(dropped, 'picture')} not among the inputs now"
+        elif self.output.exists():
+            backup = "it was made with other settings or models"
+            if everything:
+                backup = "everything is looked at again"
+        kept = len(known)
+
+        planned = self._planned(settings, everything=everything)
+        numbers = itertools.count(1 + max((s.number for s in planned), default=-1))
+        done, left = [], []
+        for shard in planned:
+            made = self._table_of(shard, settings, listed, again)
+            if made is None:
+                left.append(shard)
+                continue
+            done.append(dataclasses.replace(shard, paths=list(made.files.path)))
+            known.update(made.files.path)
+            if len(made.files) < len(shard.paths):  # a run that was stopped left it in part
+                left.append(self._shard(next(numbers), shard.paths))
+        rest = [(s.number, [p for p in s.paths if p in listed and p not in known]) for s in left]
+        taken = known.union(*(some for _, some in rest))
+        rest += zip(numbers, divide([p for p in paths if p not in taken]), strict=False)
+        todo = [self._shard(number, some) for number, some in rest if some]
+        if todo or done:
+            shards = {s.number: list(s.paths) for s in (*done, *todo)}
+            document = {"settings": settings, "force": everything, "shards": shards}
+            with atomic_write(self.folder / _PLAN) as file:
+                file.write(json.dumps(document).encode("ascii"))
+        return Todo(todo, done, kept, backup)
+
+    def finish(self, todo: Todo, paths: Sequence[str], stamp: Stamp) -> FaceTable:
+        """Merge what was kept and all shards into the table, write it, and forget the plan. Raises
+        `FaceOrganizerError` where the tables of the shards do not hold all pictures."""
+        if not (todo.done or todo.shards or todo.backup):
+            self.clear()
+            return table.read(self.output)
+        parts = [table.read(s.target) for s in (*todo.done, *todo.shards)]
+        if todo.kept:
+            before = table.read(self.output)
+            wanted = set(paths).difference(*(made.files.path for made in parts))
+            parts.append(before.take_files(np.array([p in wanted for p in before.files.path], bool)))
+        merged = dataclasses.replace(table.merge(parts, [str(self.output)] * len(parts)), stamp=stamp)
+        if missing := len(set(paths).difference(merged.files.path)):
+            what = f"{count(missing, 'picture')} got no outcome, since a shard was not finished"
+            raise FaceOrganizerError(what, "run it again")
+        if todo.backup and self.output.exists():
+            self._keep_old()
+        table.write(merged, self.output)
+        self.clear()
+        return merged
 
     def clear(self) -> None:
         """Forget plan and shards."""
@@ -188,26 +167,19 @@ class Workplace:
             shutil.copyfile(self.output, second)
         os.replace(second, backup)
 
-    def _table_there(self) -> FaceTable | None:
-        """The table that is there, however it was made."""
-        return table.read(self.output) if self.output.exists() else None
-
     def _table_of(
         self, shard: Shard, settings: Mapping[str, Any], listed: set[str], again: str | None
     ) -> FaceTable | None:
-        """The table of a shard that an unfinished run has made. None where there is none, or it no longer
-        holds, which removes it."""
-        if not shard.target.exists():
-            return None
-        made = _if_made_as(table.read(shard.target), settings)
-        if made is not None and _fresh(made, again) >= set(made.files.path) <= listed:
-            return made
-        shard.target.unlink()
+        """The table of a shard that an unfinished run has made, or None; one that no longer holds goes."""
+        if shard.target.exists():
+            made = _if_made_as(table.read(shard.target), settings)
+            if made is not None and _fresh(made, again) >= set(made.files.path) <= listed:
+                return made
+            shard.target.unlink()
         return None
 
     def _planned(self, settings: Mapping[str, Any], *, everything: bool) -> list[Shard]:
-        """The shards of an unfinished plan with these settings; those of another plan are removed. With
-        `everything`, the plan must have been made so."""
+        """The shards of an unfinished plan with these settings, and made so where `everything`; others go."""
         try:
             document = json.loads((self.folder / _PLAN).read_text("ascii"))
             if document["settings"] == settings and (document.get("force") or not everything):
@@ -223,12 +195,6 @@ class Workplace:
     def _shard(self, number: int, paths: Sequence[str]) -> Shard:
         return Shard(number, paths, self.folder / f"shard-{number:06d}.pkl")
 
-    def _write_plan(self, settings: Mapping[str, Any], shards: Sequence[Shard], *, everything: bool) -> None:
-        paths = {s.number: list(s.paths) for s in shards}
-        document = {"settings": settings, "force": everything, "shards": paths}
-        with atomic_write(self.folder / _PLAN) as file:
-            file.write(json.dumps(document).encode("ascii"))
-
 
 def _if_made_as(there: FaceTable | None, settings: Mapping[str, Any]) -> FaceTable | None:
     """The table, if there is one and it was made with these settings."""
@@ -237,34 +203,28 @@ def _if_made_as(there: FaceTable | None, settings: Mapping[str, Any]) -> FaceTab
 
 def _settings(stamp: Stamp) -> dict[str, Any]:
     """What must be equal for rows of two runs to stand in one table."""
-    plain: dict[str, Any] = json.loads(json.dumps({"space": stamp.space, "options": dict(stamp.options)}))
-    return plain
+    return dict(json.loads(json.dumps({"space": stamp.space, "options": dict(stamp.options)})))
 
 
 def _fresh(made: FaceTable, again: str | None) -> set[str]:
-    """The files of `made` that are as they were when they were looked at, and need no other look: those that
-    failed for a reason that may pass, such as a share that was away, always do."""
+    """The files of `made` that are as they were when they were looked at, and need no other look; those that
+    failed for a reason that may pass always do."""
     files = made.files
     repeat = files.retry.astype(bool)
     if again == "failed":
         repeat |= np.isin(files.outcome, [Outcome.UNREADABLE, Outcome.UNSUPPORTED])
-    if again == "changed":
-        repeat |= [_changed(*one) for one in zip(files.path, files.content.tolist(), strict=True)]
-    rows = zip(files.path, files.bytes.tolist(), files.mtime_ns.tolist(), repeat.tolist(), strict=True)
-    return {path for path, size, time, look in rows if not look and _is_still(path, size, time)}
 
+    def is_still(path: str, size: int, mtime_ns: int, content: int) -> bool:
+        try:
+            status = os.stat(path)
+            same = (status.st_size, status.st_mtime_ns) == (size, mtime_ns)
+            read = same and content and again == "changed"
+            return same and (not read or images.content_of_file(path) == content)
+        except OSError:
+            return size < 0  # it could not be read then either
+        except ImageError:
+            return False
 
-def _is_still(path: str, size: int, mtime_ns: int) -> bool:
-    try:
-        status = os.stat(path)
-    except OSError:
-        return size < 0  # it could not be read then either
-    return status.st_size == size and status.st_mtime_ns == mtime_ns
-
-
-def _changed(path: str, content: int) -> bool:
-    """Whether the bytes of a file are no longer those that were looked at."""
-    try:
-        return content != 0 and images.content_of_file(path) != content
-    except ImageError:
-        return True
+    columns = (files.bytes.tolist(), files.mtime_ns.tolist(), files.content.tolist(), repeat.tolist())
+    rows = zip(files.path, *columns, strict=True)
+    return {path for path, *was, look in rows if not look and is_still(path, *was)}

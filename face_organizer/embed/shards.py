@@ -3,64 +3,60 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import os
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Self
 
 from face_organizer.embed.events import Event, Report
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import Setup
 from face_organizer.errors import UsageError
 from face_organizer.media import video
-from face_organizer.types import Stamp
 
-SHARD_FILES = 512
-"""Pictures per shard. A video is a shard of its own."""
-SHARD_BYTES = 256 << 20
-"""Size of a shard's files, in bytes, at which it ends: large photos make small shards."""
-CHUNK_FILES = 16
-"""Pictures that a thread takes at a time; a kill costs those in hand."""
+SHARD_FILES = 512  # pictures per shard; a video is a shard of its own
+SHARD_BYTES = 256 << 20  # of a shard's files, at which it ends: large photos make small shards
+CHUNK_FILES = 16  # pictures that a thread takes at a time; a kill costs those in hand
 
 
 @dataclass(frozen=True, slots=True)
 class Shard:
-    """Some pictures of a plan in order, or one video, and the file that their table goes to."""
+    """Some pictures of a plan in order, or one video, and the file that their table goes to. `again`: it is a
+    part of one over which a process died."""
 
     number: int
     paths: Sequence[str]
     target: Path
+    again: bool = False
 
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """All that must be known to look at shards. `pack` is what `packs.find` takes; `samples` are pictures by
-    which each folder's FaceSwap headers are judged (see `trust.samples`)."""
-
-    pack: str
-    options: EmbedOptions
-    stamp: Stamp
-    samples: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    def parts(self) -> list[Self]:
+        """To find the picture that ends processes: the chunks of a shard, and then each picture."""
+        size, stem = 1 if self.again else CHUNK_FILES, self.target.stem
+        return [
+            replace(
+                self,
+                paths=self.paths[i : i + size],
+                target=self.target.with_name(f"{stem}.{i:05d}.pkl"),
+                again=True,
+            )
+            for i in range(0, len(self.paths), size)
+        ]
 
 
 class Engine(Protocol):
-    """Something that runs shards: processes of this machine (`Processes`), or whatever else, wherever it is.
-
-    The slow step itself assumes nothing of where shards are made but that their targets can be read here.
-    """
+    """Something that runs shards: processes of this machine (`Processes`), or whatever else, wherever it is,
+    as long as the shards' targets can be read here."""
 
     def lock(self, folder: Path) -> AbstractContextManager[None]:
-        """Keep any other run out of the work folder `folder`, which is there, while the block runs. Raises
-        `FaceOrganizerError` where one is in it."""
+        """Keep other runs out of the work folder `folder`. Raises `FaceOrganizerError` where one is in it."""
         ...
 
     def run(self, setup: Setup, shards: Sequence[Shard], on_event: Callable[[Event], None]) -> Report:
         """Have the table of every shard made, each by a `ShardMaker`, which writes it whole or not at all: a
-        shard may be made twice, the tables are equal. Tells of progress and warnings.
-
-        Raises `KeyboardInterrupt` where it was asked to stop; tables of finished shards then lie there.
-        """
+        shard may be made twice, the tables are equal. Tells of progress and warnings. Raises
+        `KeyboardInterrupt` where it was asked to stop; tables of finished shards then lie there."""
         ...
 
 
@@ -70,9 +66,7 @@ def divide(paths: Sequence[str]) -> Iterator[list[str]]:
     yield from ([path] for path in paths if video.is_video(path))
     shard: list[str] = []
     size = 0
-    for path in paths:
-        if video.is_video(path):
-            continue
+    for path in itertools.filterfalse(video.is_video, paths):
         shard.append(path)
         with suppress(OSError):  # its outcome will say so
             size += os.stat(path).st_size
@@ -84,12 +78,8 @@ def divide(paths: Sequence[str]) -> Iterator[list[str]]:
 
 
 def split(paths: Sequence[str], which: str, roots: Sequence[str | Path]) -> list[str]:
-    """The paths of shard `which` of a work that several machines share, such as `0/2`: the same for the same
-    names on every machine, whatever else is there.
-
-    By a hash of the path below its root, so that two machines that mount a share in different places agree.
-    Raises `UsageError` for what is no such word.
-    """
+    """The paths of shard `which`, such as `0/2`, of a work that several machines share: by a hash of the path
+    below its root, the same wherever a machine mounts them. Raises `UsageError` for what is no such word."""
     number, _, total = which.partition("/")
     if not (number.isdecimal() and total.isdecimal() and int(number) < int(total)):
         raise UsageError(f"{which!r} is no shard: say 0/2 and 1/2 for two halves")

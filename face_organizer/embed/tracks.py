@@ -1,9 +1,8 @@
 """Faces followed from frame to frame of a video, so that an appearance becomes a few good rows.
 
 An appearance (a track) is one face seen again and again without a longer gap. A face joins the track that it
-is most like: by the cosine of embeddings, and by the overlap of boxes where the track was seen on the frame
-before. Tracks hold a few best rows at a time, so that memory depends on the faces in sight, not on the length
-of the video.
+is most like, by embeddings, and by boxes where the track was seen on the frame before. Tracks hold a few best
+rows at a time, so that memory depends on the faces in sight, not on the length of the video.
 """
 
 from __future__ import annotations
@@ -19,19 +18,14 @@ from numpy.typing import NDArray
 from face_organizer.geometry.boxes import overlap
 from face_organizer.types import Faces, Float32
 
-ROWS = 3
-"""Most rows of a track: its best face, and others that look different."""
-GAP = 10.0
-"""Seconds for which a face may be out of sight within a track: the cuts of a conversation."""
-ALIKE = 0.45
-"""Cosine at which two faces of one video are taken for one person's."""
+ROWS = 3  # most rows of a track: its best face, and others that look different
+GAP = 10.0  # seconds for which a face may be out of sight within a track: the cuts of a conversation
+ALIKE = 0.45  # cosine at which two faces of one video are taken for one person's
+# The same for a face whose box overlaps (intersection over union) with the track's on the frame before: a
+# head that turns. A cut to another face in the same place stays below.
 NEAR, NEAR_OVERLAP = 0.25, 0.3
-"""The same for a face whose box overlaps (intersection over union) with the track's on the frame before: a
-head that turns. A cut to another face in the same place stays below."""
-SAME = 0.5
-"""The same for all that was seen of two appearances, one after the other."""
-DIFFERENT = 0.8
-"""Cosine below which two faces of a track are worth a row each."""
+SAME = 0.5  # the same for all that was seen of two appearances, one after the other
+DIFFERENT = 0.8  # cosine below which two faces of a track are worth a row each
 LEAST_QUALITY = 0.01
 """Of `quality`: below it a face is a blur, and blurs look like one another, not like their persons."""
 _PLACE = 0.2  # of a whole overlap, in cosine
@@ -39,7 +33,7 @@ _CANDIDATES = 16
 _SECOND_QUALITY, _SECOND_SHARE = 0.1, 0.5  # of a track's further rows; its share of the best row's
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Track:
     """One appearance so far: first and last second, in how many frames it was seen, its best rows."""
 
@@ -49,8 +43,8 @@ class Track:
     latest: Float32
     total: NDArray[np.float64]
     seen: int = 0
+    # (quality, time, row, embedding), the best first
     candidates: list[tuple[float, float, Faces, Float32]] = field(default_factory=list)
-    """(quality, time, row, embedding), the best first."""
 
     def add(self, time: float, row: Faces, embedding: Float32, quality: float) -> None:
         """The track's face on another frame; `row` is one row of `Faces`."""
@@ -66,7 +60,7 @@ class Track:
         return np.asarray(np.maximum(embeddings @ mean, embeddings @ self.latest), np.float64)
 
     def cosine(self, other: Track) -> float:
-        """Cosine of the means of two tracks."""
+        """Of the means of two tracks."""
         return float(self.total @ other.total / np.linalg.norm(self.total) / np.linalg.norm(other.total))
 
     def extend(self, later: Track) -> None:
@@ -77,13 +71,12 @@ class Track:
 
     def settle(self) -> None:
         """Keep the rows that go into the table."""
-        best = self.candidates[0][0]
         kept = self.candidates[:1]
+        least = max(_SECOND_QUALITY, _SECOND_SHARE * kept[0][0])
         for candidate in self.candidates[1:]:
-            good = candidate[0] >= max(_SECOND_QUALITY, _SECOND_SHARE * best)
-            if len(kept) < ROWS and good and all(candidate[3] @ c[3] < DIFFERENT for c in kept):
+            if candidate[0] >= least and all(candidate[3] @ c[3] < DIFFERENT for c in kept):
                 kept.append(candidate)
-        self.candidates = kept
+        self.candidates = kept[:ROWS]
 
 
 class Tracker:
@@ -93,8 +86,7 @@ class Tracker:
         self._open: list[Track] = []
         self._closed: list[Track] = []
         self._before = -np.inf
-        self.blurred = 0
-        """Faces that were left out, see `LEAST_QUALITY`."""
+        self.blurred = 0  # faces that were left out, see `LEAST_QUALITY`
 
     def add(self, time: float, faces: Faces, embeddings: Float32) -> None:
         """The faces of the frame at `time` seconds, n rows, and their (n, d) embeddings."""
@@ -102,15 +94,13 @@ class Tracker:
         clear = np.flatnonzero(goods >= LEAST_QUALITY)
         self.blurred += len(faces) - len(clear)
         faces, embeddings, goods = faces.take(clear), embeddings[clear], goods[clear]
-        gone = [t for t in self._open if time - t.last > GAP]
-        for old in gone:
+        for old in [t for t in self._open if time - t.last > GAP]:
             old.settle()
-        self._closed += gone
-        self._open = [t for t in self._open if time - t.last <= GAP]
+            self._open.remove(old)
+            self._closed.append(old)
         joined = self._joined(faces.box, embeddings)
         for i in range(len(faces)):
-            track = joined.get(i)
-            if track is None:
+            if (track := joined.get(i)) is None:
                 track = Track(time, time, faces.box[i], embeddings[i], np.zeros(embeddings.shape[1]))
                 self._open.append(track)
             track.add(time, faces.take(np.array([i])), embeddings[i], float(goods[i]))
@@ -129,11 +119,9 @@ class Tracker:
         closeness = alike + cosines + _PLACE * overlaps
         pairs = sorted(zip(*np.nonzero(fits), strict=True), key=lambda p: (-closeness[p], p))
         joined: dict[int, Track] = {}
-        taken: set[int] = set()
         for number, face in pairs:
-            if face not in joined and number not in taken:
+            if face not in joined and self._open[number] not in joined.values():
                 joined[int(face)] = self._open[number]
-                taken.add(number)
         return joined
 
     def rows(self, dim: int) -> tuple[Faces, Float32]:
@@ -141,12 +129,11 @@ class Tracker:
         best row of each first. To be called once, at the end."""
         for track in self._open:
             track.settle()
-        joined = _rejoined(self._closed + self._open)
-        tracks = sorted(joined, key=lambda t: (-t.seen, t.first, t.box.tolist()))
+        tracks = _rejoined(self._closed + self._open)
+        tracks.sort(key=lambda t: (-t.seen, t.first, t.box.tolist()))
         chosen = [(number, t, c) for number, t in enumerate(tracks) for c in t.candidates]
-        faces = Faces.concatenate([c[2] for _, _, c in chosen])
         rows = dataclasses.replace(
-            faces,
+            Faces.concatenate([c[2] for _, _, c in chosen]),
             file_index=np.zeros(len(chosen), np.int64),
             face_index=np.arange(len(chosen), dtype=np.int32),
             time=np.array([c[1] for _, _, c in chosen], np.float32),
@@ -173,11 +160,8 @@ def _rejoined(tracks: Sequence[Track]) -> list[Track]:
 
 def quality(faces: Faces) -> NDArray[np.float64]:
     """(n,) how good a picture of its person each face is, 0 to 1: sharp, large, frontal, whole, surely one.
-
-    Each counts from 0 to 1 and they multiply, so that one bad trait is enough to lose.
-    """
+    Each counts from 0 to 1 and they multiply, so that one bad trait is enough to lose."""
     sharp = faces.sharpness / (faces.sharpness + 100)  # 100: half-way from blurred to sharp, `quality.light`
     large = np.minimum(faces.size / 112, 1)  # the aligned face's own size: more adds nothing
     frontal = np.cos(np.radians(np.minimum(np.hypot(faces.yaw, faces.pitch), 85)))
-    goods = sharp * large * frontal * (1 - faces.outside) * faces.score
-    return np.asarray(np.nan_to_num(goods), np.float64)
+    return np.asarray(np.nan_to_num(sharp * large * frontal * (1 - faces.outside) * faces.score), np.float64)

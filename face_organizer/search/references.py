@@ -15,8 +15,7 @@ from face_organizer import table
 from face_organizer.cluster import result
 from face_organizer.embed import plan_threads
 from face_organizer.embed.maker import look_at
-from face_organizer.embed.models import open_models, stamp_of
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, Setup, open_models, stamp_of
 from face_organizer.errors import FaceOrganizerError, SpaceMismatchError, TableError, UsageError
 from face_organizer.faceswap import trust
 from face_organizer.files import printable
@@ -107,10 +106,8 @@ def from_photos(
     seen, _ = look_at(
         paths,
         open_models(models, chosen),
-        options,
-        stamp=stamp,
-        threads=plan_threads(None, [chosen]).count,
-        samples=trust.samples(paths),
+        Setup("", options, stamp, trust.samples(paths)),
+        plan_threads(None, [chosen]).count,
     )
     on = seen.face_paths()
     faces, main = Counter(on), {path: row for row, path in reversed([*enumerate(on)])}

@@ -9,8 +9,7 @@ import pytest
 
 from face_organizer.embed.events import Report
 from face_organizer.embed.maker import look_at
-from face_organizer.embed.models import open_models, stamp_of
-from face_organizer.embed.options import EmbedOptions
+from face_organizer.embed.setup import EmbedOptions, Setup, open_models, stamp_of
 from face_organizer.errors import OutOfMemoryError
 from face_organizer.networks import packs
 from face_organizer.networks.devices import (
@@ -42,7 +41,7 @@ def photos(dev_faces: Path) -> list[str]:
 
 def made(photos: list[str], device: Device) -> tuple[FaceTable, Report]:
     pack, options = packs.find("opencv"), EmbedOptions(faces="all")
-    return look_at(photos, open_models(pack, device), options, stamp=stamp_of(pack, options), threads=2)
+    return look_at(photos, open_models(pack, device), Setup("", options, stamp_of(pack, options)), 2)
 
 
 def assert_agree(one: FaceTable, other: FaceTable) -> None:
