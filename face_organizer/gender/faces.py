@@ -15,8 +15,8 @@ from face_organizer import table
 from face_organizer.deepface import Area, open_detector
 from face_organizer.embed import embed
 from face_organizer.embed.events import Event, Made, Planned, Progress, Report, Warned
-from face_organizer.embed.options import EmbedOptions
 from face_organizer.embed.pictures import Picture, choose, files_of
+from face_organizer.embed.setup import EmbedOptions
 from face_organizer.errors import FaceOrganizerError, ImageError
 from face_organizer.files import printable
 from face_organizer.gender.journal import Journal, key_of
