@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import weakref
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -191,6 +191,20 @@ def placed(photo: Image, side: int, width: int, left: int = 0) -> Image:
     return canvas
 
 
+def wrap_decoder(
+    monkeypatch: pytest.MonkeyPatch, around: Callable[[int, int, Callable[[], Image]], Image]
+) -> None:
+    """Pictures are decoded by `around(content, reduction, decode)`."""
+    real = images.decoders.open_picture
+
+    def open_picture(data: bytes, max_pixels: int) -> tuple[int, int, Callable[[int], Image]]:
+        width, height, decode = real(data, max_pixels)
+        content = images.content_of(data)
+        return width, height, lambda reduction: around(content, reduction, lambda: decode(reduction))
+
+    monkeypatch.setattr(images.decoders, "open_picture", open_picture)
+
+
 def test_reduced_decoding_gives_the_same_face(
     models: Models, photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -199,13 +213,12 @@ def test_reduced_decoding_gives_the_same_face(
         large = cv2.resize(read_rgb(Path(name)), (3000, 3000), interpolation=cv2.INTER_CUBIC)
         paths.append(save(tmp_path / f"{i}.jpg", large))
     decoded = []
-    decode = images.Source._decode
 
-    def counted(self: images.Source, reduction: int) -> Image:
+    def counted(_: int, reduction: int, decode: Callable[[], Image]) -> Image:
         decoded.append(reduction)
-        return decode(self, reduction)
+        return decode()
 
-    monkeypatch.setattr(images.Source, "_decode", counted)
+    wrap_decoder(monkeypatch, counted)
     reduced, _ = run(paths, models)
     assert len(decoded) >= 6
     assert min(decoded) > 1, "never the whole"
@@ -241,16 +254,16 @@ def test_damaged_far_in(
     """Small, it can be decoded; whole, for its small face, it cannot. Its companions do not suffer."""
     large = save(tmp_path / "large.jpg", placed(read_rgb(Path(photos[0])), 2400, 250, left=900))
     paths = sorted([*photos[:3], str(large)])
-    decode, bad = images.Source._decode, images.content_of(large.read_bytes())
+    bad = images.content_of(large.read_bytes())
     healthy, _ = run(paths, models, faces="all")
     assert outcomes(healthy)["large.jpg"] == Outcome.FACES
 
-    def damaged(self: images.Source, reduction: int) -> Image:
-        if self.content == bad and reduction == 1:
+    def damaged(content: int, reduction: int, decode: Callable[[], Image]) -> Image:
+        if content == bad and reduction == 1:
             raise ImageError(Outcome.UNREADABLE, "damaged: far in")
-        return decode(self, reduction)
+        return decode()
 
-    monkeypatch.setattr(images.Source, "_decode", damaged)
+    wrap_decoder(monkeypatch, damaged)
     table, _ = run(paths, models, faces="all")
     _only_one_suffers(table, healthy, "damaged: far in")
 
@@ -261,15 +274,15 @@ def test_damaged_for_the_detector(
     """The first look goes well and finds nothing; the pixels for the second are damaged."""
     large = save(tmp_path / "large.jpg", placed(read_rgb(Path(photos[0])), 2400, 60, left=900))
     paths = sorted([*photos[:3], str(large)])
-    decode, bad = images.Source._decode, images.content_of(large.read_bytes())
+    bad = images.content_of(large.read_bytes())
     healthy, _ = run(paths, models)
 
-    def damaged(self: images.Source, reduction: int) -> Image:
-        if self.content == bad and reduction < 4:
+    def damaged(content: int, reduction: int, decode: Callable[[], Image]) -> Image:
+        if content == bad and reduction < 4:
             raise ImageError(Outcome.UNREADABLE, "damaged: not that far in")
-        return decode(self, reduction)
+        return decode()
 
-    monkeypatch.setattr(images.Source, "_decode", damaged)
+    wrap_decoder(monkeypatch, damaged)
     table, _ = run(paths, models)
     _only_one_suffers(table, healthy, "damaged: not that far in")
 
@@ -314,14 +327,13 @@ def test_all_faces_of_a_group(models: Models, dev_faces: Path) -> None:
 def test_max_side(models: Models, photos: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     large = save(tmp_path / "large.jpg", cv2.resize(read_rgb(Path(photos[0])), (3000, 3000)))
     shapes = []
-    decode = images.Source._decode
 
-    def seen(self: images.Source, reduction: int) -> Image:
-        pixels = decode(self, reduction)
+    def seen(_: int, reduction: int, decode: Callable[[], Image]) -> Image:
+        pixels = decode()
         shapes.append(max(pixels.shape))
         return pixels
 
-    monkeypatch.setattr(images.Source, "_decode", seen)
+    wrap_decoder(monkeypatch, seen)
     table, _ = run([large], models, max_side=400, faces="all")
     assert max(shapes) < 800
     assert (table.files.width[0], len(table)) == (3000, 1)

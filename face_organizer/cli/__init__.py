@@ -86,7 +86,9 @@ def run(command: click.Command, args: Sequence[str] | None = None, name: str | N
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("\nInterrupted; nothing is half-written, the same command goes on from here.", err=True)
+        click.echo(
+            "\nInterrupted; nothing is half-written, and the same command goes on from here.", err=True
+        )
         return EXIT_INTERRUPTED
     except FaceOrganizerError as error:
         failed, code = str(error), error.exit_code
