@@ -228,7 +228,8 @@ class _Run:
         self._woken.recv()
         for child in self._children:
             child.send(None)
-        self._tell(Warned("stopping: pictures in hand are finished and saved first; once more stops at once"))
+        said = "stopping: the pictures in hand are finished and saved first; once more stops at once"
+        self._tell(Warned(said))
 
     def _end_all(self) -> None:
         for child in self._children:
