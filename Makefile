@@ -32,12 +32,13 @@ setup: $(package) ## install face-organizer and what it needs into .venv, from l
 demo: $(package) ## sort a few faces that come with the packages: no pictures, models or network needed
 	@$(run) face_organizer demo
 
+# Four at a time even on two cores: many tests wait for processes of their own.
 test: $(package) $(dev) ## run the tests (PYTEST_ARGS="-k table" for some of them)
-	$(run) pytest $(PYTEST_ARGS)
+	$(run) pytest -n 4 --dist worksteal $(PYTEST_ARGS)
 
 # TensorFlow stays out of .venv: 1.4 GB, and ten seconds whenever it is loaded.
 test-tf: ## run the tests that need TensorFlow and DeepFace, in .venv-tf
-	@$(MAKE) --no-print-directory test VENV=.venv-tf PROFILE=cpu-tf PYTEST_ARGS="-m tensorflow $(PYTEST_ARGS)"
+	@$(MAKE) --no-print-directory test VENV=.venv-tf PROFILE=cpu-tf PYTEST_ARGS="-m tensorflow -n 0 $(PYTEST_ARGS)"
 
 test-container: $(package) $(dev) ## build the cpu image and run the original flows in it; needs a Docker engine
 	DOCKER_FLAGS="$(DOCKER_FLAGS)" $(run) pytest -m container tests/container $(PYTEST_ARGS)

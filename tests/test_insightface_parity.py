@@ -42,7 +42,7 @@ def test_every_face_equals_insightfaces(folder: Path, dev_faces: Path) -> None:
     detector, embedder = open_detector(pack, CPU), open_embedder(pack, CPU)
 
     paths = [
-        *sorted((dev_faces / "identities").glob("*/*_0001.jpg"))[:40],
+        *sorted((dev_faces / "identities").glob("*/*_0001.jpg"))[:20],
         *sorted((dev_faces / "group_photos").rglob("*.jpg"))[::8],
         dev_faces / "picasa" / "modern_family_pic_1.jpg",
     ]
@@ -64,7 +64,7 @@ def test_every_face_equals_insightfaces(folder: Path, dev_faces: Path) -> None:
         cosines = (vectors * reference).sum(axis=1) / np.linalg.norm(vectors, axis=1)
         assert cosines.min() >= COSINE, (path, cosines)
         total += len(found)
-    assert total >= 50
+    assert total >= 30
 
 
 def test_many_overlapping_boxes_are_thinned_as_insightface_does(folder: Path, dev_faces: Path) -> None:
@@ -84,4 +84,4 @@ def test_many_overlapping_boxes_are_thinned_as_insightface_does(folder: Path, de
         assert len(found) == len(expected)
         np.testing.assert_allclose(found.scores, expected[:, 4], atol=1e-5)
         total += len(found)
-    assert total >= 50
+    assert total >= 30
