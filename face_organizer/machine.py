@@ -110,7 +110,7 @@ def how_it_ended(exitcode: int | None) -> str:
 
 
 def _groups(root: Path) -> Iterator[Path]:
-    """This process's control group and those above it: a container often sees its own as the root of all."""
+    """The control group of this process and those above: a container may see its own as the root."""
     if own := _match(root / "proc/self/cgroup", "0::(.*)"):
         parts = [part for part in own.split("/") if part not in ("", "..")]
         for depth in range(len(parts), -1, -1):

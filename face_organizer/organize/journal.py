@@ -75,6 +75,7 @@ class Journal:
 
 
 def write(journal: Journal, output: Path) -> None:
+    """Write the journal into `output`, whole or not at all."""
     with atomic_write(output / MARKER / _PLAN) as file:
         file.write(json.dumps({"results": list(journal.results)}).encode("ascii") + b"\n")
         file.writelines(json.dumps(asdict(move)).encode("ascii") + b"\n" for move in journal.moves)

@@ -144,12 +144,14 @@ class Unpickler(_Standard):  # type: ignore[misc]
         self.left = len(data) + 1000  # bytes that calls may still make anew
 
     def load(self) -> Any:
+        """The one value of the pickle. Raises one of `DAMAGES`, or `UnsafePickleError`."""
         value = super().load()
         if self.stack or self.metastack:
             raise ValueError("values are left over")
         return value
 
     def find_class(self, module: str, name: str) -> Any:
+        """The stand-in for a name that a face table may hold; `UnsafePickleError` for any other."""
         full = f"{module}.{name}"
         if full not in _NAMES:
             raise UnsafePickleError(printable(full[:200]))
@@ -157,21 +159,25 @@ class Unpickler(_Standard):  # type: ignore[misc]
         return known.__get__(self) if isinstance(known, FunctionType) else known
 
     def take(self, size: int) -> None:
+        """Count `size` bytes that a call makes anew; `ValueError` where they outgrow the file."""
         self.left -= size
         if self.left < 0:
             raise ValueError("its values hold one another over and over")
 
     def encoded(self, text: str, encoding: str) -> memoryview:
+        """Bytes as protocol 2 writes them: text in Latin-1."""
         if encoding != "latin1":
             raise ValueError("bytes that are not written as Python writes them")
         self.take(len(text))
         return memoryview(text.encode("latin1"))
 
     def scalar(self, kind: _Type, data: memoryview) -> Any:
+        """A number of numpy's as one of Python's."""
         self.take(kind.dtype.itemsize)
         return np.frombuffer(data, kind.dtype)[0].item()
 
     def from_buffer(self, data: Any, kind: Any, shape: Any, order: Any, *_: Any) -> Any:
+        """An array as protocol 5 writes it: a view of the file's bytes."""
         array = _Array()
         array.set_state(1, shape, kind, order == "F", data)
         return array.value
@@ -186,6 +192,7 @@ class Unpickler(_Standard):  # type: ignore[misc]
         self.append(self.view[start : start + size])
 
     def put(self, index: int) -> None:
+        """Remember the top of the stack under `index`."""
         if index not in _NUMBERS:
             raise ValueError("a memo index that no pickle reaches")
         self.memo[index] = self.stack[-1]
@@ -202,6 +209,7 @@ class Unpickler(_Standard):  # type: ignore[misc]
         self.stack[-1].update(zip(items[::2], items[1::2], strict=True))
 
     def build(self) -> None:
+        """Give the stand-in below the top of the stack the state on top of it."""
         state, target = self.stack.pop(), self.stack[-1]
         if type(target) not in (_Type, _Array) or type(state) is not tuple:
             raise ValueError("a state is set on something that has none")
