@@ -25,6 +25,7 @@ BASE_BYTES = 450_000_000
 THREAD_BYTES = 250_000_000
 """What one thread adds on photos of 24 megapixels (measured: 120 to 155 MB) with room to breathe."""
 GUESSED_MEMORY = 2_000_000_000
+_V2_MEMORY = ("memory.max", "memory.high")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,19 +48,23 @@ class Threads:
 def available_memory(root: Path = Path("/")) -> Available:
     """Bytes: the least of `MemAvailable` and what every control group above this process leaves.
 
-    A group leaves its limit less what it uses, plus the file cache it would give back (`inactive_file`).
+    A group leaves its limit less what it uses, plus the file cache it would give back (`inactive_file`). Of
+    control groups of version 1 the one is read that a container sees as the root, which is its own.
     What cannot be read is passed over; where nothing is left, `GUESSED_MEMORY`.
     """
     free = _number(root / "proc/meminfo", r"MemAvailable:\s*(\d+) kB")
     found = [] if free is None else [Available(free * 1024, "/proc/meminfo")]
-    for group in _groups(root):
-        used = _number(group / "memory.current")
-        cache = _number(group / "memory.stat", r"inactive_file (\d+)")
-        for name in ("memory.max", "memory.high"):
-            limit = _number(group / name)
-            if limit is not None and used is not None:
-                left = max(0, limit - used + min(used, cache or 0))
-                found.append(Available(left, f"cgroup v2 {name}"))
+    limits = [
+        (group / name, group / "memory.current", "v2") for group in _groups(root) for name in _V2_MEMORY
+    ]
+    own = root / "sys/fs/cgroup/memory"
+    limits.append((own / "memory.limit_in_bytes", own / "memory.usage_in_bytes", "v1"))
+    for file, usage, version in limits:
+        limit, used = _number(file), _number(usage)
+        if limit is not None and used is not None:
+            cache = _number(file.parent / "memory.stat", r"(?:total_)?inactive_file (\d+)") or 0
+            left = max(0, limit - used + min(used, cache))
+            found.append(Available(left, f"cgroup {version} {file.name}"))
     guess = Available(GUESSED_MEMORY, "a guess: nothing says")
     return min(found, key=lambda memory: memory.count, default=guess)
 
@@ -74,6 +79,10 @@ def available_cores(root: Path = Path("/"), affinity: int | None = None) -> Avai
         quota, period = (_number(group / "cpu.max", r) for r in (r"(\d+) \d+", r"\d+ (\d+)"))
         if quota is not None and period:
             found.append(Available(max(1, math.ceil(quota / period)), "cgroup v2 cpu.max"))
+    own = root / "sys/fs/cgroup/cpu"
+    quota, period = _number(own / "cpu.cfs_quota_us"), _number(own / "cpu.cfs_period_us")
+    if quota is not None and period:
+        found.append(Available(max(1, math.ceil(quota / period)), "cgroup v1 cpu.cfs_quota_us"))
     return min(found, key=lambda cores: cores.count)
 
 

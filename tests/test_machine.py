@@ -93,6 +93,25 @@ def test_v2_a_container_that_sees_its_own_group_as_the_root(machine: Machine) ->
     assert machine.memory == (GB, "cgroup v2 memory.max")
 
 
+def test_v1_a_container_sees_its_own_group_as_the_root(machine: Machine) -> None:
+    machine.write("proc/self/cgroup", "4:memory:/docker/abc\n3:cpu,cpuacct:/docker/abc\n")
+    for name, text in (("limit_in_bytes", GB), ("usage_in_bytes", 700_000_000)):
+        machine.write(f"sys/fs/cgroup/memory/memory.{name}", text)
+    machine.write("sys/fs/cgroup/memory/memory.stat", "cache 5\ninactive_file 200000000\n")
+    assert machine.memory == (500_000_000, "cgroup v1 memory.limit_in_bytes")
+    machine.write("sys/fs/cgroup/cpu/cpu.cfs_period_us", 100_000)
+    machine.write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", -1)
+    assert machine.cores(3) == (3, "processor affinity")
+    machine.write("sys/fs/cgroup/cpu/cpu.cfs_quota_us", 150_000)
+    assert machine.cores(3) == (2, "cgroup v1 cpu.cfs_quota_us")
+
+
+def test_v1_unlimited(machine: Machine) -> None:
+    machine.write("sys/fs/cgroup/memory/memory.limit_in_bytes", 9223372036854771712)
+    machine.write("sys/fs/cgroup/memory/memory.usage_in_bytes", 5)
+    assert machine.memory[1] == "/proc/meminfo"
+
+
 def test_a_group_that_is_not_mounted_here_falls_back_to_the_root(machine: Machine) -> None:
     machine.v2("/../../elsewhere").limit("sys/fs/cgroup", 2 * GB, GB)
     assert machine.memory == (GB, "cgroup v2 memory.max")

@@ -157,11 +157,11 @@ def test_a_stop_in_the_middle_loses_nothing_and_the_sources_stay(container: Cont
     indirect=["container"],
     ids=["1g", "700m"],
 )
-def test_a_container_of_little_memory_finishes_with_fewer_workers(container: Container, most: int) -> None:
+def test_a_container_of_little_memory_finishes_with_fewer_threads(container: Container, most: int) -> None:
     words = ["--input", "/sources", "--output", "/workspace/f.pkl", "--device", "cpu"]
     done = container.run("face-organizer", "embed", *words, "--json")
     assert json.loads(done.stdout)["inputs"] > 20
-    said = re.search(r"(\d+) workers? \((.*)\)", done.stderr)
+    said = re.search(r"(\d+) threads? \((.*)\)", done.stderr)
     assert said, done.stderr
     assert int(said[1]) <= most
     assert "memory" in said[2] or (os.cpu_count() or 1) <= most
