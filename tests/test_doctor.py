@@ -218,3 +218,13 @@ def test_other_failures_end_with_1(machine: Machine, monkeypatch: pytest.MonkeyP
     error = machine.doctor(locked("cpu"), NO_DRIVER).error
     assert type(error) is FaceOrganizerError
     assert str(error) == "p: wrong; fetch it"
+
+
+def test_what_the_profile_lacks_is_said(machine: Machine) -> None:
+    installed = locked("cpu", numpy="2.4.5")
+    del installed["tqdm"]
+    found = row(machine.doctor(installed, NO_DRIVER), "profile")
+    assert found.state == "warn"
+    assert "numpy is 2.4.5 (<3,>=2.4.6 is needed)" in found.finding
+    assert "tqdm is missing" in found.finding
+    assert "make setup PROFILE=cpu" in found.mend

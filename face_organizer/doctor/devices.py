@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
-from importlib.metadata import distributions, packages_distributions
+from importlib.metadata import PackageNotFoundError, distributions, packages_distributions, requires
 
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from face_organizer.doctor.report import Check
@@ -38,6 +40,20 @@ def packages() -> tuple[dict[str, str], dict[str, list[str]]]:
         {str(canonicalize_name(name)): version for name, version in found if name},
         {module: names for module, names in both.items() if len(names) > 1},
     )
+
+
+def required(extra: str) -> dict[str, Requirement]:
+    """All that this package asks for with `extra`, other extras that it names included; nothing where its
+    source is used without being installed, as in the container."""
+    found: dict[str, Requirement] = {}
+    with suppress(PackageNotFoundError):
+        for requirement in map(Requirement, requires("face-organizer") or ()):
+            if requirement.marker is None or requirement.marker.evaluate({"extra": extra}):
+                own = canonicalize_name(requirement.name) == "face-organizer"
+                more = [required(other) for other in requirement.extras] if own else []
+                found |= {name: r for part in more for name, r in part.items()}
+                found |= {} if own else {str(requirement): requirement}
+    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +108,9 @@ class Situation:
     def checks(self, trials: Mapping[Trial, tuple[str, str]]) -> Iterator[Check]:
         """The profile and packages that overwrite each other; the driver, each card and each trial, by what
         it did and why it failed."""
-        yield Check("packages", "profile", self.profile or "unknown")
+        wrong = [*self._unmet()]
+        words = f"{self.profile or 'unknown'}{', but ' * bool(wrong)}{', '.join(wrong)}"
+        yield Check("packages", "profile", words, *(("warn", self.reinstall) if wrong else ()))
         for module, names in self.twins.items():
             words = " and ".join(f"{name} {self.installed[name]}" for name in names) + " overwrite each other"
             words += ": CUDA may be gone" if "onnxruntime-gpu" in names else ""
@@ -108,6 +126,14 @@ class Situation:
                 yield Check("devices", f"device {device}", words, "FAIL", "ask for another", device=True)
         for (framework, device), (done, why) in trials.items():
             yield self._trial(framework, device, done, why)
+
+    def _unmet(self) -> Iterator[str]:
+        for requirement in required(self.profile).values():
+            version = self.installed.get(canonicalize_name(requirement.name))
+            if version is None:
+                yield f"{requirement.name} is missing"
+            elif not requirement.specifier.contains(version, prereleases=True):
+                yield f"{requirement.name} is {version} ({requirement.specifier} is needed)"
 
     def _driver(self) -> Check:
         driver, asked = self.driver, self.asked
