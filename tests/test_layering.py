@@ -85,6 +85,11 @@ def test_a_room_imports_only_what_lies_beneath_it() -> None:
     assert wrong == []
 
 
+def test_commands_use_nothing_but_the_front_door() -> None:
+    """Beside it: errors, files and types, on which commands and rooms agree."""
+    assert {there for here, there in arrows() if here == "cli"} <= {"errors", "files", "types"}
+
+
 def test_the_house_stays_small() -> None:
     """Few modules beside the rooms, few floors, few arrows between rooms."""
     flat = {p.stem for p in (ROOT / PACKAGE).glob("*.py")}
