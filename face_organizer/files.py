@@ -39,6 +39,12 @@ def count(n: int, singular: str, plural: str | None = None) -> str:
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
 
 
+def is_inside(place: str | Path, folder: str | Path) -> bool:
+    """Whether `place` is `folder` or lies below it, symbolic links followed."""
+    outer = os.path.realpath(folder)
+    return os.path.commonpath([outer, os.path.realpath(place)]) == outer
+
+
 def clock(seconds: float) -> str:
     """A time in a video as people write it, such as "0:07.5" or "1:02:03.4"."""
     minutes, rest = divmod(round(seconds, 1), 60)

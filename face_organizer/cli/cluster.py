@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ from face_organizer.cli.options import (
     check_place,
     device_option,
     json_option,
+    option,
     output_option,
     tables_option,
 )
@@ -28,7 +28,6 @@ from face_organizer.cli.placing import by_length, place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 
-option = partial(click.option, show_default=True)
 UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a picture with faces
 
 
@@ -107,7 +106,7 @@ def cluster(
     """
     console = Console(as_json=as_json, quiet=quiet)
     check_place(output)
-    table = fo.merge([fo.read(path) for path in embeddings], [printable(path) for path in embeddings])
+    table = fo.read(*embeddings)
     console.say(f"{count(len(table), 'face')} on {count(table.total_files, 'picture')}")
     if previous is None and fo.renamed(output):
         previous = output

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +9,9 @@ import click
 
 import face_organizer as fo
 from face_organizer.cli.console import Console
-from face_organizer.cli.options import FOLDER_OR_FILE, HELP, json_option
+from face_organizer.cli.options import FOLDER_OR_FILE, HELP, json_option, option
 from face_organizer.errors import UsageError
 from face_organizer.files import count, printable
-
-option = partial(click.option, show_default=True)
 
 
 @click.command(context_settings=HELP)

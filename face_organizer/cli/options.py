@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable
-from functools import reduce
+from functools import partial, reduce
 from pathlib import Path
 from typing import Any
 
@@ -40,6 +40,10 @@ class ManyValues(click.Command):
                 spread.append(flag)
             spread.append(word)
         return super().parse_args(ctx, spread)
+
+
+option = partial(click.option, show_default=True)
+"""An option whose help shows its default."""
 
 
 def together(*options: Callable[[Any], Any]) -> Callable[[Any], Any]:

@@ -175,7 +175,7 @@ class _Run:
         whole, parts = self._broken[shard.number], self._parts[shard.number]
         parts.append(shard)
         if sum(len(part.paths) for part in parts) == len(whole.paths):
-            table.write(table.merge([table.read(part.target) for part in parts]), whole.target)
+            table.write(table.read(*(part.target for part in parts)), whole.target)
             for part in parts:
                 part.target.unlink()
 

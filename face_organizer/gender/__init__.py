@@ -18,7 +18,7 @@ from face_organizer import organize
 from face_organizer.cluster import People, former
 from face_organizer.embed import plan_threads
 from face_organizer.errors import FaceOrganizerError, UsageError
-from face_organizer.files import MARKER, printable
+from face_organizer.files import MARKER, is_inside, printable
 from face_organizer.gender.faces import OnProgress, OnWarning, by_detector, by_pack, completed, merged
 from face_organizer.gender.journal import Journal
 from face_organizer.gender.judging import GenderModel, look
@@ -120,9 +120,8 @@ def gender(
 
 
 def _check_apart(places: Iterable[str | Path], folder: str | Path | None) -> None:
-    output = os.path.realpath(folder) if folder else ""
     for place in places:
-        if output and os.path.commonpath([output, os.path.realpath(place)]) == output:
+        if folder and is_inside(place, folder):
             raise UsageError(f"{printable(place)} lies in the output folder", "give another --output")
 
 

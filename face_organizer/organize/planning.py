@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from face_organizer.errors import OrganizeError, UsageError
-from face_organizer.files import printable, reason
+from face_organizer.files import is_inside, printable, reason
 from face_organizer.organize.applying import Missing, Plan, View
 from face_organizer.organize.copying import PART
 from face_organizer.organize.journal import MODES, Journal, Move, is_folder, read
@@ -78,9 +78,8 @@ def _check_places(wanted: Sequence[tuple[str, str]], output: Path) -> None:
     for folder in {f for _, f in wanted}:
         if not is_folder(folder):
             raise OrganizeError(f"{printable(folder)!r} cannot be the name of a folder")
-    place = os.path.realpath(output)
     for parent in {os.path.dirname(s) for s, _ in wanted}:
-        if os.path.commonpath([place, os.path.realpath(parent)]) == place:
+        if is_inside(parent, output):
             words = "pictures of the table lie in the output folder; give another --output"
             raise UsageError(f"{printable(parent)}: {words}")
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from face_organizer.cluster import components
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import os_errors, printable, write_json
 from face_organizer.search.threshold import crowd_of
@@ -89,9 +90,7 @@ def _unlike(vectors: Float32, sample: Float32) -> tuple[list[int], list[str]]:
         return [], ["rests on one reference: two or three more make it surer"]
     limits = np.array([crowd_of(column).threshold(_UNLIKE) for column in (sample @ vectors.T).T])
     alike = vectors @ vectors.T >= np.add.outer(limits, limits) / 2
-    group = np.arange(count)
-    for _ in range(count):
-        group = np.where(alike, group, count).min(axis=1)
+    group = components(count, np.argwhere(alike))
     sizes = np.bincount(group)
     if (sizes == sizes.max()).sum() > 1:
         return [], ["its references look like different persons, and none outnumbers the other: all are used"]
