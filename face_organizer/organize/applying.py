@@ -8,7 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,6 +35,9 @@ class View:
     """`write(folder, placed, on_step)` makes these files; `on_step` is called after each slow one."""
     steps: int = 0
     """How often `write` calls `on_step`."""
+    persons: Mapping[str, int] = field(default_factory=dict)
+    """Numbers, in the library called `library`, of the persons whose pictures go into a folder."""
+    library: str = ""
 
 
 class Missing(NamedTuple):
@@ -113,9 +116,10 @@ class Plan(_Placing):
                 if os.path.lexists(place):
                     words = "stands there, and this program did not make it"
                     raise OrganizeError(f"{printable(place)} {words}: move it away, or give another --output")
+            journals.set_applied(output, False)
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
             kept = _take_back(stale, before, output).kept
-            journals.write(Journal(self.moves, results), output)
+            journals.write(Journal(self.moves, results, self.view.persons, self.view.library), output)
             _remove_results(set(before.results) - set(results), output)
             for move in sorted(self.moves, key=lambda m: m.mode == "move"):  # copies need what is moved away
                 try:
@@ -124,6 +128,7 @@ class Plan(_Placing):
                 except SourceError as error:
                     missing.append(Missing(move.source, str(error)))
                 on_file(move)
+            journals.set_applied(output, True)
         gone = {one.source for one in missing}
         moves = [move for move in self.moves if move.source not in gone]
         self.view.write(output, {(m.source, m.folder): m.target for m in moves}, on_step)
@@ -152,11 +157,13 @@ def undo(folder: str | Path) -> Undone:
     with _in_words(output):
         with locked(output / MARKER):
             before = journals.read(output)
+            journals.set_applied(output, False)
             undone = _take_back(before.moves, before, output)
             _remove_results(before.results, output)
             if undone.kept:
                 left = set(undone.kept)
-                journals.write(Journal([m for m in before.moves if str(output / m.target) in left]), output)
+                moves = [m for m in before.moves if str(output / m.target) in left]
+                journals.write(replace(before, moves=moves, results=()), output)
             else:
                 shutil.rmtree(output / MARKER)
         with contextlib.suppress(OSError):  # not empty

@@ -9,15 +9,16 @@ import itertools
 import json
 import os
 from collections import Counter, defaultdict
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, atomic_write, printable
 
-_PLAN = "plan.jsonl"
+_PLAN, _APPLIED = "plan.jsonl", "applied"
 MODES = ("copy", "hardlink", "symlink", "move")
 
 
@@ -53,10 +54,13 @@ def is_folder(name: str) -> bool:
 
 @dataclass(frozen=True)
 class Journal:
-    """What a plan set out to make: pictures, and files of results, named below the output."""
+    """What a plan set out to make: pictures, and files of results, named below the output; `library` says
+    whose numbers `persons` are, those of the persons whose pictures a folder holds."""
 
     moves: Sequence[Move] = ()
     results: Sequence[str] = ()
+    persons: Mapping[str, int] = field(default_factory=dict)
+    library: str = ""
 
     def __post_init__(self) -> None:
         if any(name != os.path.basename(name) or name in ("", ".", "..", MARKER) for name in self.results):
@@ -77,8 +81,24 @@ class Journal:
 def write(journal: Journal, output: Path) -> None:
     """Write the journal into `output`, whole or not at all."""
     with atomic_write(output / MARKER / _PLAN) as file:
-        file.write(json.dumps({"results": list(journal.results)}).encode("ascii") + b"\n")
+        first = {"results": [*journal.results], "persons": {**journal.persons}, "library": journal.library}
+        file.write(json.dumps(first).encode("ascii") + b"\n")
         file.writelines(json.dumps(asdict(move)).encode("ascii") + b"\n" for move in journal.moves)
+
+
+def set_applied(output: Path, applied: bool) -> None:
+    """Leave word whether the plan in `output` is carried out whole: only then a file that is not in its place
+    was taken from there by somebody."""
+    mark = output / MARKER / _APPLIED
+    if applied:
+        mark.touch()
+    else:
+        mark.unlink(missing_ok=True)
+
+
+def is_applied(output: Path) -> bool:
+    """Whether the plan in `output` was carried out whole."""
+    return (output / MARKER / _APPLIED).is_file()
 
 
 def read(output: Path) -> Journal:
@@ -93,7 +113,7 @@ def read(output: Path) -> Journal:
     parts = [move.target.partition("/") for move in journal.moves]
     targets = [f"{names.get(folder, folder)}{slash}{rest}" for folder, slash, rest in parts]
     moves = [replace(move, target=target) for move, target in zip(journal.moves, targets, strict=True)]
-    return Journal(moves, journal.results)
+    return replace(journal, moves=moves)
 
 
 def renamed(output: Path) -> dict[str, str]:
@@ -109,17 +129,18 @@ def moved(output: Path) -> dict[str, str]:
 
 def _load(output: Path) -> Journal:
     path = output / MARKER / _PLAN
-    results: list[str] = []
+    first: dict[str, Any] = {}
     moves: list[Move] = []
     try:
         with open(path, "rb") as file:
             for line in file:
                 values = json.loads(line)
                 if "results" in values:
-                    results += values["results"]
+                    first = values
                 else:
                     moves.append(Move(**values))
-        return Journal(moves, results)
+        persons = {str(folder): int(number) for folder, number in first.get("persons", {}).items()}
+        return Journal(moves, list(first.get("results", ())), persons, str(first.get("library", "")))
     except (FileNotFoundError, NotADirectoryError):
         return Journal()
     except (ValueError, TypeError, AttributeError) as error:

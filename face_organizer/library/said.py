@@ -1,0 +1,51 @@
+"""What people said of the faces of one table: the form in which decisions reach clustering and search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from face_organizer.types import Int64
+
+NOBODY, NEW = -1, -2
+
+
+class Person(NamedTuple):
+    """A person of a library: an `id` that never changes and what the person is called today.
+
+    `known`: somebody said something of this person, so that it never merges with another known one. `hidden`:
+    it gets no folder.
+    """
+
+    id: int
+    name: str
+    known: bool = True
+    hidden: bool = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Said:
+    """What was said of the n faces of a table, and where they were before; people are rows of `persons`."""
+
+    persons: Sequence[Person]
+    known: Int64
+    """(n,): the known person that a face is, said by somebody; -1 where nobody said."""
+    refused: Int64
+    """(m, 2): face and known person that it is not, whatever it looks like."""
+    ignored: NDArray[np.bool_]
+    """(n,): faces of nobody, or that are no faces."""
+    before: Int64
+    """(n,): the person that the last run put the face with; -1 nobody, -2 a face that it did not see."""
+    differ: Int64
+    """(m, 2): persons that are two, said by somebody."""
+
+    @classmethod
+    def nothing(cls, count: int) -> Said:
+        """Nothing was said of `count` faces, and none was seen before."""
+        pairs = np.empty((0, 2), np.int64)
+        none, new = np.full(count, NOBODY, np.int64), np.full(count, NEW, np.int64)
+        return cls((), none, pairs, np.zeros(count, np.bool_), new, pairs)
