@@ -7,19 +7,25 @@ taken back by `undo`, which touches only what is still exactly what the plan mad
 """
 
 from face_organizer.organize.applying import Applied, Placed, Plan, Undone, View, undo
-from face_organizer.organize.journal import MODES, is_folder, moved, renamed
+from face_organizer.organize.changes import Changes, changes
+from face_organizer.organize.journal import MODES, Journal, is_applied, is_folder, moved, read_plan, renamed
 from face_organizer.organize.planning import plan
 
 __all__ = [
     "MODES",
     "Applied",
+    "Changes",
+    "Journal",
     "Placed",
     "Plan",
     "Undone",
     "View",
+    "changes",
+    "is_applied",
     "is_folder",
     "moved",
     "plan",
+    "read_plan",
     "renamed",
     "undo",
 ]

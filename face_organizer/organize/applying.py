@@ -8,7 +8,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -35,9 +35,9 @@ class View:
     """`write(folder, placed, on_step)` makes these files; `on_step` is called after each slow one."""
     steps: int = 0
     """How often `write` calls `on_step`."""
-    persons: Mapping[str, int] = field(default_factory=dict)
-    """Numbers, in the library called `library`, of the persons whose pictures go into a folder."""
-    library: str = ""
+    remember: Callable[[], tuple[str, Mapping[str, int]]] = lambda: ("", {})
+    """Called by `apply` before anything is placed, to take down who is where: the library that did, and its
+    number of each folder's person."""
 
 
 class Missing(NamedTuple):
@@ -117,9 +117,10 @@ class Plan(_Placing):
                     words = "stands there, and this program did not make it"
                     raise OrganizeError(f"{printable(place)} {words}: move it away, or give another --output")
             journals.set_applied(output, False)
+            library, persons = self.view.remember()
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
             kept = _take_back(stale, before, output).kept
-            journals.write(Journal(self.moves, results, self.view.persons, self.view.library), output)
+            journals.write(Journal(self.moves, results, persons, library), output)
             _remove_results(set(before.results) - set(results), output)
             for move in sorted(self.moves, key=lambda m: m.mode == "move"):  # copies need what is moved away
                 try:

@@ -106,7 +106,7 @@ def read(output: Path) -> Journal:
 
     Raises `OrganizeError` for a damaged one.
     """
-    journal = _load(output)
+    journal = read_plan(output)
     names = _renamed(journal.moves, output)
     if not names:
         return journal
@@ -118,7 +118,7 @@ def read(output: Path) -> Journal:
 
 def renamed(output: Path) -> dict[str, str]:
     """Folders of the plan in `output` that the user has renamed: the planned name and today's."""
-    return _renamed(_load(output).moves, output)
+    return _renamed(read_plan(output).moves, output)
 
 
 def moved(output: Path) -> dict[str, str]:
@@ -127,7 +127,8 @@ def moved(output: Path) -> dict[str, str]:
     return {s: t for s, t in homes.items() if not os.path.lexists(s) and os.path.lexists(t)}
 
 
-def _load(output: Path) -> Journal:
+def read_plan(output: Path) -> Journal:
+    """The journal as it was written, whatever became of its folders since. Raises `OrganizeError`."""
     path = output / MARKER / _PLAN
     first: dict[str, Any] = {}
     moves: list[Move] = []

@@ -1,0 +1,207 @@
+"""What became of the pictures of a plan: the disk compared with the journal, to follow the user's hand.
+
+A picture is found again in its own folder under its own name; else under its name in another folder (folders
+renamed, swapped, merged; pictures dragged); else anywhere in the output by its bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+from face_organizer.files import MARKER
+from face_organizer.organize.copying import PART, same_bytes
+from face_organizer.organize.journal import Move
+
+_NEAR = 2_000_000_000  # FAT keeps times to two seconds
+
+
+class _File(NamedTuple):
+    size: int
+    mtime_ns: int
+    link: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Changes:
+    """Where the pictures of a plan lie now, and what else is there.
+
+    `homes` tells for each folder of the plan, by its first name below the output, which folder holds most of
+    its pictures today; None where none is left. `places` is in the order of the moves: the path below the
+    output, None for a picture that is gone. `copies` are files that hold the same bytes as one of the moves,
+    which is in its place too: (number of the move, path). `strange` are all other files in the folders.
+    """
+
+    homes: Mapping[str, str | None]
+    places: Sequence[str | None]
+    copies: Sequence[tuple[int, str]]
+    strange: Sequence[str]
+
+
+def changes(moves: Sequence[Move], output: Path) -> Changes:
+    """Compare the plan `moves` with what lies in `output`. A file whose name, size and time tell enough is
+    not read."""
+    left = dict(_files(output))
+    places: list[str | None] = [None] * len(moves)
+    kept = Counter[str]()
+    planned = Counter(_top(move.target) for move in moves)
+    for i, move in enumerate(moves):
+        if (file := left.get(move.target)) is not None and _fits(move, file):
+            places[i] = move.target
+            kept[_top(move.target)] += 1
+    for place in places:
+        left.pop(place or "", None)
+    lost = [i for i, place in enumerate(places) if place is None]
+    homes: dict[str, str | None] = {folder: folder for folder in planned}
+    if lost:
+        by_rest = _by_rest(moves, lost, left)
+        homes = _homes(moves, by_rest, planned, kept, output)
+        _by_name(moves, by_rest, homes, places, left)
+        _changed(moves, homes, places, left)
+    copies = _by_bytes(moves, places, left, output)
+    for folder in [folder for folder, home in homes.items() if home is None]:
+        tops = Counter(_top(p) for p, m in zip(places, moves, strict=True) if p and _top(m.target) == folder)
+        for home, most in tops.most_common(1):
+            homes[folder] = home if 2 * most > planned[folder] else None
+    return Changes(homes, places, copies, sorted(left))
+
+
+def _top(path: str) -> str:
+    return path.partition("/")[0] if "/" in path else ""
+
+
+def _files(output: Path) -> Iterator[tuple[str, _File]]:
+    """All files in folders below `output`, by their path there."""
+    pending = [(entry.path, entry.name) for entry in _scan(os.fspath(output)) if _is_folder(entry)]
+    while pending:
+        folder, below = pending.pop()
+        if below == MARKER:
+            continue
+        for entry in _scan(folder):
+            if _is_folder(entry):
+                pending.append((entry.path, f"{below}/{entry.name}"))
+            elif entry.name != PART:
+                link = os.readlink(entry.path) if entry.is_symlink() else None
+                status = entry.stat(follow_symlinks=False)
+                if link is not None or stat.S_ISREG(status.st_mode):
+                    yield f"{below}/{entry.name}", _File(status.st_size, status.st_mtime_ns, link)
+
+
+def _scan(folder: str) -> list[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            return sorted(entries, key=lambda entry: entry.name)
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def _is_folder(entry: os.DirEntry[str]) -> bool:
+    return entry.is_dir(follow_symlinks=False)
+
+
+def _fits(move: Move, file: _File) -> bool:
+    """Whether the file is what the move made, by size and time, or by where a link leads."""
+    if move.mode == "symlink" or file.link is not None:
+        return file.link == move.source
+    return file.size == move.bytes and abs(file.mtime_ns - move.mtime_ns) < _NEAR
+
+
+def _by_rest(moves: Sequence[Move], lost: Sequence[int], left: Mapping[str, _File]) -> dict[int, list[str]]:
+    """For each lost picture the files of its name, in other folders, that fit."""
+    files: dict[str, list[str]] = defaultdict(list)
+    for path in left:
+        files[path.partition("/")[2]].append(path)
+    found: dict[int, list[str]] = {}
+    for i in lost:
+        fitting = [p for p in files.get(moves[i].target.partition("/")[2], ()) if _fits(moves[i], left[p])]
+        if fitting and _top(moves[i].target):
+            found[i] = fitting
+    return found
+
+
+def _homes(
+    moves: Sequence[Move],
+    by_rest: Mapping[int, Sequence[str]],
+    planned: Mapping[str, int],
+    kept: Mapping[str, int],
+    output: Path,
+) -> dict[str, str | None]:
+    """Where each folder of the plan lies today: where more than half of its pictures do. A
+    folder that still holds some of its own has not gone into another that lives on."""
+    counts: dict[str, Counter[str]] = {folder: Counter({folder: kept[folder]}) for folder in planned}
+    for i, paths in by_rest.items():
+        for top in {_top(path) for path in paths}:
+            counts[_top(moves[i].target)][top] += 1
+    best: dict[str, str | None] = {}
+    for folder, found in counts.items():
+        most_in, most = max(found.items(), key=lambda item: (item[1], item[0] == folder, item[0]))
+        best[folder] = most_in if most and 2 * most > planned[folder] else None
+    moved_in = {home for folder, home in best.items() if home not in (None, folder)}
+    for folder, home in best.items():
+        lives_on = home is not None and best.get(home) == home
+        if home is None or (home != folder and kept[folder] and lives_on):
+            stands = (output / folder).is_dir() and folder not in moved_in
+            best[folder] = folder if kept[folder] or stands else None
+    return best
+
+
+def _by_name(
+    moves: Sequence[Move],
+    by_rest: Mapping[int, Sequence[str]],
+    homes: Mapping[str, str | None],
+    places: list[str | None],
+    left: dict[str, _File],
+) -> None:
+    for i, paths in by_rest.items():
+        home = homes[_top(moves[i].target)]
+        free = sorted((path for path in paths if path in left), key=lambda path: (_top(path) != home, path))
+        if free:
+            places[i] = free[0]
+            del left[free[0]]
+
+
+def _changed(
+    moves: Sequence[Move], homes: Mapping[str, str | None], places: list[str | None], left: dict[str, _File]
+) -> None:
+    """A file that was edited is still where it was."""
+    for i, move in enumerate(moves):
+        if places[i] is None and (home := homes[_top(move.target)]) is not None:
+            place = f"{home}/{move.target.partition('/')[2]}" if "/" in move.target else move.target
+            if place in left:
+                places[i] = place
+                del left[place]
+
+
+def _by_bytes(
+    moves: Sequence[Move], places: list[str | None], left: dict[str, _File], output: Path
+) -> list[tuple[int, str]]:
+    """Give a file of another name or time to the picture whose bytes it holds: a lost one, else as a copy."""
+    sizes = {file.size for file in left.values() if file.link is None}
+    by_size: dict[int, list[int]] = defaultdict(list)
+    for i, move in enumerate(moves):
+        if move.bytes in sizes and move.mode != "symlink":
+            by_size[move.bytes].append(i)
+    copies = []
+    for path in sorted(left):
+        file = left[path]
+        for i in sorted(by_size.get(file.size, ()), key=lambda i: places[i] is not None):
+            if file.link is None and _holds(moves[i], places[i], output, path, file):
+                if places[i] is None:
+                    places[i] = path
+                else:
+                    copies.append((i, path))
+                del left[path]
+                break
+    return copies
+
+
+def _holds(move: Move, place: str | None, output: Path, path: str, file: _File) -> bool:
+    original = move.source if place is None else str(output / place)
+    if same_bytes(original, output / path):
+        return True
+    return place is None and not os.path.lexists(original) and file.mtime_ns == move.mtime_ns
