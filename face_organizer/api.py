@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from face_organizer.evaluate import evaluate as evaluate
     from face_organizer.gender import Genders as Genders
     from face_organizer.gender import gender as gender
+    from face_organizer.library.learning import Learned as Learned
+    from face_organizer.library.people import Library as Library
     from face_organizer.networks.download import pull_pack as pull_pack
     from face_organizer.networks.inventory import list_packs as list_packs
     from face_organizer.networks.inventory import verify_packs as verify_packs
@@ -55,6 +57,8 @@ OFFERED = {
     "Found": "search.found",
     "Genders": "gender",
     "Leftovers": "search.find",
+    "Learned": "library.learning",
+    "Library": "library.people",
     "Listed": "embed.events",
     "Made": "embed.events",
     "People": "cluster",

@@ -98,7 +98,7 @@ def read(connection: sqlite3.Connection) -> list[Decision]:
     for row in reversed(rows):
         if row[7] is not None and row[0] not in off:
             off.add(row[7])
-    return [Decision(*row, row[0] in off) for row in rows]
+    return [Decision._make((*row, row[0] in off)) for row in rows]
 
 
 def replay(connection: sqlite3.Connection) -> State:

@@ -141,11 +141,11 @@ class _Reading:
         away: dict[int, list[int]] = defaultdict(list)
         here: list[int] = []
         for i, folder in those:
-            faces, whose = self._faces(i, folder), self.persons.get(folder)
+            faces, whose = list(self._faces(i, folder)), self.persons.get(folder)
             if person is not None and whose != person:
                 here += faces[:1] if whose is None else faces
             elif person is not None:
-                here += self._faces(i, "")[:1] or faces  # from review/ into the folder itself
+                here += list(self._faces(i, "")[:1]) or faces  # from review/ into the folder itself
             if whose is not None and whose != person:
                 away[whose] += faces
         state = self.library.state

@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import NamedTuple, Self, cast
+from typing import TYPE_CHECKING, NamedTuple, Self, cast
 
 import numpy as np
 
@@ -18,6 +18,9 @@ from face_organizer.library.decisions import Decision, State
 from face_organizer.library.said import NEW, NOBODY, Person, Said
 from face_organizer.media import images
 from face_organizer.types import FaceTable, Int64
+
+if TYPE_CHECKING:
+    from face_organizer.library.learning import Learned
 
 _SEEN = "SELECT id, coalesce(person, 0) FROM faces WHERE seen AND id < ?"
 _IDLE = (
@@ -185,7 +188,7 @@ class Library:
         listed = [Listed(*one, faces[one.id], len(pictures[one.id])) for one in self._persons()]
         return sorted(listed, key=lambda one: (-one.faces, one.id))
 
-    def faces(self, person: str) -> list[Face]:
+    def show(self, person: str) -> list[Face]:
         """The faces of a person."""
         number = self.person(person)
         rows = self.connection.execute(
@@ -286,6 +289,12 @@ class Library:
 
     # Saying things.
 
+    def learn(self, output: str | Path, *, deletions: bool = False) -> Learned:
+        """Take down what changed by hand in an output folder since the last finished run; see `learning`."""
+        from face_organizer.library import learning
+
+        return learning.learn(self, Path(output), deletions=deletions)
+
     def name(self, person: str, name: str) -> int:
         """Call a person something. Raises `ContradictionError` where another one is called so."""
         number = self.person(person)
@@ -305,11 +314,11 @@ class Library:
         """Say that two persons are two."""
         return self._checked("differ", self.person(person), self.person(other))
 
-    def confirm(self, person: str, pictures: Iterable[str | Path]) -> int:
+    def is_(self, person: str, pictures: Iterable[str | Path]) -> int:
         """Say that the faces on these pictures are that person; a name that nobody has makes a new one."""
         return self._checked("is", self._person_or_new(person), faces=self._faces(pictures))
 
-    def refuse(self, person: str, pictures: Iterable[str | Path]) -> int:
+    def is_not(self, person: str, pictures: Iterable[str | Path]) -> int:
         """Say that the faces on these pictures are not that person."""
         number = self.person(person)
         return self._checked("is-not", number, faces=self._faces(pictures, person=number))
@@ -325,7 +334,7 @@ class Library:
 
     def ignore(self, pictures: Iterable[str | Path] = (), *, person: str | None = None) -> int:
         """Say that these faces are nobody's, or no faces: those on the pictures, or all of a person."""
-        faces = [face.id for face in self.faces(person)] if person else self._faces(pictures)
+        faces = [face.id for face in self.show(person)] if person else self._faces(pictures)
         return self._checked("ignore", 0, faces=faces)
 
     def hide(self, person: str) -> int:
