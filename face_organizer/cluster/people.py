@@ -51,7 +51,9 @@ class People(Portraits):
     advice: Advice | None = None
     """Whether another number of people would fit better; None where no number was asked for."""
     kept: Kept | None = None
-    """What stayed of the previous result; None without one."""
+    """What stayed of the persons before; None where none were told of."""
+    person_ids: Sequence[int | None] = ()
+    """(k): the id of the person before that each one is; None for somebody new."""
     device: str = "cpu"
     """Where the faces were compared: "cpu" or the number of a GPU."""
     device_why: str = ""
@@ -114,7 +116,10 @@ class People(Portraits):
         everywhere = set(zip(self.paths, self.folders, strict=True))
         of_persons = {path for path, folder in everywhere if folder != UNASSIGNED}
         # A photo of a person stays out of `unassigned`, whoever else is on it.
-        entries = [e for e in everywhere if e[1] != UNASSIGNED or e[0] not in of_persons]
+        nowhere = {self.names[i] for i in self.hidden}
+        entries = [
+            e for e in everywhere if e[1] not in nowhere and (e[1] != UNASSIGNED or e[0] not in of_persons)
+        ]
         drawings = self.drawings(sheets)
 
         def write_all(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:

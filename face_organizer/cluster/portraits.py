@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import islice
 from pathlib import Path
@@ -34,15 +34,18 @@ class Portraits(Clustering):
     """Of the k persons."""
     margin: Float32
     """(n,): see `margins`; larger is surer."""
+    hidden: frozenset[int] = field(default=frozenset(), kw_only=True)
+    """Persons, by number, that get no folder and are not shown."""
 
     @cached_property
     def cards(self) -> list[Card]:
-        """All folders, the largest person first, what belongs to nobody last."""
+        """The persons that are shown, the largest person first, what belongs to nobody last."""
         order = np.argsort(self.labels, kind="stable")
         starts = np.searchsorted(self.labels[order], np.arange(-1, len(self.names) + 1))
         nobody, *persons = np.split(order, starts[1:-1])
-        every = [*zip(self.names, persons, strict=True), (UNASSIGNED, nobody)]
-        return [Card(name, rows) for name, rows in every if len(rows)]
+        shown = [*zip(self.names, persons, strict=True)]
+        shown = [card for i, card in enumerate(shown) if i not in self.hidden]
+        return [Card(name, rows) for name, rows in [*shown, (UNASSIGNED, nobody)] if len(rows)]
 
     def drawings(self, most: int) -> list[str]:
         """What `draw` makes: a contact sheet for each of the `most` largest persons, and the page."""
