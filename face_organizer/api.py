@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from face_organizer.cluster import People as People
     from face_organizer.cluster import cluster as cluster
-    from face_organizer.cluster import renamed as renamed
+    from face_organizer.cluster import unknown as unknown
     from face_organizer.compare.benchmark import benchmark as benchmark
     from face_organizer.compare.diagnosis import diagnose as diagnose
     from face_organizer.doctor import doctor as doctor
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from face_organizer.gender import Genders as Genders
     from face_organizer.gender import gender as gender
     from face_organizer.library.learning import Learned as Learned
+    from face_organizer.library.learning import learn as learn
     from face_organizer.library.people import Library as Library
     from face_organizer.networks.download import pull_pack as pull_pack
     from face_organizer.networks.inventory import list_packs as list_packs
@@ -75,15 +76,16 @@ OFFERED = {
     "embed": "embed",
     "evaluate": "evaluate",
     "gender": "gender",
+    "learn": "library.learning",
     "leftovers": "search.find",
     "list_packs": "networks.inventory",
     "merge": "table",
     "plan": "organize",
     "pull_pack": "networks.download",
     "read": "table",
-    "renamed": "cluster",
     "search": "search.find",
     "undo": "organize",
+    "unknown": "cluster",
     "verify_packs": "networks.inventory",
     "write": "table",
 }

@@ -6,14 +6,12 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from making_tables import table_of, unit
 from numpy.typing import NDArray
 
 import face_organizer as fo
-from face_organizer.errors import UsageError
 from face_organizer.library import NEW, NOBODY, Person, Said
 from face_organizer.types import FaceTable
 

@@ -11,6 +11,7 @@ import click
 
 import face_organizer as fo
 from face_organizer.cli.console import Console
+from face_organizer.cli.learning import learned, library_options
 from face_organizer.cli.options import (
     FOLDER_OR_FILE,
     HELP,
@@ -55,7 +56,7 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
     "--previous",
     type=FOLDER_OR_FILE,
     metavar="DIR|FILE",
-    help="An earlier result: people keep their letters, and renamed ones their name and their faces.",
+    help="A result in another folder, to go on from: people keep their letters or names.",
 )
 @option(
     "--one-per-photo/--no-one-per-photo",
@@ -78,6 +79,7 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
     default=100,
     help="Contact sheets of at most N persons, the largest first, and index.html; 0 for neither.",
 )
+@library_options
 @place_options
 @json_option
 def cluster(
@@ -85,6 +87,9 @@ def cluster(
     output: Path,
     clusters: int | None,
     previous: Path | None,
+    library: Path | None,
+    learns: bool,
+    learn_deletions: bool,
     sheets: int,
     mode: str,
     dry_run: bool,
@@ -108,24 +113,25 @@ def cluster(
     check_place(output)
     table = fo.read(*embeddings)
     console.say(f"{count(len(table), 'face')} on {count(table.total_files, 'picture')}")
-    if previous is None and fo.renamed(output):
-        previous = output
-        console.say(f"Persons keep the names that their folders have now in {printable(output)}")
-    people = fo.cluster(table, clusters or "auto", previous=previous, **options)
-    for line in _findings(people, options, previous):
-        console.say(line)
-    plan = fo.plan(people, output, mode=mode, sheets=sheets)
-    placed = place(plan, dry_run=dry_run, console=console)
+    with fo.Library(library or output, dry_run=dry_run) as opened:
+        told = learned(opened, output, console, learns=learns, deletions=learn_deletions)
+        if previous is None and fo.unknown(output, opened):
+            previous = output
+        people = fo.cluster(table, clusters or "auto", previous=previous, library=opened, **options)
+        for line in _findings(people, options):
+            console.say(line)
+        plan = fo.plan(people, output, mode=mode, sheets=sheets, library=opened)
+        placed = place(plan, dry_run=dry_run, console=console)
     if not dry_run:
         console.say("Clustering complete!")
         for name, pictures in by_length(placed.folders):
             console.say(f"  {name}: {count(pictures, 'image')} → {printable(output / name)}/")
         if sheets:
             console.say(f"Look at it: {printable(output / 'index.html')}")
-    return _report(people, placed, output, console)
+    return _report(people, placed, output, console, told)
 
 
-def _findings(people: fo.People, options: dict[str, Any], previous: Path | None) -> Iterator[str]:
+def _findings(people: fo.People, options: dict[str, Any]) -> Iterator[str]:
     """What was found, in sentences."""
     where = "the CPU" if people.device == "cpu" else f"GPU {people.device}"
     yield f"Faces were compared on {where}" + (f" ({people.device_why})" if people.device_why else "")
@@ -140,8 +146,8 @@ def _findings(people: fo.People, options: dict[str, Any], previous: Path | None)
             f"{people.threshold:.3f} on ({origin}; strangers: {strangers.mean:.3f} ± "
             f"{strangers.deviation:.3f})"
         )
-    if kept := people.kept:
-        shared = f"{count(kept.shared, 'face')} that {printable(previous or '')} holds too"
+    if (kept := people.kept) and kept.shared:
+        shared = f"{count(kept.shared, 'face')} that an earlier run placed"
         yield f"of {shared}, {kept.moved:,} moved ({kept.moved_share:.2%})"
         if kept.gone:
             yield f"no longer there: {', '.join(map(printable, kept.gone))}"
@@ -164,7 +170,9 @@ def _advice(people: fo.People) -> Iterator[str]:
     )
 
 
-def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, console: Console) -> int:
+def _report(
+    people: fo.People, placed: fo.Plan | fo.Applied, output: Path, console: Console, learned: dict[str, Any]
+) -> int:
     """Print the counts; every input picture is in exactly one of the last line's."""
     table, gone = people.table, {m.source for m in placed.missing}
     known = {move.source for move in placed.moves if move.folder != UNASSIGNED}
@@ -191,7 +199,9 @@ def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, conso
         told |= {"suggested_clusters": people.advice.suggested, "groups": list(people.advice.sizes)}
     elif strangers := people.strangers:
         told |= {"strangers_mean": strangers.mean, "strangers_deviation": strangers.deviation}
-    if kept := people.kept:
+    if learned:
+        told["learned"] = learned
+    if (kept := people.kept) and kept.shared:
         told["previous"] = {name: getattr(kept, name) for name in ("shared", "moved", "moved_share", "gone")}
     console.result(told)
     return EXIT_SOME_UNUSABLE if gone else EXIT_DONE

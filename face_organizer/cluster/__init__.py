@@ -6,6 +6,6 @@ Others may `read` a result that lies on disk, and ask which `components` of a gr
 from face_organizer.cluster.divide import cluster
 from face_organizer.cluster.labels import UNASSIGNED, components
 from face_organizer.cluster.people import People, former
-from face_organizer.cluster.result import Former, read, renamed
+from face_organizer.cluster.result import Former, read, unknown
 
-__all__ = ["UNASSIGNED", "Former", "People", "cluster", "components", "former", "read", "renamed", "result"]
+__all__ = ["UNASSIGNED", "Former", "People", "cluster", "components", "former", "read", "result", "unknown"]

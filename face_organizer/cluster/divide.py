@@ -16,6 +16,7 @@ from face_organizer.cluster.people import People, former, margins
 from face_organizer.errors import ClusterError, UsageError
 from face_organizer.files import count
 from face_organizer.library import Said
+from face_organizer.library.people import Library
 from face_organizer.types import FaceTable, Int64
 
 
@@ -31,6 +32,7 @@ def cluster(
     seed: int = 1234,
     previous: People | str | Path | None = None,
     said: Said | None = None,
+    library: Library | None = None,
     device: str | None = None,
 ) -> People:
     """Divide the faces of `table` into people, the one with the most faces first.
@@ -43,8 +45,9 @@ def cluster(
     `said` is what people said of these faces, and holds whatever they look like and whatever else is asked
     for: known persons are there, each with all its faces, beside the `clusters` where they are none of those;
     no face is with a person that it is said not to be; ignored ones are with nobody; and persons keep their
-    names. `previous` is an earlier result, or the folder that it was written into, in place of `said`: people
-    keep their letters, and those whose folder was renamed their name and all their faces.
+    names. `library` tells it, in place of `said`. `previous` is an earlier result, or the folder that it was
+    written into: people keep their letters, and those whose folder was renamed their name and all their
+    faces; a `library` takes that over for faces that it has not seen placed.
 
     `one_per_photo`: two faces on one photo or video frame are rather not one person. `frames`: FaceSwap faces
     of one number on neighbouring frames, and faces of one track of a video, are one person where nothing
@@ -58,10 +61,14 @@ def cluster(
     if not len(table):
         raise ClusterError(f"no faces among {count(table.total_files, 'picture')}: nothing to sort")
     gpu, why = faiss_device.choose(device)
+    if said is not None and (previous or library) is not None:
+        raise UsageError("`said` tells what `previous` and `library` do: give it alone")
     if previous is not None:
-        if said is not None:
-            raise UsageError("`previous` and `said` tell the same: give one of them")
         said = result.said(former(previous), table)
+    if library is not None:
+        if said is not None:
+            library.adopt(table, said)
+        said = library.said(table)
     told = result.anchored(said or Said.nothing(len(table)))
     hints = hints_of(table, photos=one_per_photo, frames=frames, known=told.known, refused=told.refused)
     options: dict[str, Any] = {"threshold": threshold, "gpu": gpu, "seed": seed}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -23,6 +23,7 @@ from face_organizer.cluster.portraits import Portraits
 from face_organizer.cluster.result import PICKLE, Former, Kept
 from face_organizer.cluster.threshold import Strangers
 from face_organizer.files import atomic_write, write_csv, write_json
+from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
 from face_organizer.table import PICKLE_PROTOCOL
 from face_organizer.types import Float32
@@ -110,9 +111,9 @@ class People(Portraits):
         write_csv(place / CSV, COLUMNS, self.rows(placed))
         write_json(place / JSON, {"persons": list(self.names)}, faces=self.rows(placed))
 
-    def view(self, sheets: int = 100) -> View:
+    def view(self, sheets: int = 100, library: Library | None = None) -> View:
         """A folder per person, the three files of `write`, and for the `sheets` largest persons a contact
-        sheet, with a page that shows all (0: neither)."""
+        sheet, with a page that shows all (0: neither). `library` takes down who is where."""
         everywhere = set(zip(self.paths, self.folders, strict=True))
         of_persons = {path for path, folder in everywhere if folder != UNASSIGNED}
         # A photo of a person stays out of `unassigned`, whoever else is on it.
@@ -127,7 +128,12 @@ class People(Portraits):
             if sheets:
                 self.draw(folder, placed, sheets, on_step)
 
-        return View(entries, [*FILES, *drawings], write_all, max(len(drawings) - 1, 0))
+        def remember() -> tuple[str, Mapping[str, int]]:
+            if library is None:
+                return "", {}
+            return library.uuid, library.remember(self.table, self.labels, self.names, self.person_ids)
+
+        return View(entries, [*FILES, *drawings], write_all, max(len(drawings) - 1, 0), remember)
 
 
 def former(given: People | str | Path) -> Former:

@@ -16,6 +16,7 @@ from face_organizer.cluster.labels import UNASSIGNED, person_name
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
 from face_organizer.library import NEW, NOBODY, Person, Said
+from face_organizer.library.people import Library
 from face_organizer.table import safe_pickle
 from face_organizer.types import FaceTable, Float32, Int64
 
@@ -61,9 +62,9 @@ def read(place: Path) -> Former:
     return Former(paths, index, labels, [names.get(str(name), str(name)) for name in known], centers)
 
 
-def renamed(folder: Path) -> bool:
-    """Whether `folder` holds a result of `cluster`, some of whose person folders were renamed since."""
-    return (folder / PICKLE).is_file() and bool(organize.renamed(folder))
+def unknown(folder: Path, library: Library) -> bool:
+    """Whether `folder` holds a result of `cluster` that `library` did not take down when it was made."""
+    return (folder / PICKLE).is_file() and organize.read_plan(folder).library != library.uuid
 
 
 class Kept(NamedTuple):

@@ -34,12 +34,13 @@ class Learned:
     decisions: list[int] = field(default_factory=list)
 
 
-def learn(library: Library, output: Path, *, deletions: bool = False) -> Learned:
+def learn(library: Library, output: str | Path, *, deletions: bool = False) -> Learned:
     """Take down as decisions what changed by hand in `output` since the last finished run, in one
     transaction. `deletions` takes down those that a run doubted too, this one or the last.
 
     Raises `OrganizeError` for a damaged journal.
     """
+    output = Path(output)
     if not organize.is_applied(output):
         return Learned()
     journal = organize.read_plan(output)
@@ -122,7 +123,8 @@ class _Reading:
                 continue
             now, _, here = place.partition("/")
             aside = here.startswith("review/")
-            if now == self.found.homes.get(folder, folder) and (aside or not rest.startswith("review/")):
+            home = self.found.homes.get(folder, folder) if folder in self.persons else folder
+            if now == home and (aside or not rest.startswith("review/")):
                 continue  # where it was, or set aside by somebody who is not sure
             moved[now if not aside else ""].append((i, folder))
         for i, path in self.found.copies:
@@ -166,7 +168,7 @@ class _Reading:
             return None
         if folder not in self.today:
             same = [one.id for one in self.library.people() if one.name == folder]
-            self.today[folder] = same[0] if same else self.library.new_person(folder)
+            self.today[folder] = same[0] if same else self.library.new_person(folder, how="folders")
         return self.library.state.root(self.today[folder])
 
     def _gone(self, folder: str, faces: list[tuple[int, ...]], deletions: bool) -> None:

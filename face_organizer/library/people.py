@@ -7,7 +7,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple, Self, cast
+from typing import NamedTuple, Self, cast
 
 import numpy as np
 
@@ -18,9 +18,6 @@ from face_organizer.library.decisions import Decision, State
 from face_organizer.library.said import NEW, NOBODY, Person, Said
 from face_organizer.media import images
 from face_organizer.types import FaceTable, Int64
-
-if TYPE_CHECKING:
-    from face_organizer.library.learning import Learned
 
 _SEEN = "SELECT id, coalesce(person, 0) FROM faces WHERE seen AND id < ?"
 _IDLE = (
@@ -62,12 +59,14 @@ class Library:
     it for the third face on it. Raises `LibraryError` for what is not there, its kind `ContradictionError`
     for what cannot be after what was said before.
 
-    `dry_run` works on a copy that is thrown away.
+    A new one is written when the first thing is to be kept. `dry_run` works on a copy that is thrown away.
     """
 
     def __init__(self, place: str | Path, *, create: bool = True, dry_run: bool = False) -> None:
         self.path = store.place_of(place)
-        self.connection = store.connect(self.path, create=create, dry_run=dry_run)
+        is_new = create and not self.path.is_file()
+        self.connection = store.connect(self.path, in_memory=dry_run or is_new)
+        self._is_new = is_new and not dry_run
         (self.uuid,) = self.connection.execute("SELECT uuid FROM library").fetchone()
         self._state: State | None = None
 
@@ -90,6 +89,9 @@ class Library:
 
     def transaction(self) -> AbstractContextManager[None]:
         """All of what the block says, or nothing."""
+        if self._is_new:
+            self.connection = store.written(self.connection, self.path)
+            self._is_new = False
         return store.transaction(self.connection)
 
     # What a table's faces are.
@@ -124,6 +126,21 @@ class Library:
         return Said(
             persons, known[numbers], _pairs(sorted(refused)), ignored[numbers], before[numbers], _pairs(pairs)
         )
+
+    def adopt(self, table: FaceTable, said: Said) -> None:
+        """Take over what another result knew of faces that no run of this library has put anywhere: where
+        they were, and the names that somebody gave."""
+        with self.transaction():
+            numbers = registry.enter(self.connection, table)
+            by_name = {one.name: one.id for one in self._persons()}
+            ids = [by_name.get(one.name) or self._new(one.name) for one in said.persons]
+            seen = [face for face, _ in self.connection.execute(_SEEN, (int(numbers.max(initial=0)) + 1,))]
+            new = ~np.isin(numbers, seen) & (said.before > NEW)
+            self._put(numbers[new], np.array([*ids, 0], np.int64)[said.before[new]])
+            for one, number in zip(said.persons, ids, strict=True):
+                if one.known and one.name not in by_name:
+                    self.add("name", number, name=one.name, how="folders")
+        self._state = None
 
     def remember(
         self, table: FaceTable, labels: Int64, names: Sequence[str], ids: Sequence[int | None]
@@ -289,12 +306,6 @@ class Library:
 
     # Saying things.
 
-    def learn(self, output: str | Path, *, deletions: bool = False) -> Learned:
-        """Take down what changed by hand in an output folder since the last finished run; see `learning`."""
-        from face_organizer.library import learning
-
-        return learning.learn(self, Path(output), deletions=deletions)
-
     def name(self, person: str, name: str) -> int:
         """Call a person something. Raises `ContradictionError` where another one is called so."""
         number = self.person(person)
@@ -383,12 +394,12 @@ class Library:
                 return one.id
         return self.new_person(name)
 
-    def new_person(self, name: str) -> int:
+    def new_person(self, name: str, how: str = "command") -> int:
         """A person called `name`, of whom nothing is known yet."""
         check_name(name)
         with self.transaction():
             number = self._new(name)
-            self.add("name", number, name=name)
+            self.add("name", number, name=name, how=how)
         return number
 
 

@@ -67,30 +67,46 @@ def place_of(where: str | Path) -> Path:
     return path if is_file or path.is_file() else path / MARKER / NAME
 
 
-def connect(path: Path, *, create: bool, dry_run: bool = False) -> sqlite3.Connection:
-    """Open the library at `path` and bring it up to date; `dry_run` works on a copy in memory.
+def connect(path: Path, *, in_memory: bool = False) -> sqlite3.Connection:
+    """Open the library at `path` and bring it up to date; `in_memory` works on a copy, or on a new one where
+    none is there.
 
-    Raises `LibraryError` where it is missing (unless `create`), damaged, no library, or of a later version.
+    Raises `LibraryError` where it is missing, damaged, no library, or of a later version.
     """
     with _in_words(path):
-        if not path.is_file() and not create:
-            raise LibraryError(
-                f"{printable(path)}: no library is there", "name an output folder of `cluster`"
-            )
-        if dry_run:
-            connection = _open(":memory:")
-            if path.is_file():
-                with contextlib.closing(_open(f"{path.absolute().as_uri()}?mode=ro")) as there:
-                    there.backup(connection)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            connection = _open(f"{path.absolute().as_uri()}?mode=rwc")
+        if not path.is_file() and not in_memory:
+            mend = "name an output folder of `cluster`"
+            raise LibraryError(f"{printable(path)}: no library is there", mend)
+        connection = _open(":memory:" if in_memory else _uri(path))
         try:
+            if in_memory and path.is_file():
+                with contextlib.closing(_open(_uri(path))) as there:
+                    there.backup(connection)
             _bring_up_to_date(connection, path)
         except BaseException:
             connection.close()
             raise
         return connection
+
+
+def written(connection: sqlite3.Connection, path: Path) -> sqlite3.Connection:
+    """Write a library that is in memory to `path`, whole or not at all, and open it there."""
+    with _in_words(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_name(f".{path.name}.{uuid.uuid4().hex}.part")
+        try:
+            with contextlib.closing(sqlite3.connect(part)) as new:
+                connection.backup(new)
+                new.execute("PRAGMA journal_mode = WAL")
+            connection.close()
+            os.link(part, path)  # never over one that another run has made meanwhile
+        finally:
+            part.unlink(missing_ok=True)
+        return connect(path)
+
+
+def _uri(path: Path) -> str:
+    return f"{path.absolute().as_uri()}?mode=rw"
 
 
 def _open(uri: str) -> sqlite3.Connection:
@@ -152,7 +168,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def problems(path: Path) -> list[str]:
     """What SQLite's `integrity_check` and `foreign_key_check` find wrong with the library at `path`."""
-    with contextlib.closing(connect(path, create=False)) as connection:
+    with contextlib.closing(connect(path)) as connection:
         found = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
         lost = [
             f"a row of {table} points nowhere" for table, *_ in connection.execute("PRAGMA foreign_key_check")

@@ -7,8 +7,8 @@ taken back by `undo`, which touches only what is still exactly what the plan mad
 """
 
 from face_organizer.organize.applying import Applied, Placed, Plan, Undone, View, undo
-from face_organizer.organize.changes import Changes, changes
-from face_organizer.organize.journal import MODES, Journal, is_applied, is_folder, moved, read_plan, renamed
+from face_organizer.organize.following import Changes, changes, moved, renamed
+from face_organizer.organize.journal import MODES, Journal, is_applied, is_folder, read_plan
 from face_organizer.organize.planning import plan
 
 __all__ = [

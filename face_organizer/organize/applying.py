@@ -16,6 +16,7 @@ from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, printable, reason
 from face_organizer.organize import journal as journals
 from face_organizer.organize.copying import PART, SourceError, locked
+from face_organizer.organize.following import read
 from face_organizer.organize.journal import Journal, Move
 from face_organizer.organize.modes import is_made, make, may_go, take_back
 
@@ -107,7 +108,7 @@ class Plan(_Placing):
         output, results = self.output, self.view.files
         missing = list(self.missing)
         with _in_words(output), locked(output / MARKER):
-            before = journals.read(output)
+            before = read(output)
             wanted = set(self.moves)
             stale = [move for move in before.moves if move not in wanted]
             needed = self.bytes
@@ -157,7 +158,7 @@ def undo(folder: str | Path) -> Undone:
         raise OrganizeError(f"{printable(output)}: not an output folder of this program, nothing to undo")
     with _in_words(output):
         with locked(output / MARKER):
-            before = journals.read(output)
+            before = read(output)
             journals.set_applied(output, False)
             undone = _take_back(before.moves, before, output)
             _remove_results(before.results, output)

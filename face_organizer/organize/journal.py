@@ -1,16 +1,11 @@
-"""The journal: the plan of an output folder on disk, read as a file from outside.
-
-It follows a person folder that the user has renamed: what was placed in `person_A/` is found in `Alice/`.
-"""
+"""The journal: the plan of an output folder on disk, read as a file from outside."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -101,32 +96,6 @@ def is_applied(output: Path) -> bool:
     return (output / MARKER / _APPLIED).is_file()
 
 
-def read(output: Path) -> Journal:
-    """The journal that lies in `output`, empty where there is none, with folders called as they are today.
-
-    Raises `OrganizeError` for a damaged one.
-    """
-    journal = read_plan(output)
-    names = _renamed(journal.moves, output)
-    if not names:
-        return journal
-    parts = [move.target.partition("/") for move in journal.moves]
-    targets = [f"{names.get(folder, folder)}{slash}{rest}" for folder, slash, rest in parts]
-    moves = [replace(move, target=target) for move, target in zip(journal.moves, targets, strict=True)]
-    return replace(journal, moves=moves)
-
-
-def renamed(output: Path) -> dict[str, str]:
-    """Folders of the plan in `output` that the user has renamed: the planned name and today's."""
-    return _renamed(read_plan(output).moves, output)
-
-
-def moved(output: Path) -> dict[str, str]:
-    """Where the pictures lay that the plan in `output` has moved away, and where they lie now."""
-    homes = {s: os.path.join(os.path.abspath(output), target) for s, target in read(output).homes.items()}
-    return {s: t for s, t in homes.items() if not os.path.lexists(s) and os.path.lexists(t)}
-
-
 def read_plan(output: Path) -> Journal:
     """The journal as it was written, whatever became of its folders since. Raises `OrganizeError`."""
     path = output / MARKER / _PLAN
@@ -149,25 +118,3 @@ def read_plan(output: Path) -> Journal:
             f"{printable(path)} is damaged, so that nobody can tell which files were made by this program; "
             "give another --output, or delete that file to keep all that is there"
         ) from error
-
-
-def _renamed(moves: Sequence[Move], output: Path) -> dict[str, str]:
-    """A folder that is gone is the new one that holds the most of its files, and more than half of them."""
-    planned: dict[str, set[str]] = defaultdict(set)
-    for move in moves:
-        folder, slash, rest = move.target.partition("/")
-        if slash:
-            planned[folder].add(rest)
-    gone = [folder for folder in planned if not os.path.lexists(output / folder)]
-    if not gone:
-        return {}
-    known = {MARKER, *planned}
-    new = [e.name for e in os.scandir(output) if e.is_dir(follow_symlinks=False) and e.name not in known]
-    shared = Counter[tuple[str, str]]()
-    for folder, name in itertools.product(gone, new):
-        shared[folder, name] = sum(os.path.lexists(output / name / rest) for rest in planned[folder])
-    names: dict[str, str] = {}
-    for (folder, name), count in shared.most_common():
-        if 2 * count > len(planned[folder]) and folder not in names and name not in names.values():
-            names[folder] = name
-    return names

@@ -16,7 +16,8 @@ from face_organizer.errors import OrganizeError, UsageError
 from face_organizer.files import is_inside, printable, reason
 from face_organizer.organize.applying import Missing, Plan, View
 from face_organizer.organize.copying import PART
-from face_organizer.organize.journal import MODES, Journal, Move, is_folder, read
+from face_organizer.organize.following import read
+from face_organizer.organize.journal import MODES, Journal, Move, is_folder
 from face_organizer.organize.modes import is_made, may_go
 
 _LONGEST_NAME = 255  # bytes of a file name on the usual file systems

@@ -10,13 +10,13 @@ import os
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from face_organizer.files import MARKER
 from face_organizer.organize.copying import PART, same_bytes
-from face_organizer.organize.journal import Move
+from face_organizer.organize.journal import Journal, Move, read_plan
 
 _NEAR = 2_000_000_000  # FAT keeps times to two seconds
 
@@ -69,6 +69,36 @@ def changes(moves: Sequence[Move], output: Path) -> Changes:
         for home, most in tops.most_common(1):
             homes[folder] = home if 2 * most > planned[folder] else None
     return Changes(homes, places, copies, sorted(left))
+
+
+def read(output: Path) -> Journal:
+    """The journal that lies in `output`, empty where there is none, with each picture where it lies today.
+
+    Raises `OrganizeError` for a damaged one.
+    """
+    journal = read_plan(output)
+    if not journal.moves:
+        return journal
+    found = changes(journal.moves, output)
+    moves = []
+    for move, place in zip(journal.moves, found.places, strict=True):
+        folder, slash, rest = move.target.partition("/")
+        home = found.homes[folder] if slash else None
+        target = place or f"{home or folder}{slash}{rest}"
+        moves.append(move if target == move.target else replace(move, target=target))
+    return replace(journal, moves=moves)
+
+
+def renamed(output: Path) -> dict[str, str]:
+    """Folders of the plan in `output` that the user has renamed: the planned name and today's."""
+    homes = changes(read_plan(output).moves, output).homes
+    return {folder: home for folder, home in homes.items() if home is not None and home != folder}
+
+
+def moved(output: Path) -> dict[str, str]:
+    """Where the pictures lay that the plan in `output` has moved away, and where they lie now."""
+    homes = {s: os.path.join(os.path.abspath(output), target) for s, target in read(output).homes.items()}
+    return {s: t for s, t in homes.items() if not os.path.lexists(s) and os.path.lexists(t)}
 
 
 def _top(path: str) -> str:
