@@ -159,4 +159,5 @@ def _overlap(mine: Float32, theirs: Float32) -> Float32:
     low, high = np.maximum(mine[:, :2], theirs[:, :2]), np.minimum(mine[:, 2:], theirs[:, 2:])
     common = np.prod(np.maximum(high - low, 0), axis=1)
     areas = [np.prod(np.maximum(box[:, 2:] - box[:, :2], 0), axis=1) for box in (mine, theirs)]
-    return np.asarray(common / np.maximum(areas[0] + areas[1] - common, 1e-9), np.float32)
+    overlap = common / np.maximum(areas[0] + areas[1] - common, 1e-9)
+    return np.where((mine == theirs).all(axis=1), np.float32(1), overlap).astype(np.float32)
