@@ -32,6 +32,7 @@ _MIGRATIONS = (
         x1 REAL, y1 REAL, x2 REAL, y2 REAL, person INTEGER REFERENCES persons, seen INTEGER NOT NULL DEFAULT 0
     ) STRICT;
     CREATE INDEX faces_by_content ON faces (content);
+    CREATE INDEX faces_by_person ON faces (person);
     CREATE TABLE decisions (
         id INTEGER PRIMARY KEY AUTOINCREMENT, at TEXT NOT NULL, how TEXT NOT NULL, kind TEXT NOT NULL,
         person INTEGER REFERENCES persons, other INTEGER REFERENCES persons, name TEXT,
@@ -41,6 +42,7 @@ _MIGRATIONS = (
         decision INTEGER NOT NULL REFERENCES decisions, face INTEGER NOT NULL REFERENCES faces,
         whose INTEGER NOT NULL, PRIMARY KEY (decision, face, whose)
     ) STRICT, WITHOUT ROWID;
+    CREATE INDEX decided_by_face ON decided (face, whose);
     CREATE TABLE doubts (person INTEGER NOT NULL REFERENCES persons, face INTEGER REFERENCES faces) STRICT;
     CREATE TABLE kept_out (
         person INTEGER NOT NULL REFERENCES persons, space TEXT NOT NULL, vector BLOB NOT NULL
