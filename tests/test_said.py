@@ -41,7 +41,7 @@ class Case:
         return FaceTable(self.vectors, faces, table.files, table.stamp)
 
     def of(self, order: NDArray[np.int64], vectors: Vectors) -> Case:
-        """The same with the pictures in another `order`, as `vectors`; rows of `order` beyond ours are new."""
+        """The same with the pictures in another `order`, as `vectors`; rows of it beyond ours are new."""
         old = {int(row): at for at, row in enumerate(order) if row < len(self.on)}
         said, count = self.said, len(order)
         known, before = np.full(count, NOBODY, np.int64), np.full(count, NEW, np.int64)

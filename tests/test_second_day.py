@@ -173,6 +173,20 @@ def test_what_is_said_by_command_holds(home: Household) -> None:
     assert "bob-1.jpg" in home.say("show", "Ann").out
 
 
+def test_of_several_faces_on_a_dragged_picture_the_most_alike_is_meant(home: Household) -> None:
+    photo(home.inbox / "group.jpg", "passer-by", "cid", "other", number=70)
+    home.cluster("--threshold", "0.99", "-k", "auto", "--min-cluster-size", "1")
+    home.cluster()
+    group = home.folders()
+    assert "group.jpg" in group["person_C"]
+    os.rename(home.people / "person_C" / "group.jpg", home.people / "unassigned" / "group.jpg")
+    home.cluster()
+    os.rename(home.people / "unassigned" / "group.jpg", home.people / "person_C" / "group.jpg")
+    home.cluster()
+    listed = home.say("show", "person_C").out
+    assert "group.jpg:1  (said)" in listed
+
+
 def test_a_picture_of_two_people_lies_with_both(home: Household) -> None:
     photo(home.inbox / "both.jpg", "ann", "bob", number=50)
     home.cluster()

@@ -13,6 +13,7 @@ from face_organizer.cli.console import Console
 from face_organizer.cli.options import FOLDER_OR_FILE, together
 from face_organizer.errors import UsageError
 from face_organizer.files import count, printable
+from face_organizer.types import FaceTable
 
 library_options = together(
     click.option(
@@ -37,14 +38,14 @@ library_options = together(
 
 
 def learned(
-    library: fo.Library, output: Path, console: Console, *, learns: bool, deletions: bool
+    library: fo.Library, output: Path, table: FaceTable, console: Console, *, learns: bool, deletions: bool
 ) -> dict[str, Any]:
     """Learn from `output`, say what, and return it for `--json`."""
     if not learns:
         if deletions:
             raise UsageError("--no-learn and --learn-deletions contradict each other")
         return {}
-    found = fo.learn(library, output, deletions=deletions)
+    found = fo.learn(library, output, table, deletions=deletions)
     if parts := ", ".join(_parts(found)):
         where = printable(output) if library.path.is_relative_to(output) else printable(library.path)
         console.say(f"learned: {parts} (`face-organizer people undo {where}` takes the last back)")

@@ -122,7 +122,9 @@ def replay(connection: sqlite3.Connection) -> State:
     for event in events:
         for person, seen in first[event].items():
             for face in seen:
-                if face not in state.said and (face, state.root(person)) not in state.refused:
+                if not (
+                    face in state.said or face in state.ignored or (face, state.root(person)) in state.refused
+                ):
                     state.known[face] = state.root(person)
         if event in by_id:
             _say(state, by_id[event], faces[event])

@@ -8,14 +8,20 @@ gone in such numbers that a slip or a disk that is away explains it better is no
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 
+import numpy as np
+
 from face_organizer import organize
+from face_organizer.library import registry
 from face_organizer.library.people import RESERVED, Library
 from face_organizer.organize import Changes, Journal
+from face_organizer.types import FaceTable, Int64
 
+_THEIRS = "SELECT id FROM faces WHERE person = ?"
 _MOST_GONE = 3
 """More than one in three of a person's pictures gone at once is never taken for a decision."""
 
@@ -34,9 +40,14 @@ class Learned:
     decisions: list[int] = field(default_factory=list)
 
 
-def learn(library: Library, output: str | Path, *, deletions: bool = False) -> Learned:
+def learn(
+    library: Library, output: str | Path, table: FaceTable | None = None, *, deletions: bool = False
+) -> Learned:
     """Take down as decisions what changed by hand in `output` since the last finished run, in one
     transaction. `deletions` takes down those that a run doubted too, this one or the last.
+
+    Of several faces on a picture that was dragged to a person, the one that is most like the person is meant,
+    by the embeddings of `table`; without it, the main one.
 
     Raises `OrganizeError` for a damaged journal.
     """
@@ -46,12 +57,15 @@ def learn(library: Library, output: str | Path, *, deletions: bool = False) -> L
     journal = organize.read_plan(output)
     found = organize.changes(journal.moves, output)
     with library.transaction():
-        return _Reading(library, output, journal, found).learn(deletions)
+        return _Reading(library, output, journal, found, table).learn(deletions)
 
 
 class _Reading:
-    def __init__(self, library: Library, output: Path, journal: Journal, found: Changes) -> None:
+    def __init__(
+        self, library: Library, output: Path, journal: Journal, found: Changes, table: FaceTable | None
+    ) -> None:
         self.library, self.output, self.journal, self.found = library, output, journal, found
+        self.table = table
         self.learned = Learned()
         own = journal.persons if journal.library == library.uuid else {}
         self.persons = {folder: library.state.root(number) for folder, number in own.items()}
@@ -145,9 +159,11 @@ class _Reading:
         for i, folder in those:
             faces, whose = list(self._faces(i, folder)), self.persons.get(folder)
             if person is not None and whose != person:
-                here += faces[:1] if whose is None else faces
+                here += self._meant(faces, person) if whose is None else faces
             elif person is not None:
-                here += list(self._faces(i, "")[:1]) or faces  # from review/ into the folder itself
+                here += (
+                    self._meant(self._faces(i, ""), person) or faces
+                )  # from review/ into the folder itself
             if whose is not None and whose != person:
                 away[whose] += faces
         state = self.library.state
@@ -157,6 +173,22 @@ class _Reading:
             self._decide(
                 "is", person, [face for face in here if not self.library.state.is_known(face, person)]
             )
+
+    def _meant(self, faces: Sequence[int], person: int) -> list[int]:
+        """The one of some faces on one picture that somebody took for `person`."""
+        if len(faces) < 2 or self.table is None:
+            return list(faces[:1])
+        numbers, vectors = self._numbers, self.table.embeddings
+        theirs = [face for (face,) in self.library.connection.execute(_THEIRS, (person,))]
+        like = vectors[np.isin(numbers, theirs)].sum(axis=0)
+        rows = [np.flatnonzero(numbers == face)[:1] for face in faces]
+        likeness = [float((vectors[row] @ like).max(initial=-np.inf)) for row in rows]
+        return [faces[int(np.argmax(likeness))]]
+
+    @cached_property
+    def _numbers(self) -> Int64:
+        assert self.table is not None
+        return registry.enter(self.library.connection, self.table)
 
     def _person_of(self, folder: str) -> int | None:
         """Whose folder that is, a new person's where it is a new one; None for `unassigned` and the like."""

@@ -283,7 +283,8 @@ class Library:
         return state.known.get(face, root)
 
     def _faces(self, pictures: Iterable[str | Path], *, person: int | None = None) -> list[int]:
-        """The numbers of the faces meant by `pictures`: of `person` where given, else the only one."""
+        """The numbers of the faces meant by `pictures`: those of `person`, else the only one, or the only one
+        of nobody."""
         found = []
         for picture in pictures:
             path, colon, number = os.fspath(picture).rpartition(":")
@@ -292,13 +293,13 @@ class Library:
             faces = self.on(path)
             if number:
                 faces = [face for face in faces if face[1] == int(number)]
-            elif person is not None:
-                faces = [face for face in faces if face[2] == person]
+            elif person is not None and (own := [face for face in faces if face[2] == person]):
+                faces = own
             elif len(faces) > 1 and len(free := [face for face in faces if face[2] is None]) == 1:
                 faces = free
             if not faces:
-                raise UsageError(f"{printable(picture)}: no such face of {self.name_of(person)} is on it")
-            if len(faces) > 1 and person is None:
+                raise UsageError(f"{printable(picture)}: no such face is on it")
+            if len(faces) > 1 and faces[0][2] != person:
                 which = ", ".join(f"{printable(path)}:{face[1]}" for face in faces)
                 raise UsageError(f"{printable(picture)}: {count(len(faces), 'face')}; say which: {which}")
             found += [face[0] for face in faces]

@@ -170,7 +170,7 @@ def transaction(connection: sqlite3.Connection) -> Iterator[None]:
 
 def problems(path: Path) -> list[str]:
     """What SQLite's `integrity_check` and `foreign_key_check` find wrong with the library at `path`."""
-    with contextlib.closing(connect(path)) as connection:
+    with _in_words(path), contextlib.closing(connect(path)) as connection:
         found = [text for (text,) in connection.execute("PRAGMA integrity_check") if text != "ok"]
         lost = [
             f"a row of {table} points nowhere" for table, *_ in connection.execute("PRAGMA foreign_key_check")
