@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from face_organizer.search.found import Found as Found
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
+    from face_organizer.table import relocate as relocate
     from face_organizer.table import write as write
     from face_organizer.types import FaceTable as FaceTable
 
@@ -83,6 +84,7 @@ OFFERED = {
     "plan": "organize",
     "pull_pack": "networks.download",
     "read": "table",
+    "relocate": "table",
     "search": "search.find",
     "undo": "organize",
     "unknown": "cluster",

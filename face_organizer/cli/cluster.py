@@ -121,7 +121,7 @@ def cluster(
         for line in _findings(people, options):
             console.say(line)
         plan = fo.plan(people, output, mode=mode, sheets=sheets, library=opened)
-        placed = place(plan, dry_run=dry_run, console=console)
+        placed = place(plan, dry_run=dry_run, console=console, tables=embeddings)
     if not dry_run:
         console.say("Clustering complete!")
         for name, pictures in by_length(placed.folders):

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import NamedTuple
 
 from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, printable, reason
 from face_organizer.organize import journal as journals
-from face_organizer.organize.copying import PART, SourceError, locked
+from face_organizer.organize.copying import PART, SourceError, give_name, locked, same_bytes
 from face_organizer.organize.following import read
-from face_organizer.organize.journal import Journal, Move
-from face_organizer.organize.modes import is_made, make, may_go, take_back
+from face_organizer.organize.journal import GONE, Journal, Move
+from face_organizer.organize.modes import is_left, is_made, make, may_go, take_back
+
+LIBRARY = "library.sqlite"
+"""Name of the library in an output folder: what people said, which no undo takes back."""
+_UNMENTIONED = frozenset({"thumbs.db", "desktop.ini"})
 
 Placed = Mapping[tuple[str, str], str]
 """(source path, folder) of each picture that was placed → its path below the output folder."""
@@ -60,7 +65,12 @@ class _Placing:
     @property
     def folders(self) -> Counter[str]:
         """Pictures in each folder below the output, the output itself under an empty name."""
-        return Counter(move.folder for move in self.moves)
+        return Counter(move.folder for move in self.moves if not move.sidecar)
+
+    @property
+    def sidecars(self) -> int:
+        """Files that go along with pictures."""
+        return sum(move.sidecar for move in self.moves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +80,10 @@ class Applied(_Placing):
     bytes: int
     """What had to be copied."""
     kept: Sequence[str]
+    gone: Sequence[str] = ()
+    """Copies that lie in `gone/`: nobody wants them any more, and their originals are not there."""
+    foreign: Sequence[str] = ()
+    """Files in the folders that no plan placed: the user's own, left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +91,8 @@ class Plan(_Placing):
     """What goes where, and what cannot go. Nothing is written before `apply`."""
 
     view: View
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Moved pictures that the view named by their place in the output: that place, by their home."""
 
     @property
     def bytes(self) -> int:
@@ -97,13 +113,20 @@ class Plan(_Placing):
         self,
         on_file: Callable[[Move], object] = lambda move: None,
         on_step: Callable[[], object] = lambda: None,
+        on_places: Callable[[Mapping[str, str]], object] = lambda places: None,
     ) -> Applied:
         """Carry it out: the pictures, then the files of the result, which tell what was really placed.
 
         The same plan again finishes what a killed run began and places nothing twice. What another plan made
         in the folder and this one does not want is taken back first, as `undo` does. `on_file` is called
-        after each picture, `on_step` after each slow file of the result (`view.steps` of them). Raises
-        `OrganizeError` where the folder cannot be written or has no room.
+        after each picture, `on_step` after each slow file of the result (`view.steps` of them), `on_places`
+        before the first picture moves, with the place that the view named and the one where it will lie, for
+        those that are moved: whoever keeps paths writes the new ones then. Raises `OrganizeError` where the
+        folder cannot be written or has no room.
+
+        A copy of an earlier plan whose original is gone is never removed, since it may be the last one. It
+        stays, or goes to another folder, where this plan wants the picture all the same (its table knows it,
+        and its disk may only be away); else it goes to `gone/`.
         """
         output, results = self.output, self.view.files
         missing = list(self.missing)
@@ -120,8 +143,11 @@ class Plan(_Placing):
             journals.set_applied(output, False)
             library, persons = self.view.remember()
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
+            stale, gone = _settled(stale, self.moves, before, output)
             kept = _take_back(stale, before, output).kept
-            journals.write(Journal(self.moves, results, persons, library), output)
+            moves = [*self.moves, *gone] if gone else self.moves
+            journals.write(Journal(moves, results, persons, library), output)
+            on_places(self._places())
             _remove_results(set(before.results) - set(results), output)
             for move in sorted(self.moves, key=lambda m: m.mode == "move"):  # copies need what is moved away
                 try:
@@ -131,10 +157,20 @@ class Plan(_Placing):
                     missing.append(Missing(move.source, str(error)))
                 on_file(move)
             journals.set_applied(output, True)
-        gone = {one.source for one in missing}
-        moves = [move for move in self.moves if move.source not in gone]
-        self.view.write(output, {(m.source, m.folder): m.target for m in moves}, on_step)
-        return Applied(output, self.mode, moves, missing, needed, kept)
+        lost = {one.source for one in missing}
+        moves = [move for move in self.moves if move.source not in lost] if lost else self.moves
+        placed = {(self.given.get(m.source, m.source), m.folder): m.target for m in moves if not m.sidecar}
+        self.view.write(output, placed, on_step)
+        left = sorted(str(output / move.target) for move in gone)
+        foreign = _foreign([*moves, *gone, *before.moves], output)
+        return Applied(output, self.mode, moves, missing, needed, kept, left, foreign)
+
+    def _places(self) -> dict[str, str]:
+        here = self.output.absolute()
+        places = (
+            (self.given.get(m.source, m.source), str(here / m.target)) for m in self.moves if m.mode == "move"
+        )
+        return {given: place for given, place in places if given != place}
 
 
 class Undone(NamedTuple):
@@ -145,8 +181,10 @@ class Undone(NamedTuple):
     returned: int = 0
 
 
-def undo(folder: str | Path) -> Undone:
+def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
     """Take back what the plan in `folder` made, and the files of its results; empty folders go too.
+
+    What people said stays in the library of the folder, unless `forget_names`.
 
     Copies and links are removed, moved pictures return to their old place. A file stays, and is named in the
     result, when it was changed since, when its source is gone, so that it may be the last one, or when
@@ -159,6 +197,13 @@ def undo(folder: str | Path) -> Undone:
     with _in_words(output):
         with locked(output / MARKER):
             before = read(output)
+            if not (before.moves or before.results or forget_names):
+                said = (
+                    " but what people said; --forget-names removes that"
+                    if (output / MARKER / LIBRARY).exists()
+                    else ""
+                )
+                raise OrganizeError(f"{printable(output)}: nothing is there to undo{said}")
             journals.set_applied(output, False)
             undone = _take_back(before.moves, before, output)
             _remove_results(before.results, output)
@@ -167,10 +212,21 @@ def undo(folder: str | Path) -> Undone:
                 moves = [m for m in before.moves if str(output / m.target) in left]
                 journals.write(replace(before, moves=moves, results=()), output)
             else:
-                shutil.rmtree(output / MARKER)
+                _forget(output / MARKER, everything=forget_names)
         with contextlib.suppress(OSError):  # not empty
             output.rmdir()
     return undone
+
+
+def _forget(marker: Path, *, everything: bool) -> None:
+    """Remove what is kept of an output folder: all but the library, or that too."""
+    kept = {f"{LIBRARY}{ending}" for ending in ("", "-wal", "-shm")}
+    if everything or not (marker / LIBRARY).exists():
+        shutil.rmtree(marker)
+        return
+    for entry in marker.iterdir():
+        if entry.name not in kept:
+            entry.unlink()
 
 
 @contextlib.contextmanager
@@ -197,6 +253,65 @@ def _remove_results(names: Iterable[str], output: Path) -> None:
     for name in names:
         for file in (output / name, *output.glob(f".{glob.escape(name)}.*.part")):
             file.unlink(missing_ok=True)
+
+
+def _settled(
+    stale: Sequence[Move], wanted: Sequence[Move], before: Journal, output: Path
+) -> tuple[list[Move], list[Move]]:
+    """Find a place for copies whose original is gone: the moves that are still stale, and those in `gone/`."""
+    left = [move for move in stale if is_left(move, output, before.original(move, output))]
+    if not left:
+        return list(stale), []
+    by_source: dict[str, list[Move]] = defaultdict(list)
+    by_size: dict[int, list[Move]] = defaultdict(list)
+    sources, sizes = {move.source for move in left}, {move.bytes for move in left}
+    for move in wanted:
+        if move.source in sources and not os.path.lexists(output / move.target):
+            by_source[move.source].append(move)
+        if move.bytes in sizes:
+            by_size[move.bytes].append(move)
+    gone: list[Move] = []
+    targets = {move.target for move in wanted}
+    for move in left:
+        place = output / move.target
+        if move.target in targets:
+            continue  # the very file stands in for the picture, or was adopted
+        if stands := by_source[move.source]:
+            give_name(place, output / stands.pop().target)
+        elif any(same_bytes(_now(twin, output), place) for twin in by_size[move.bytes]):
+            place.unlink()
+        else:
+            gone.append(_to_gone(move, output))
+    settled = set(left)
+    return [move for move in stale if move not in settled], gone
+
+
+def _now(move: Move, output: Path) -> str:
+    return move.source if os.path.lexists(move.source) else str(output / move.target)
+
+
+def _to_gone(move: Move, output: Path) -> Move:
+    if move.folder == GONE:
+        return move
+    stem, ending = os.path.splitext(os.path.basename(move.target))
+    names = (f"{stem}{number}{ending}" for number in ("", *(f"_{n}" for n in itertools.count(1))))
+    name = next(name for name in names if not os.path.lexists(output / GONE / name))
+    give_name(output / move.target, output / GONE / name)
+    return replace(move, target=f"{GONE}/{name}", mode="copy")
+
+
+def _foreign(moves: Sequence[Move], output: Path) -> list[str]:
+    """Files in the folders of a plan that it did not place; the hidden ones of file managers don't count."""
+    ours = {move.target for move in moves}
+    found = []
+    for folder in sorted({move.folder for move in moves} - {"", GONE}):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with os.scandir(output / folder) as entries:
+                files = [e.name for e in entries if not e.is_dir(follow_symlinks=False)]
+            found += [str(output / folder / name) for name in sorted(files) if f"{folder}/{name}" not in ours]
+    return [
+        path for path in found if os.path.basename(path).casefold() not in _UNMENTIONED and "/." not in path
+    ]
 
 
 def _take_back(moves: Sequence[Move], before: Journal, output: Path) -> Undone:

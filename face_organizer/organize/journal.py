@@ -14,19 +14,23 @@ from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, atomic_write, printable
 
 _PLAN, _APPLIED = "plan.jsonl", "applied"
+GONE = "gone"
+"""The folder below the output for copies whose original is gone and that no result wants any more: each may
+be the last one."""
 MODES = ("copy", "hardlink", "symlink", "move")
 
 
 @dataclass(frozen=True, slots=True)
 class Move:
     """One picture on its way: `source`, absolute; `target`, FOLDER/…/NAME below the output; size in bytes,
-    modification time, and one of `MODES`."""
+    modification time, and one of `MODES`. A `sidecar` is no picture, and goes along with one."""
 
     source: str
     target: str
     bytes: int
     mtime_ns: int
     mode: str = "copy"
+    sidecar: bool = False
 
     def __post_init__(self) -> None:
         folder, _, name = self.target.rpartition("/")
@@ -65,6 +69,11 @@ class Journal:
     def homes(self) -> dict[str, str]:
         """Target of each source that was to be moved there."""
         return {m.source: m.target for m in self.moves if m.mode == "move"}
+
+    def lying(self, output: Path) -> dict[str, str]:
+        """Home of each picture that was to be moved, by the place below `output` where it was to go."""
+        here = os.path.abspath(output)
+        return {os.path.join(here, target): source for source, target in self.homes.items()}
 
     def original(self, move: Move, output: Path) -> str:
         """Where the picture that `move` copies lies: at its source, or where the plan has moved it."""

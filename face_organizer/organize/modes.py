@@ -69,6 +69,13 @@ def may_go(move: Move, output: Path, original: str) -> bool:
     return is_other and _is_copy(move, target, original)
 
 
+def is_left(move: Move, output: Path, original: str) -> bool:
+    """Whether a copy is in its place, and what it was made from is gone: it may be the last one."""
+    if move.mode not in ("copy", "hardlink") or os.path.lexists(original):
+        return False
+    return is_same(output / move.target, move.bytes, move.mtime_ns)
+
+
 def take_back(move: Move, output: Path) -> None:
     """Undo one picture that `may_go`."""
     target = output / move.target
