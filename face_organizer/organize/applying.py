@@ -19,7 +19,7 @@ from face_organizer.organize import journal as journals
 from face_organizer.organize.copying import PART, SourceError, give_name, locked, same_bytes
 from face_organizer.organize.following import read
 from face_organizer.organize.journal import GONE, Journal, Move
-from face_organizer.organize.modes import is_left, is_made, make, may_go, take_back
+from face_organizer.organize.modes import as_dated, is_left, is_made, make, may_go, take_back
 
 LIBRARY = "library.sqlite"
 """Name of the library in an output folder: what people said, which no undo takes back."""
@@ -153,6 +153,8 @@ class Plan(_Placing):
                 try:
                     if not is_made(move, output):
                         make(move, output)
+                    elif move.mode == "copy":
+                        as_dated(move, output)
                 except SourceError as error:
                     missing.append(Missing(move.source, str(error)))
                 on_file(move)
@@ -258,7 +260,7 @@ def _remove_results(names: Iterable[str], output: Path) -> None:
 def _settled(
     stale: Sequence[Move], wanted: Sequence[Move], before: Journal, output: Path
 ) -> tuple[list[Move], list[Move]]:
-    """Find a place for copies whose original is gone: the moves that are still stale, and those in `gone/`."""
+    """Find a place for copies whose original is gone: the moves still stale, and those in `gone/`."""
     left = [move for move in stale if is_left(move, output, before.original(move, output))]
     if not left:
         return list(stale), []
@@ -294,7 +296,7 @@ def _to_gone(move: Move, output: Path) -> Move:
     if move.folder == GONE:
         return move
     stem, ending = os.path.splitext(os.path.basename(move.target))
-    names = (f"{stem}{number}{ending}" for number in ("", *(f"_{n}" for n in itertools.count(1))))
+    names = (f"{stem}{f'_{n}' if n else ''}{ending}" for n in itertools.count())
     name = next(name for name in names if not os.path.lexists(output / GONE / name))
     give_name(output / move.target, output / GONE / name)
     return replace(move, target=f"{GONE}/{name}", mode="copy")

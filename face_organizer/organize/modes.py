@@ -76,6 +76,14 @@ def is_left(move: Move, output: Path, original: str) -> bool:
     return is_same(output / move.target, move.bytes, move.mtime_ns)
 
 
+def as_dated(move: Move, output: Path) -> None:
+    """Give a copy the time of its picture, where it has the bytes and another time: only so it is known again
+    when its original is gone."""
+    target = output / move.target
+    if not is_same(target, move.bytes, move.mtime_ns):
+        os.utime(target, ns=(os.lstat(target).st_atime_ns, move.mtime_ns))
+
+
 def take_back(move: Move, output: Path) -> None:
     """Undo one picture that `may_go`."""
     target = output / move.target
