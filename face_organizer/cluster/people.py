@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from face_organizer.cluster import result
+from face_organizer.cluster.doubt import Suggestion
 from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
-from face_organizer.cluster.portraits import Portraits
+from face_organizer.cluster.portraits import REVIEW, Portraits
 from face_organizer.cluster.result import PICKLE, Former, Kept
 from face_organizer.cluster.threshold import Strangers
 from face_organizer.files import atomic_write, write_csv, write_json
@@ -29,7 +30,7 @@ from face_organizer.types import Float32
 
 CSV, JSON = "manifest.csv", "manifest.json"
 FILES = (PICKLE, CSV, JSON)
-COLUMNS = ("source", "face_index", "person", "similarity", "margin", "reason", "placed")
+COLUMNS = ("source", "face_index", "person", "similarity", "margin", "review", "nearness", "reason", "placed")
 _MANY, _BLOCK = 2048, 65_536
 
 
@@ -54,6 +55,10 @@ class People(Portraits):
     """What stayed of the persons before; None where none were told of."""
     person_ids: Sequence[int | None] = ()
     """(k): the id of the person before that each one is; None for somebody new."""
+    nearness: Float32 | None = None
+    """(n,): how alike a face of nobody is to the nearest person, to be held against `threshold`; NaN for others."""
+    suggestions: Sequence[Suggestion] = ()
+    """Persons that may be one, the likeliest first."""
     device: str = "cpu"
     """Where the faces were compared: "cpu" or the number of a GPU."""
     device_why: str = ""
@@ -70,24 +75,43 @@ class People(Portraits):
 
     @cached_property
     def folders(self) -> list[str]:
-        """(n): the folder of each face's picture: the person's name, or `unassigned`."""
+        """(n): the folder of each face's picture: the person's name, NAME/review, or `unassigned`."""
+        return [
+            f"{self.maybe[i]}/{REVIEW}" if i in self.maybe else name for i, name in enumerate(self.persons)
+        ]
+
+    @cached_property
+    def persons(self) -> list[str]:
+        """(n): the name of each face's person, or `unassigned`."""
         names = [*self.names, UNASSIGNED]
         return [names[label] for label in self.labels]
+
+    @cached_property
+    def maybe(self) -> dict[int, str]:
+        """The name of the person that each face for review may be."""
+        return {i: self.names[person] for i, person in enumerate(self.review) if person >= 0}
 
     def rows(self, placed: Placed | None = None) -> Iterator[dict[str, Any]]:
         """One dict per face, keys `COLUMNS`; `placed` maps (source, folder) to the path below the output."""
         places = placed or {}
-        for path, index, folder, similarity, margin, reason in zip(
-            self.paths,
-            self.table.faces.face_index.tolist(),
-            self.folders,
-            self.similarity.tolist(),
-            self.margin.tolist(),
-            self.reasons,
-            strict=True,
+        near = np.full(len(self.labels), np.nan) if self.nearness is None else self.nearness
+        for i, (path, index, person, similarity, margin, nearness, reason, folder) in enumerate(
+            zip(
+                self.paths,
+                self.table.faces.face_index.tolist(),
+                self.persons,
+                self.similarity.tolist(),
+                self.margin.tolist(),
+                near.tolist(),
+                self.reasons,
+                self.folders,
+                strict=True,
+            )
         ):
-            values = (path, index, folder, round(similarity, 6), round(margin, 6), reason)
-            yield dict(zip(COLUMNS, (*values, places.get((path, folder), "")), strict=True))
+            how_near = round(nearness, 6) if math.isfinite(nearness) else None
+            values = (round(similarity, 6), round(margin, 6), self.maybe.get(i, ""), how_near, reason)
+            placed_at = places.get((path, folder), "")
+            yield dict(zip(COLUMNS, (path, index, person, *values, placed_at), strict=True))
 
     def write(self, folder: str | Path, placed: Placed | None = None) -> None:
         """Write `cluster_assignments.pkl`, `manifest.csv` and `manifest.json` into `folder`.
@@ -110,16 +134,26 @@ class People(Portraits):
         write_csv(place / CSV, COLUMNS, self.rows(placed))
         write_json(place / JSON, {"persons": list(self.names)}, faces=self.rows(placed))
 
-    def view(self, sheets: int = 100) -> View:
-        """A folder per person, the three files of `write`, and for the `sheets` largest persons a contact
-        sheet, with a page that shows all (0: neither)."""
-        everywhere = set(zip(self.paths, self.folders, strict=True))
-        of_persons = {path for path, folder in everywhere if folder != UNASSIGNED}
-        # A photo of a person stays out of `unassigned`, whoever else is on it.
+    def entries(self) -> list[tuple[str, str]]:
+        """Picture and folder of all that get one. A photo that surely shows somebody is nowhere else, and one
+        for review not in `unassigned`; where somebody hidden is all that it surely shows, it is in none."""
+        best: dict[str, int] = {}
+        everywhere = {
+            (p, f): 2 if f == UNASSIGNED else "/" in f for p, f in zip(self.paths, self.folders, strict=True)
+        }
+        for (path, _), doubt in everywhere.items():
+            best[path] = min(doubt, best.get(path, 2))
         nowhere = {self.names[i] for i in self.hidden}
-        entries = [
-            e for e in everywhere if e[1] not in nowhere and (e[1] != UNASSIGNED or e[0] not in of_persons)
+        return [
+            entry
+            for entry, doubt in everywhere.items()
+            if doubt == best[entry[0]] and entry[1] not in nowhere
         ]
+
+    def view(self, sheets: int = 100) -> View:
+        """A folder per person, one in it for review, the three files of `write`, and for the `sheets` largest
+        persons a contact sheet, with a page that shows all (0: neither)."""
+        entries = self.entries()
         drawings = self.drawings(sheets)
 
         def write_all(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
