@@ -10,7 +10,7 @@ import numpy as np
 
 from face_organizer.cluster import faiss_device, result
 from face_organizer.cluster.constraints import hints_of
-from face_organizer.cluster.doubt import doubt
+from face_organizer.cluster.doubt import doubt, outsiders
 from face_organizer.cluster.graph import find_people
 from face_organizer.cluster.known_number import largest_people
 from face_organizer.cluster.labels import Clustering, from_labels
@@ -110,6 +110,7 @@ def cluster(
         review=maybe.tolist(),
         nearness=doubtful.nearness,
         suggestions=doubtful.suggestions,
+        outsiders=outsiders(division, told.known >= 0),
         device="cpu" if gpu == faiss_device.CPU else str(gpu),
         device_why=why,
     )

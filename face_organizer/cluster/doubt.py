@@ -21,6 +21,8 @@ from face_organizer.cluster.strangers import Crowd, chance, crowds_of
 from face_organizer.cluster.threshold import SAMPLE, sample_rows
 from face_organizer.types import Float32, Int64
 
+FACES_AN_ANSWER = 50
+"""So many faces for each member that is doubted."""
 SURE, REVIEW = 0.001, 0.5
 """The share of strangers, in expectation, among all faces of the persons, and among those for review."""
 _ROUNDS = 5
@@ -123,6 +125,32 @@ def absorbed(
         if np.array_equal(labels, division.labels):
             break
     return labels
+
+
+class Outsider(NamedTuple):
+    """A face, by row, that may not be its person, and the cosine to the person's other faces together."""
+
+    face: int
+    person: int
+    similarity: float
+
+
+def outsiders(division: Clustering, sure: NDArray[np.bool_]) -> list[Outsider]:
+    """The members that are least like the others of their person, one per 50 faces, without those who are
+    `sure` (n,). Of two faces that are a person the first stands for both."""
+    labels, sizes = division.labels, division.sizes()
+    inside = labels >= 0
+    length = np.bincount(labels[inside], division.similarity[inside], len(sizes)) / np.maximum(sizes, 1)
+    first = np.zeros(len(labels), np.bool_)
+    first[np.unique(labels, return_index=True)[1]] = True
+    size = sizes[labels]
+    rows = np.flatnonzero(inside & ~sure & (size > 1) & ((size > 2) | first))
+    # Of the sum of n vectors what is left without one of them, and its cosine to that one.
+    total, own = (size * length[labels])[rows], division.similarity[rows]
+    rest = np.sqrt(np.maximum(total**2 - 2 * total * own + 1, 1e-12))
+    cosine = (total * own - 1) / rest
+    order = np.argsort(cosine, kind="stable")[: len(labels) // FACES_AN_ANSWER + 1]
+    return [Outsider(int(rows[i]), int(labels[rows[i]]), round(float(cosine[i]), 4)) for i in order]
 
 
 class Doubt(NamedTuple):

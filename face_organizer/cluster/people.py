@@ -10,13 +10,14 @@ import pickle
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from face_organizer.cluster import result
-from face_organizer.cluster.doubt import Suggestion
+from face_organizer.cluster.doubt import Outsider, Suggestion
 from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
@@ -32,6 +33,14 @@ CSV, JSON = "manifest.csv", "manifest.json"
 FILES = (PICKLE, CSV, JSON)
 COLUMNS = ("source", "face_index", "person", "similarity", "margin", "review", "nearness", "reason", "placed")
 _MANY, _BLOCK = 2048, 65_536
+_WORTH = 10  # faces for review: from there on a lower threshold is told of
+
+
+class Lower(NamedTuple):
+    """A threshold, and how many faces of nobody are that near to a person."""
+
+    threshold: float
+    faces: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,9 +65,11 @@ class People(Portraits):
     person_ids: Sequence[int | None] = ()
     """(k): the id of the person before that each one is; None for somebody new."""
     nearness: Float32 | None = None
-    """(n,): how alike a face of nobody is to the nearest person, to be held against `threshold`; NaN for others."""
+    """(n,): how alike a face of nobody is to the nearest person, to be held against `threshold`; else NaN."""
     suggestions: Sequence[Suggestion] = ()
     """Persons that may be one, the likeliest first."""
+    outsiders: Sequence[Outsider] = ()
+    """Members that may not be their person, the least like the others first."""
     device: str = "cpu"
     """Where the faces were compared: "cpu" or the number of a GPU."""
     device_why: str = ""
@@ -76,9 +87,8 @@ class People(Portraits):
     @cached_property
     def folders(self) -> list[str]:
         """(n): the folder of each face's picture: the person's name, NAME/review, or `unassigned`."""
-        return [
-            f"{self.maybe[i]}/{REVIEW}" if i in self.maybe else name for i, name in enumerate(self.persons)
-        ]
+        maybe = {i: f"{name}/{REVIEW}" for i, name in self.maybe.items()}
+        return [maybe.get(i, name) for i, name in enumerate(self.persons)]
 
     @cached_property
     def persons(self) -> list[str]:
@@ -134,21 +144,30 @@ class People(Portraits):
         write_csv(place / CSV, COLUMNS, self.rows(placed))
         write_json(place / JSON, {"persons": list(self.names)}, faces=self.rows(placed))
 
+    def questions(self, most: int) -> list[Suggestion | Outsider]:
+        """The `most` questions whose answers help most, in turn of persons that may be one and of faces that
+        may not be theirs."""
+        turns = zip_longest(self.suggestions[:most], self.outsiders[:most])
+        return [one for pair in turns for one in pair if one is not None][:most]
+
+    def lower(self) -> Lower | None:
+        """What a lower threshold would bring in, where many faces are for review; None where few are."""
+        if self.nearness is None or len(self.maybe) < _WORTH:
+            return None
+        likely = np.sort(self.nearness[list(self.maybe)])
+        at = math.floor(100 * float(likely[len(likely) // 4])) / 100
+        return Lower(at, int((self.nearness >= at).sum())) if at < self.threshold else None
+
     def entries(self) -> list[tuple[str, str]]:
         """Picture and folder of all that get one. A photo that surely shows somebody is nowhere else, and one
         for review not in `unassigned`; where somebody hidden is all that it surely shows, it is in none."""
-        best: dict[str, int] = {}
-        everywhere = {
-            (p, f): 2 if f == UNASSIGNED else "/" in f for p, f in zip(self.paths, self.folders, strict=True)
-        }
+        everywhere = {(p, f): _doubt(f) for p, f in zip(self.paths, self.folders, strict=True)}
+        least: dict[str, int] = {}
         for (path, _), doubt in everywhere.items():
-            best[path] = min(doubt, best.get(path, 2))
+            least[path] = min(doubt, least.get(path, doubt))
         nowhere = {self.names[i] for i in self.hidden}
-        return [
-            entry
-            for entry, doubt in everywhere.items()
-            if doubt == best[entry[0]] and entry[1] not in nowhere
-        ]
+        wanted = (entry for entry, doubt in everywhere.items() if doubt == least[entry[0]])
+        return [entry for entry in wanted if entry[1] not in nowhere]
 
     def view(self, sheets: int = 100) -> View:
         """A folder per person, one in it for review, the three files of `write`, and for the `sheets` largest
@@ -162,6 +181,11 @@ class People(Portraits):
                 self.draw(folder, placed, sheets, on_step)
 
         return View(entries, [*FILES, *drawings], write_all, max(len(drawings) - 1, 0))
+
+
+def _doubt(folder: str) -> int:
+    """0 for a person's folder, 1 for one in it, 2 for nobody's."""
+    return 2 if folder == UNASSIGNED else int("/" in folder)
 
 
 def former(given: People | str | Path) -> Former:

@@ -26,7 +26,7 @@ _TITLES = (
     "Most typical",
     "Least certain",
     "Across the pictures",
-    "For review, no members: may be the same person",
+    "For review: may be the same person",
 )
 
 
