@@ -141,12 +141,13 @@ def outsiders(division: Clustering, sure: NDArray[np.bool_]) -> list[Outsider]:
     labels, sizes = division.labels, division.sizes()
     inside = labels >= 0
     length = np.bincount(labels[inside], division.similarity[inside], len(sizes)) / np.maximum(sizes, 1)
-    first = np.zeros(len(labels), np.bool_)
-    first[np.unique(labels, return_index=True)[1]] = True
-    size = sizes[labels]
-    rows = np.flatnonzero(inside & ~sure & (size > 1) & ((size > 2) | first))
+    asked = inside & ~sure
+    size = np.where(inside, sizes[labels] if len(sizes) else 0, 0)
+    asked &= size > 1
+    asked[size == 2] &= np.isin(np.flatnonzero(size == 2), np.unique(labels, return_index=True)[1])
+    rows = np.flatnonzero(asked)
     # Of the sum of n vectors what is left without one of them, and its cosine to that one.
-    total, own = (size * length[labels])[rows], division.similarity[rows]
+    total, own = size[rows] * length[labels[rows]], division.similarity[rows]
     rest = np.sqrt(np.maximum(total**2 - 2 * total * own + 1, 1e-12))
     cosine = (total * own - 1) / rest
     order = np.argsort(cosine, kind="stable")[: len(labels) // FACES_AN_ANSWER + 1]
