@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.cluster import Outsider as Outsider
     from face_organizer.cluster import People as People
     from face_organizer.cluster import cluster as cluster
     from face_organizer.cluster import renamed as renamed
@@ -57,6 +58,7 @@ OFFERED = {
     "Leftovers": "search.find",
     "Listed": "embed.events",
     "Made": "embed.events",
+    "Outsider": "cluster",
     "People": "cluster",
     "Plan": "organize",
     "Planned": "embed.events",

@@ -127,7 +127,10 @@ def cluster(
     if not dry_run:
         console.say("Clustering complete!")
         for name, pictures in by_length(placed.folders):
-            console.say(f"  {name}: {count(pictures, 'image')} → {printable(output / name)}/")
+            if not name.endswith(f"/{REVIEW}"):
+                doubtful = placed.folders.get(f"{name}/{REVIEW}", 0)
+                images = count(pictures, "image") + (f", {doubtful:,} for review" if doubtful else "")
+                console.say(f"  {name}: {images} → {printable(output / name)}/")
         if sheets:
             console.say(f"Look at it: {printable(output / 'index.html')}")
     return _report(people, placed, output, console)
@@ -161,11 +164,13 @@ def _doubts(people: fo.People) -> Iterator[str]:
         yield f"{count(len(people.maybe), 'face')} may be one of them: see the folders {REVIEW}/ in theirs"
     if near := people.lower():
         yield f"{near.faces:,} more faces at --threshold {near.threshold:.2f}"
-    for one in people.suggestions[:_SHOWN]:
-        pair = (printable(people.names[i]) for i in (one.person, one.other))
-        yield f"{' may be '.join(pair)}: {one.likeness:.2f}"
-    if more := len(people.suggestions[_SHOWN:]):
-        yield f"and {count(more, 'pair')} more, less likely: --json names all"
+    for one in people.questions(_SHOWN):
+        name = printable(people.names[one.person])
+        if isinstance(one, fo.Outsider):
+            face = printable(os.path.basename(people.paths[one.face]))
+            yield f"{face} may not be {name}: {one.similarity:.2f}"
+        else:
+            yield f"{name} may be {printable(people.names[one.other])}: {one.likeness:.2f}"
 
 
 def _advice(people: fo.People) -> Iterator[str]:
@@ -213,6 +218,9 @@ def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, conso
         "threshold": people.threshold,
         "suggestions": [
             [people.names[one.person], people.names[one.other], one.likeness] for one in people.suggestions
+        ],
+        "outsiders": [
+            [people.paths[one.face], people.names[one.person], one.similarity] for one in people.outsiders
         ],
     }
     if people.advice:

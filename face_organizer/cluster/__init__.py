@@ -5,6 +5,7 @@ Others may `read` a result that lies on disk, ask which `components` of a graph 
 """
 
 from face_organizer.cluster.divide import cluster
+from face_organizer.cluster.doubt import Outsider
 from face_organizer.cluster.labels import UNASSIGNED, components
 from face_organizer.cluster.people import People, former
 from face_organizer.cluster.result import Former, read, renamed
@@ -12,6 +13,7 @@ from face_organizer.cluster.result import Former, read, renamed
 __all__ = [
     "UNASSIGNED",
     "Former",
+    "Outsider",
     "People",
     "cluster",
     "components",

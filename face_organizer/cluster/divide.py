@@ -110,7 +110,7 @@ def cluster(
         review=maybe.tolist(),
         nearness=doubtful.nearness,
         suggestions=doubtful.suggestions,
-        outsiders=outsiders(division, told.known >= 0),
+        outsiders=outsiders(division, found, told.known >= 0),
         device="cpu" if gpu == faiss_device.CPU else str(gpu),
         device_why=why,
     )

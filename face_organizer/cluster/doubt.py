@@ -135,9 +135,10 @@ class Outsider(NamedTuple):
     similarity: float
 
 
-def outsiders(division: Clustering, sure: NDArray[np.bool_]) -> list[Outsider]:
-    """The members that are least like the others of their person, one per 50 faces, without those who are
-    `sure` (n,). Of two faces that are a person the first stands for both."""
+def outsiders(division: Clustering, found: Found, sure: NDArray[np.bool_]) -> list[Outsider]:
+    """The members that are least like the others of their person, at most one per 50 faces, as long as they
+    are nearer to the threshold than to two usual photos of one person; without those who are `sure` (n,). Of
+    two faces that are a person the first stands for both."""
     labels, sizes = division.labels, division.sizes()
     inside = labels >= 0
     length = np.bincount(labels[inside], division.similarity[inside], len(sizes)) / np.maximum(sizes, 1)
@@ -150,7 +151,9 @@ def outsiders(division: Clustering, sure: NDArray[np.bool_]) -> list[Outsider]:
     total, own = size[rows] * length[labels[rows]], division.similarity[rows]
     rest = np.sqrt(np.maximum(total**2 - 2 * total * own + 1, 1e-12))
     cosine = (total * own - 1) / rest
+    usual = np.fmax(found.strangers.typical, found.threshold)
     order = np.argsort(cosine, kind="stable")[: len(labels) // FACES_AN_ANSWER + 1]
+    order = order[cosine[order] < (found.threshold + usual) / 2]
     return [Outsider(int(rows[i]), int(labels[rows[i]]), round(float(cosine[i]), 4)) for i in order]
 
 
