@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.cluster import Outsider as Outsider
     from face_organizer.cluster import People as People
     from face_organizer.cluster import cluster as cluster
     from face_organizer.cluster import unknown as unknown
@@ -63,6 +64,7 @@ OFFERED = {
     "Library": "library.people",
     "Listed": "embed.events",
     "Made": "embed.events",
+    "Outsider": "cluster",
     "People": "cluster",
     "Plan": "organize",
     "Planned": "embed.events",

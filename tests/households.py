@@ -15,7 +15,7 @@ from face_organizer import table
 from face_organizer.media import images
 from face_organizer.types import Faces, FaceTable, Files, Outcome
 
-DIM = 64
+DIM = 256
 
 
 def face_of(who: str, number: int = 0) -> np.ndarray:

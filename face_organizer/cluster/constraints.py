@@ -46,6 +46,16 @@ class Hints(NamedTuple):
         """`known` of `count` faces, -1 for all where nothing was said."""
         return np.full(count, -1, np.int64) if self.known is None else self.known
 
+    def barred(self, labels: Int64) -> Int64:
+        """Pairs (m, 2) of a face and a cluster of `labels` (n,) that it stays out of, since it is refused by
+        the person that is known to be there."""
+        known = self.persons(len(labels))
+        told = np.flatnonzero((known >= 0) & (labels >= 0))
+        cluster = np.full(max(known.max(initial=-1), self.refused[:, 1].max(initial=-1)) + 1, -1, np.int64)
+        cluster[known[told]] = labels[told]
+        pairs = np.stack([self.refused[:, 0], cluster[self.refused[:, 1]]], axis=1)
+        return np.asarray(pairs[pairs[:, 1] >= 0])
+
     def first_groups(self, vectors: Float32, near: Int64, cosines: Float32, strangers: Strangers) -> Groups:
         """The groups before anything is merged; `near` (m, 2) are pairs of faces and `cosines` (m,) theirs.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -9,6 +10,7 @@ import numpy as np
 
 from face_organizer.cluster import faiss_device, result
 from face_organizer.cluster.constraints import hints_of
+from face_organizer.cluster.doubt import doubt, outsiders
 from face_organizer.cluster.graph import find_people
 from face_organizer.cluster.known_number import largest_people
 from face_organizer.cluster.labels import Clustering, from_labels
@@ -33,6 +35,7 @@ def cluster(
     previous: People | str | Path | None = None,
     said: Said | None = None,
     library: Library | None = None,
+    review: bool = True,
     device: str | None = None,
 ) -> People:
     """Divide the faces of `table` into people, the one with the most faces first.
@@ -52,6 +55,9 @@ def cluster(
     `one_per_photo`: two faces on one photo or video frame are rather not one person. `frames`: FaceSwap faces
     of one number on neighbouring frames, and faces of one track of a video, are one person where nothing
     speaks against it.
+
+    `review`: faces between sure and stranger get the person that they may be (`People.review`), and stay
+    members of none.
 
     `device` is "auto", "cpu" or the number of a GPU; None asks the variable GPU_ID, else "auto". The same
     table and `seed` give the same people. Raises `ClusterError` for a table without faces, with fewer faces
@@ -84,9 +90,16 @@ def cluster(
         division, found, advice = largest_people(embeddings, clusters, hints.of(rows), **options)
     division = _of_all(division, table, rows)
     kept = result.keep_names(division.labels, len(division.centers), told)
-    reasons = np.where(division.labels < 0, nobody, "assigned").astype(object)
-    reasons[told.known >= 0], reasons[told.ignored] = "said", "ignored"
+    barred = hints.barred(division.labels)
+    doubtful = doubt(
+        table.embeddings, division, found, rows, barred, _two(told, kept.persons, barred, division), seed
+    )
     persons = [told.persons[i] if i >= 0 else None for i in kept.persons]
+    hidden = frozenset(i for i, one in enumerate(persons) if one is not None and one.hidden)
+    maybe = np.where(np.isin(doubtful.review, list(hidden)) | (not review), -1, doubtful.review)
+    reasons = np.where(division.labels < 0, nobody, "assigned").astype(object)
+    reasons[maybe >= 0] = "for review"
+    reasons[told.known >= 0], reasons[told.ignored] = "said", "ignored"
     return People(
         division.labels,
         division.centers,
@@ -100,10 +113,22 @@ def cluster(
         advice=advice,
         kept=None if said is None else kept,
         person_ids=[None if one is None else one.id for one in persons],
-        hidden=frozenset(i for i, one in enumerate(persons) if one is not None and one.hidden),
+        hidden=hidden,
+        review=maybe.tolist(),
+        nearness=doubtful.nearness,
+        suggestions=doubtful.suggestions,
+        outsiders=outsiders(division, found, told.known >= 0),
         device="cpu" if gpu == faiss_device.CPU else str(gpu),
         device_why=why,
     )
+
+
+def _two(told: Said, persons: Sequence[int], barred: Int64, division: Clustering) -> set[tuple[int, int]]:
+    """Pairs (i < j) of clusters that are said to be two people, of `persons` or by a face that is refused."""
+    number = {person: i for i, person in enumerate(persons) if person >= 0}
+    said = [(number[a], number[b]) for a, b in told.differ.tolist() if a in number and b in number]
+    pairs = [*said, *zip(division.labels[barred[:, 0]].tolist(), barred[:, 1].tolist(), strict=True)]
+    return {(min(pair), max(pair)) for pair in pairs}
 
 
 def _of_all(division: Clustering, table: FaceTable, rows: Int64) -> Clustering:

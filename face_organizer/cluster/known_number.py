@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from face_organizer.cluster.constraints import NO_HINTS, Hints, alike, copy_cosine, pinned
+from face_organizer.cluster.doubt import absorbed
 from face_organizer.cluster.faiss_device import CPU, faiss
 from face_organizer.cluster.graph import Found, find_people, without
 from face_organizer.cluster.labels import Clustering, check, from_labels, ordered
@@ -21,6 +22,7 @@ from face_organizer.types import Float32, Int64
 
 _SAMPLE, _OF_EACH = 10_000, 50  # faces, and at least that many of each known person
 _TRAINED = 20_000  # faces that K-Means looks at
+_SOMEBODY = 3  # faces of a group that is a person beside those that were asked for
 _EQUAL = 1 - 1e-5  # cosine of two centers that FAISS has made of one, since a cluster was empty
 _ITERATIONS = 100
 _BLOCK = 8192
@@ -53,7 +55,8 @@ def largest_people(
     strangers.
 
     A face belongs to its nearest center where it is as alike to that cluster as `find_people` asks of two
-    groups (`threshold`, None: from the table); with `keep_strangers` every face does that is not refused by
+    groups (`threshold`), or where that is None and so read from the table, where it surely stands out of that
+    person's crowd (`doubt.absorbed`); with `keep_strangers` every face does that is not refused by
     all. Raises `ClusterError` for more clusters than faces and for NaN.
     """
     check(embeddings, clusters)
@@ -89,7 +92,14 @@ def largest_people(
         labels = np.where(likeness >= asked.threshold, labels, -1)
         if len(hints.conflicts):
             copies = alike(embeddings, hints.conflicts, copy_cosine(found.strangers))
-            labels = _one_a_photo(labels, likeness, hints.conflicts[~copies])
+            hints = hints._replace(conflicts=hints.conflicts[~copies])
+            labels = _one_a_photo(labels, likeness, hints.conflicts)
+        if threshold is None:
+            kept, more = labels[rows] >= 0, np.setdiff1d(np.flatnonzero(sizes >= _SOMEBODY), chosen)
+            rest = [inside for inside in (groups.labels == i for i in more) if kept[inside].mean() < 0.5]
+            others = np.array([vectors[inside].mean(axis=0) for inside in rest], np.float32)
+            others = others.reshape(-1, vectors.shape[1])
+            labels = absorbed(embeddings, labels, hints, found, others, seed)
     return from_labels(embeddings, labels), found, advice
 
 

@@ -20,9 +20,14 @@ from face_organizer.previews.sheets import Section, contact_sheet
 from face_organizer.previews.thumbnails import Tile, thumbnails
 from face_organizer.types import FaceTable, Float32, Int64
 
-PAGE = "index.html"
-_TYPICAL, _UNSURE, _SPREAD = 16, 8, 16  # faces under each heading of a contact sheet
-_TITLES = ("Most typical", "Least certain", "Across the pictures")
+PAGE, REVIEW = "index.html", "review"
+_TYPICAL, _UNSURE, _SPREAD, _REVIEW = 16, 8, 16, 16  # faces under each heading of a contact sheet
+_TITLES = (
+    "Most typical",
+    "Least certain",
+    "Across the pictures",
+    "For review: may be the same person",
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +39,8 @@ class Portraits(Clustering):
     """Of the k persons."""
     margin: Float32
     """(n,): see `margins`; larger is surer."""
+    review: Sequence[int] = field(default=(), kw_only=True)
+    """(n): the person, by number, that a face of nobody may be, or -1; empty where nobody asked."""
     hidden: frozenset[int] = field(default=frozenset(), kw_only=True)
     """Persons, by number, that get no folder and are not shown."""
 
@@ -60,8 +67,13 @@ class Portraits(Clustering):
         """
         cards = []
         for card in self.cards[:most]:
-            chosen = self.chosen(card.rows)
-            tiles = [[self._tile(int(row), card.name, folder, placed) for row in rows] for rows in chosen]
+            tiles = [
+                [self._tile(int(row), card.name, folder, placed) for row in rows]
+                for rows in self.chosen(card.rows)
+            ]
+            where = f"{card.name}/{REVIEW}"
+            doubtful = [row for row in self.doubtful(card.name) if (self._source(row), where) in placed]
+            tiles.append([self._tile(row, where, folder, placed) for row in doubtful[:_REVIEW]])
             pictures = thumbnails([tile for some in tiles for tile in some])
             sections = [
                 Section(title if some else "", [*islice(pictures, len(some))], [t.caption for t in some])
@@ -83,6 +95,15 @@ class Portraits(Clustering):
         spread = rest[np.unique(np.linspace(0, len(rest) - 1, min(_SPREAD, len(rest))).astype(np.int64))]
         return typical, unsure, spread
 
+    def doubtful(self, name: str) -> list[int]:
+        """The rows for review of a person, the nearest first."""
+        person = self.names.index(name) if name in self.names else len(self.names)
+        rows = np.flatnonzero(np.asarray(self.review) == person)
+        return [int(row) for row in rows[np.argsort(-self.similarity[rows], kind="stable")]]
+
+    def _source(self, row: int) -> str:
+        return str(self.table.files.path[self.table.faces.file_index[row]])
+
     def _in_turn(self, best_first: Int64) -> Int64:
         by_folder: dict[str, list[int]] = defaultdict(list)
         path, file_index = self.table.files.path, self.table.faces.file_index
@@ -93,8 +114,7 @@ class Portraits(Clustering):
         return np.array(chosen[:_TYPICAL], np.int64)
 
     def _tile(self, row: int, name: str, folder: Path, placed: Placed) -> Tile:
-        faces = self.table.faces
-        source = self.table.files.path[faces.file_index[row]]
+        faces, source = self.table.faces, self._source(row)
         path = placed.get((source, name))
         caption = f"{self.similarity[row]:.2f}  {os.path.basename(source)}"
         where = str(folder / path) if path else source

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from face_organizer.cluster.strangers import sample
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import count, os_errors, printable
 from face_organizer.organize import View, is_folder
@@ -17,7 +18,6 @@ from face_organizer.search.found import JSON, Found
 from face_organizer.search.match import MATCH, Rules, compare
 from face_organizer.search.profiles import Profile, make, read
 from face_organizer.search.references import check_space, from_persons, from_photos, listed
-from face_organizer.search.threshold import sample
 from face_organizer.types import FaceTable, Outcome
 
 
