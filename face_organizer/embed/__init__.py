@@ -6,6 +6,7 @@ Others import `embed` itself, what it tells (`events`), and what looks at pictur
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -128,15 +129,30 @@ def embed(
     with place as folder:
         workplace = Workplace(Path(output or f"{folder}/faces.pkl"), engine.lock)
         with workplace.locked():
-            todo = workplace.plan(listed.paths, stamp, again, replace=replace)
+            todo = workplace.plan(
+                listed.paths, stamp, again, replace=replace, unlisted=_away(listed.found, roots)
+            )
             tell(Planned(len(listed.paths), todo.pictures))
             report = Report()
             if todo.shards:
                 setup = Setup(networks.location, options, stamp, trust.samples(listed.paths))
                 report = engine.run(setup, todo.shards, tell)
             made = workplace.finish(todo, listed.paths, stamp)
-    tell(Made(report, todo.pictures, todo.backup, time.perf_counter() - started))
+    known = todo.known
+    figures = len(known.moved), len(known.twins), sorted(set(known.stay) - set(known.moved), key=os.fsencode)
+    tell(Made(report, todo.pictures, todo.backup, time.perf_counter() - started, *figures))
     return made
+
+
+def _away(found: Listing, roots: Sequence[str | Path]) -> list[str]:
+    """Folders that could not be looked into, and inputs in which nothing is: a share that is not mounted
+    leaves an empty folder, and tells nothing of the pictures on it."""
+    folders = [root for root in map(os.path.abspath, roots) if os.path.isdir(root)]
+    paths = [os.path.join(folder, "") for folder in folders]
+    empty = [
+        f for f, path in zip(folders, paths, strict=True) if not any(p.startswith(path) for p in found.paths)
+    ]
+    return [*found.unlisted, *empty]
 
 
 def _listed(
