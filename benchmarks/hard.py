@@ -14,12 +14,11 @@ import csv
 import itertools
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 from answers import table_of
-from common import DATA, MODELS, row
+from common import DATA, packs, row
 from numpy.typing import NDArray
 
 import face_organizer as fo
@@ -126,7 +125,7 @@ def alone(vectors: NDArray[np.float32]) -> FaceTable:
     return table_of(np.asarray(vectors, np.float32))
 
 
-def judged(pack: str, sets: Sets) -> Iterator[None]:
+def judge(pack: str, sets: Sets) -> None:
     """A row for each set."""
     for name, (table, people) in sets.items():
         values = np.array([found(sets, name, pair) for pair in pairs(people)])
@@ -145,22 +144,16 @@ def judged(pack: str, sets: Sets) -> Iterator[None]:
         score = metrics.score(whole.labels, people[known].tolist())
         row(
             "two people, hard pictures",
-            pack=os.path.basename(pack),
+            pack=pack,
             set=name,
             pairs=len(values),
             worst_precision=round(float(values[:, 2].min()), 4),
             bcubed_f=round(score.bcubed_f, 4),
             **mean,
         )
-        yield
 
 
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as folder:
-        small = Path(folder) / "pack"
-        small.mkdir()
-        for network in ("scrfd_2.5g_bnkps_dynamic.onnx", "mobilefacenet_512.onnx"):
-            (small / network).symlink_to(MODELS / network)
-        for chosen in ("opencv", str(small)):
-            for _ in judged(chosen, looked_at(chosen, Path(folder))):
-                pass
+        for name, chosen in packs(Path(folder)).items():
+            judge(name, looked_at(chosen, Path(folder)))

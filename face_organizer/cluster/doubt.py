@@ -23,9 +23,9 @@ from face_organizer.types import Float32, Int64
 
 FACES_AN_ANSWER = 50
 """So many faces for each member that is doubted."""
-SURE, REVIEW = 0.001, 0.5
+SURE, REVIEW = 0.0003, 0.5
 """The share of strangers, in expectation, among all faces of the persons, and among those for review."""
-_ROUNDS = 5
+_ROUNDS, _FACES_OF_EACH = 5, 3
 _CELLS = 1 << 23  # cosines, or numbers of vectors, at a time: 32 MB
 _UNUSUAL = 0.1  # strangers as near as two persons that may be one: fewer than that are expected
 
@@ -60,7 +60,7 @@ class Persons:
 
     @classmethod
     def of(cls, embeddings: Float32, division: Clustering, found: Found, seed: int) -> Persons:
-        """Read from unit vectors (n, d); the crowds are those of at most `SAMPLE` faces."""
+        """Read from unit vectors (n, d); crowds from at most `SAMPLE` faces, few of each person."""
         sizes = division.sizes()
         inside = division.labels >= 0
         length = np.bincount(division.labels[inside], division.similarity[inside], len(sizes)) / sizes
@@ -69,7 +69,7 @@ class Persons:
             means = means - found.shift
         length = np.linalg.norm(means, axis=1).astype(np.float32)
         centers: Float32 = means / np.maximum(length[:, None], np.float32(1e-12))
-        rows = sample_rows(embeddings, SAMPLE, seed)
+        rows = _of_each(division, sample_rows(embeddings, SAMPLE, seed))
         cosines = without(np.asarray(embeddings[rows], np.float32), found.shift) @ centers.T
         own = division.labels[rows]
         cosines[np.flatnonzero(own >= 0), own[own >= 0]] = np.nan
@@ -99,11 +99,20 @@ class Persons:
         return Near(rows, person, surplus, likeness)
 
 
+def _of_each(division: Clustering, rows: Int64) -> Int64:
+    """`rows` of faces in no cluster, and of each cluster the most typical ones: a hundred photos of one other
+    person lie closer together than a hundred strangers, and would make the crowd look narrow."""
+    order = rows[np.lexsort((-division.similarity[rows], division.labels[rows]))]
+    labels = division.labels[order]
+    rank = np.arange(len(order)) - np.searchsorted(labels, labels)
+    return np.sort(order[(labels < 0) | (rank < _FACES_OF_EACH)])
+
+
 def absorbed(
     embeddings: Float32, labels: Int64, hints: Hints, found: Found, others: Float32, seed: int
 ) -> Int64:
-    """`labels` (n,), and with them the faces that stand out of a person's crowd, so far that one in a
-    thousand of all faces of persons is a stranger; `others` (g, d) are the mean vectors of further people,
+    """`labels` (n,), and with them the faces that stand out of a person's crowd, so far that a share `SURE`
+    of all faces of persons are strangers; `others` (g, d) are the mean vectors of further people,
     who keep theirs."""
     away = others / np.sqrt(np.maximum(np.linalg.norm(others, axis=1, keepdims=True), 1e-12))
     for _ in range(_ROUNDS):
