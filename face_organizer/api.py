@@ -33,13 +33,13 @@ if TYPE_CHECKING:
     from face_organizer.library.learning import Learned as Learned
     from face_organizer.library.learning import learn as learn
     from face_organizer.library.people import Library as Library
+    from face_organizer.library.people import undo as undo
     from face_organizer.networks.download import pull_pack as pull_pack
     from face_organizer.networks.inventory import list_packs as list_packs
     from face_organizer.networks.inventory import verify_packs as verify_packs
     from face_organizer.organize import Applied as Applied
     from face_organizer.organize import Plan as Plan
     from face_organizer.organize import plan as plan
-    from face_organizer.organize import undo as undo
     from face_organizer.search import FALSE_MATCHES as FALSE_MATCHES
     from face_organizer.search.find import Leftovers as Leftovers
     from face_organizer.search.find import leftovers as leftovers
@@ -88,7 +88,7 @@ OFFERED = {
     "read": "table",
     "relocate": "table",
     "search": "search.find",
-    "undo": "organize",
+    "undo": "library.people",
     "unknown": "cluster",
     "verify_packs": "networks.inventory",
     "write": "table",

@@ -57,7 +57,7 @@ class Case:
             vectors[order],
             list(range(count)),
             False,
-            Said(said.persons, known, pairs, ignored, before, said.differ),
+            Said(said.persons, known, pairs, ignored, before, said.differ, known >= 0),
         )
 
 
@@ -95,6 +95,7 @@ def cases(draw: st.DrawFn) -> Case:
         ignored,
         before.astype(np.int64),
         np.empty((0, 2), np.int64),
+        known >= 0,
     )
     return Case(vectors.astype(np.float32), on, draw(st.booleans()), said)
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from face_organizer import organize
+from face_organizer.errors import ImageError
 from face_organizer.library import registry
 from face_organizer.library.people import RESERVED, Library
 from face_organizer.organize import Changes, Journal
@@ -148,8 +149,23 @@ class _Reading:
                 moved[folder].append((i, "" if free else self.journal.moves[i].target.partition("/")[0]))
         for now, those in sorted(moved.items()):
             self._moved(now, those)
+        self._brought()
         for folder, faces in gone.items():
             self._gone(folder, faces, deletions)
+
+    def _brought(self) -> None:
+        """Pictures that somebody put into a person's folder, and that the plan put nowhere."""
+        for path in self.found.strange:
+            folder, _, rest = path.partition("/")
+            if folder in self.today and "/" not in rest:
+                try:
+                    on = self.library.on_one_of([str(self.output / path)])
+                except ImageError:
+                    continue  # no file to read: named as foreign
+                person = self.library.state.root(self.today[folder])
+                free = [face for face, _, whose in on if whose != person]
+                if len(free) == len(on):
+                    self._decide("is", person, self._meant(free, person))
 
     def _moved(self, now: str, those: list[tuple[int, str]]) -> None:
         """Pictures that lie in the folder `now`, and that the plan put elsewhere."""
@@ -229,7 +245,10 @@ class _Reading:
             [move.source, str(self.output / move.target), str(self.output / (place or ""))]
         )
         whose = self.persons.get(folder)
-        return tuple(face for face, _, person in on if person == whose)
+        own = [face for face, _, person in on if person == whose]
+        if not own and whose is not None:  # a search put it there, and a clustering with somebody else
+            own = self._meant([face for face, *_ in on if face not in self.library.state.said], whose)
+        return tuple(own)
 
     def _doubt(self, doubts: Iterable[tuple[int, int | None]]) -> None:
         self.library.connection.executemany("INSERT INTO doubts VALUES (?, ?)", doubts)

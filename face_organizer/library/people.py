@@ -11,6 +11,7 @@ from typing import NamedTuple, Self, cast
 
 import numpy as np
 
+from face_organizer import organize
 from face_organizer.errors import ImageError, UsageError
 from face_organizer.files import count, printable
 from face_organizer.library import decisions, registry, store
@@ -113,8 +114,9 @@ class Library:
             faces, whose = np.array(part, np.int64).T
             at, inverse = np.unique(whose, return_inverse=True)
             before[faces] = np.array([row_of.get(state.root(p), NOBODY) for p in at.tolist()])[inverse]
-        ignored = np.zeros(size, np.bool_)
+        ignored, spoken = np.zeros(size, np.bool_), np.zeros(size, np.bool_)
         ignored[[face for face in state.ignored if face < size]] = True
+        spoken[[face for face in state.said if face < size]] = True
         order = np.argsort(numbers, kind="stable")
         ordered = numbers[order]
         refused = []
@@ -124,7 +126,13 @@ class Library:
                 refused += [(row, row_of[person]) for row in order[start:end].tolist()]
         pairs = [(row_of[a], row_of[b]) for a, b in state.differ if a in row_of and b in row_of]
         return Said(
-            persons, known[numbers], _pairs(sorted(refused)), ignored[numbers], before[numbers], _pairs(pairs)
+            persons,
+            known[numbers],
+            _pairs(sorted(refused)),
+            ignored[numbers],
+            before[numbers],
+            _pairs(pairs),
+            spoken[numbers],
         )
 
     def adopt(self, table: FaceTable, said: Said) -> None:
@@ -145,10 +153,11 @@ class Library:
     def remember(
         self, table: FaceTable, labels: Int64, names: Sequence[str], ids: Sequence[int | None]
     ) -> dict[str, int]:
-        """Keep whom a run put each face of `table` with: `labels` (n,), -1 nobody; `names` of the persons and
-        their `ids`, None for a new one. The number of each person by name."""
+        """Keep whom a run put each face of `table` with: `labels` (n,), -1 nobody, -2 not asked; `names` of
+        the persons and their `ids`, None for a new one. The number of each person by name."""
         with self.transaction():
-            numbers = registry.enter(self.connection, table)
+            numbers = registry.enter(self.connection, table)[labels > NEW]
+            labels = labels[labels > NEW]
             found = []
             for name, given in zip(names, ids, strict=True):
                 if given is not None and given not in self.state.names:
@@ -416,3 +425,13 @@ RESERVED = frozenset({"unassigned", "gone", "review", "faces"})
 
 def _pairs(pairs: Iterable[tuple[int, int]]) -> Int64:
     return np.array(list(pairs), np.int64).reshape(-1, 2)
+
+
+def undo(folder: str | Path, *, forget_names: bool = False) -> organize.Undone:
+    """Take back what a plan put into `folder`, as `organize.undo` does. The library there goes too where
+    nobody said anything, or `forget_names` says so."""
+    place = store.place_of(folder)
+    if not forget_names and place.is_file():
+        with Library(place) as library:
+            forget_names = not library.history()
+    return organize.undo(folder, forget_names=forget_names)

@@ -7,7 +7,7 @@ collection: of several rules the one that finds most at the same precision (docs
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -120,18 +120,23 @@ class Candidates:
         return dict(seen)
 
 
-def compare(table: FaceTable, profiles: Sequence[Profile], rules: Rules) -> list[Candidates]:
+def compare(
+    table: FaceTable,
+    profiles: Sequence[Profile],
+    rules: Rules,
+    heed: Callable[[Candidates], Candidates] = lambda one: one,
+) -> list[Candidates]:
     """Which faces of `table`, whose embeddings may be memory-mapped, may show each of `profiles`.
 
     Exact: every face is compared with every person. A face that is a match of two persons stays with the one
-    whose crowd it stands out of most; for the other it is for review.
+    whose crowd it stands out of most; for the other it is for review. `heed` may know better of each person.
     """
     some = sample(table.embeddings)
     centers = np.stack([p.center for p in profiles])
     crowds = crowds_of(some @ centers.T)
     least = np.array([rules.thresholds(crowd)[1] for crowd in crowds], np.float32)
     hits = zip(profiles, crowds, _scan(table.embeddings, centers, least), strict=True)
-    found = [_candidates(table, profile, crowd, rules, *hit) for profile, crowd, hit in hits]
+    found = [heed(_candidates(table, profile, crowd, rules, *hit)) for profile, crowd, hit in hits]
     _one_person_per_face(found)
     return found
 
