@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from face_organizer.evaluate import answered as answered
     from face_organizer.evaluate import audit as audit
     from face_organizer.evaluate import evaluate as evaluate
+    from face_organizer.forget import Forgotten as Forgotten
+    from face_organizer.forget import forget as forget
     from face_organizer.gender import Genders as Genders
     from face_organizer.gender import gender as gender
     from face_organizer.library.learning import Learned as Learned
@@ -57,6 +59,7 @@ OFFERED = {
     "Event": "embed.events",
     "FALSE_MATCHES": "search",
     "FaceTable": "types",
+    "Forgotten": "forget",
     "Found": "search.found",
     "Genders": "gender",
     "Leftovers": "search.find",
@@ -78,6 +81,7 @@ OFFERED = {
     "doctor": "doctor",
     "embed": "embed",
     "evaluate": "evaluate",
+    "forget": "forget",
     "gender": "gender",
     "learn": "library.learning",
     "leftovers": "search.find",

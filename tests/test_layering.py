@@ -22,7 +22,7 @@ FLOORS = (
     "cluster faceswap",
     "embed evaluate",
     "gender search",
-    "compare",
+    "compare forget",
     "api",
     "cli",
 )

@@ -129,6 +129,9 @@ def cluster(
         for line in _findings(people, options):
             console.say(line)
         plan = fo.plan(people, output, mode=mode, sheets=sheets, library=opened)
+        if not dry_run:
+            opened.use("table", *embeddings)
+            opened.use("output", output)
         placed = place(plan, dry_run=dry_run, console=console, tables=embeddings)
     if not dry_run:
         console.say("Clustering complete!")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import click
 
 import face_organizer as fo
 from face_organizer.cli.console import Console, table_of
-from face_organizer.cli.options import FOLDER_OR_FILE, HELP, json_option, together
+from face_organizer.cli.options import FOLDER_OR_FILE, HELP, ManyValues, json_option, together
 from face_organizer.files import count, printable
 
 _MEND = "Folders follow when the same cluster or search runs again."
@@ -132,6 +133,46 @@ def hide(library: fo.Library, person: str) -> int:
 def ignore(library: fo.Library, person: str | None, files: Sequence[str]) -> int:
     """Say that the faces on FILES are nobody's, or no faces: posters, statues, patterns."""
     return library.ignore(files, person=person)
+
+
+@people.command(cls=ManyValues, context_settings=HELP)
+@library_argument
+@person_argument
+@click.option(
+    "-e", "--embeddings", multiple=True, type=FOLDER_OR_FILE, metavar="TABLE...", help="Further tables."
+)
+@click.option("-o", "--output", "outputs", multiple=True, type=FOLDER_OR_FILE, help="Further output folders.")
+@click.option("--originals", is_flag=True, help="Remove also the pictures themselves, wherever they lie.")
+@click.option("--keep-out", is_flag=True, help="Keep one vector, by which later runs leave the person out.")
+@click.option("--skip-missing", is_flag=True, help="Tables and folders that are not there are gone for good.")
+@click.option("--yes", is_flag=True, help="Do it; without this, only show what would go.")
+@json_option
+def forget(library: Path, person: str, yes: bool, as_json: bool, quiet: bool, **options: Any) -> None:
+    """Remove all that is kept of PERSON: faces in tables, copies, reports, names; nothing brings it back.
+
+    Tables and folders that were used with LIBRARY are found by themselves. Originals stay unless --originals
+    is said. Pictures that are embedded anew later show the person again, unless --keep-out is said. Reports,
+    sheets and pages of the folders go as a whole; the next run makes them anew without the person.
+    """
+    console = Console(as_json=as_json, quiet=quiet)
+    tables, outputs = options.pop("embeddings"), options.pop("outputs")
+    with fo.Library(library, create=False, dry_run=not yes) as opened:
+        told = fo.forget(opened, person, tables, outputs, dry_run=not yes, **options)
+    done = "Forgotten" if yes else "Would be forgotten (say --yes to do it)"
+    others = f", {told.shared:,} of which show others too" if told.shared else ""
+    console.say(
+        f"{done}: {count(told.faces, 'face')} of {printable(person)} on {count(told.pictures, 'picture')}{others}"
+    )
+    for path, rows in told.tables.items():
+        console.say(f"  {printable(path)}: {count(rows, 'row')}")
+    for what, paths in (("file", told.files), ("original", told.originals)):
+        console.say(
+            f"  {count(len(paths), what)} removed" if yes else f"  {count(len(paths), what)} to remove"
+        )
+        for path in paths if not yes else ():
+            console.say(f"    {printable(path)}")
+    console.files("not there:", [(path, "if it comes back, the person is in it") for path in told.missing])
+    console.result({**asdict(told), "done": yes})
 
 
 @people.command(context_settings=HELP)

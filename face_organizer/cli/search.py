@@ -113,6 +113,9 @@ def search(
         plan = fo.plan(
             found, output, mode=mode, frames=frames, on_problem=lambda *p: problems.append(p), library=opened
         )
+        if opened and not dry_run:
+            opened.use("table", *embeddings)
+            opened.use("output", output)
         placed = place(plan, dry_run=dry_run, console=console, tables=embeddings)
         console.files(f"{count(len(problems), 'file')} could not be written whole:", problems)
         told |= {"output": os.fspath(placed.output), "placing": summary(placed), "learned": told_before}

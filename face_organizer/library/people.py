@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -18,7 +19,7 @@ from face_organizer.library import decisions, registry, store
 from face_organizer.library.decisions import Decision, State
 from face_organizer.library.said import NEW, NOBODY, Person, Said
 from face_organizer.media import images
-from face_organizer.types import FaceTable, Int64
+from face_organizer.types import FaceTable, Float32, Int64
 
 _SEEN = "SELECT id, coalesce(person, 0) FROM faces WHERE seen AND id < ?"
 _IDLE = (
@@ -124,12 +125,15 @@ class Library:
             if person in row_of:
                 start, end = np.searchsorted(ordered, [face, face + 1])
                 refused += [(row, row_of[person]) for row in order[start:end].tolist()]
+        out = ignored[numbers]
+        for threshold, vector in self._kept_out(table):
+            out |= table.embeddings @ vector >= threshold
         pairs = [(row_of[a], row_of[b]) for a, b in state.differ if a in row_of and b in row_of]
         return Said(
             persons,
             known[numbers],
             _pairs(sorted(refused)),
-            ignored[numbers],
+            out,
             before[numbers],
             _pairs(pairs),
             spoken[numbers],
@@ -313,6 +317,81 @@ class Library:
                 raise UsageError(f"{printable(picture)}: {count(len(faces), 'face')}; say which: {which}")
             found += [face[0] for face in faces]
         return found
+
+    def numbers(self, table: FaceTable) -> Int64:
+        """The number (n,) of each face of `table`, those that are new entered."""
+        return registry.enter(self.connection, table)
+
+    def faces_of(self, person: int) -> tuple[set[int], Int64]:
+        """The numbers of a person's faces, and the contents of the pictures that they are on."""
+        rows = self.connection.execute("SELECT id, content, person FROM faces")
+        own = [(face, content) for face, content, whose in rows if self._whose(face, whose) == person]
+        return {face for face, _ in own}, np.unique(np.array([content for _, content in own], np.int64))
+
+    def persons_on(self, contents: Int64) -> list[tuple[int, int | None]]:
+        """(content, person) of each face on these pictures."""
+        query = "SELECT id, content, person FROM faces WHERE content = ?"
+        rows = (row for content in contents.tolist() for row in self.connection.execute(query, (content,)))
+        return [(content, self._whose(face, person)) for face, content, person in rows]
+
+    def contents_at(self, paths: Iterable[str]) -> list[int | None]:
+        """The content that the library saw at each path, None where it saw none."""
+        query = "SELECT content FROM places WHERE path = ?"
+        found = (self.connection.execute(query, (os.fsencode(path),)).fetchone() for path in paths)
+        return [row and row[0] for row in found]
+
+    def places_of(self, contents: Int64) -> list[str]:
+        """Where files with these bytes lie now, of the places that the library saw."""
+        found = []
+        for content in contents.tolist():
+            for place in self._places(content):
+                with contextlib.suppress(ImageError):
+                    if np.uint64(images.content_of_file(place)).astype(np.int64) == content:
+                        found.append(place)
+        return found
+
+    def used(self, kind: str) -> list[str]:
+        """The tables, or the output folders, that this library was used with."""
+        rows = self.connection.execute("SELECT path FROM used WHERE kind = ? ORDER BY path", (kind,))
+        return [os.fsdecode(path) for (path,) in rows]
+
+    def use(self, kind: str, *paths: str | Path) -> None:
+        """Keep that it is used with these tables, or output folders, so that forgetting finds them."""
+        with self.transaction():
+            lines = [(os.fsencode(os.path.abspath(path)), kind) for path in paths]
+            self.connection.executemany("INSERT OR REPLACE INTO used VALUES (?, ?)", lines)
+
+    def _kept_out(self, table: FaceTable) -> list[tuple[float, Float32]]:
+        space = repr(table.stamp.space if table.stamp else None)
+        rows = self.connection.execute("SELECT threshold, vector FROM kept_out WHERE space = ?", (space,))
+        return [(threshold, np.frombuffer(vector, np.float32)) for threshold, vector in rows]
+
+    def forget(self, person: int, faces: set[int], templates: Sequence[tuple[str, float, Float32]]) -> None:
+        """Remove a person, the name and these faces for good; `templates` are (space, cosine, vector)."""
+        state = self.state
+        same = [p for (p,) in self.connection.execute("SELECT id FROM persons") if state.root(p) == person]
+        with self.transaction():
+            self.add("forget", person)
+            run, lines = self.connection.executemany, [(face,) for face in faces]
+            for sql in ("DELETE FROM decided WHERE face = ?", "DELETE FROM doubts WHERE face = ?"):
+                run(sql, lines)
+            run("DELETE FROM decided WHERE whose = ?", [(one,) for one in same])
+            run("DELETE FROM doubts WHERE person = ?", [(one,) for one in same])
+            run("DELETE FROM faces WHERE id = ?", lines)
+            run("UPDATE faces SET person = NULL WHERE person = ?", [(one,) for one in same])
+            run("UPDATE persons SET label = '' WHERE id = ?", [(one,) for one in same])
+            run("UPDATE decisions SET name = NULL WHERE person = ?", [(one,) for one in same])
+            vectors = [
+                (space, cosine, vector.astype(np.float32).tobytes()) for space, cosine, vector in templates
+            ]
+            run("INSERT INTO kept_out VALUES (?, ?, ?)", vectors)
+            for name in ("places", "files"):
+                run(f"DELETE FROM {name} WHERE content NOT IN (SELECT content FROM faces)", [()])
+            self.connection.execute("UPDATE library SET seen = NULL")
+        self._state = None
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self.connection.execute("VACUUM")
+        self.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     # Saying things.
 

@@ -44,9 +44,8 @@ _MIGRATIONS = (
     ) STRICT, WITHOUT ROWID;
     CREATE INDEX decided_by_face ON decided (face, whose);
     CREATE TABLE doubts (person INTEGER NOT NULL REFERENCES persons, face INTEGER REFERENCES faces) STRICT;
-    CREATE TABLE kept_out (
-        person INTEGER NOT NULL REFERENCES persons, space TEXT NOT NULL, vector BLOB NOT NULL
-    ) STRICT;
+    CREATE TABLE kept_out (space TEXT NOT NULL, threshold REAL NOT NULL, vector BLOB NOT NULL) STRICT;
+    CREATE TABLE used (path BLOB PRIMARY KEY, kind TEXT NOT NULL) STRICT, WITHOUT ROWID;
     CREATE TRIGGER decisions_stay BEFORE DELETE ON decisions
         BEGIN SELECT RAISE(ABORT, 'decisions are only added'); END;
     CREATE TRIGGER decisions_are_as_said
@@ -58,7 +57,8 @@ _MIGRATIONS = (
 
 `files` by content, `places` where they lie, `faces` by content and box, with the `person` that the last run
 put each with; `decided` the faces that a decision is about (whose = 0), and those that a person had when it
-was made (whose = that person); `doubts` what a run saw gone and did not take for a decision.
+was made (whose = that person); `doubts` what a run saw gone and did not take for a decision; `kept_out` templates
+of people who were forgotten; `used` the tables and output folders that it was used with.
 """
 
 

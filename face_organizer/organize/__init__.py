@@ -6,12 +6,13 @@ Nothing that is already there is ever written over; so a killed run is finished 
 taken back by `undo`, which touches only what is still exactly what the plan made.
 """
 
-from face_organizer.organize.applying import Applied, Placed, Plan, Undone, View, undo
-from face_organizer.organize.following import Changes, changes, moved, renamed
-from face_organizer.organize.journal import MODES, Journal, is_applied, is_folder, read_plan
+from face_organizer.organize.applying import Applied, Placed, Plan, Undone, View, forget, undo
+from face_organizer.organize.following import Changes, changes, moved, read, renamed
+from face_organizer.organize.journal import GONE, MODES, Journal, is_applied, is_folder, read_plan
 from face_organizer.organize.planning import plan
 
 __all__ = [
+    "GONE",
     "MODES",
     "Applied",
     "Changes",
@@ -21,10 +22,12 @@ __all__ = [
     "Undone",
     "View",
     "changes",
+    "forget",
     "is_applied",
     "is_folder",
     "moved",
     "plan",
+    "read",
     "read_plan",
     "renamed",
     "undo",

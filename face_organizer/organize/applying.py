@@ -220,6 +220,13 @@ def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
     return undone
 
 
+def forget(folder: Path, left: Sequence[Move]) -> None:
+    """Let the plan in `folder` be `left` alone, without results: what else it placed is the caller's to remove."""
+    with _in_words(folder), locked(folder / MARKER):
+        journals.set_applied(folder, False)
+        journals.write(replace(read(folder), moves=left, results=()), folder)
+
+
 def _forget(marker: Path, *, everything: bool) -> None:
     """Remove what is kept of an output folder: all but the library, or that too."""
     kept = {f"{LIBRARY}{ending}" for ending in ("", "-wal", "-shm")}
