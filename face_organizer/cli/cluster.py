@@ -207,7 +207,7 @@ def _report(
     nobody = {move.source for move in placed.moves if move.folder == UNASSIGNED}
     review = {move.source for move in placed.moves if move.folder.endswith(f"/{REVIEW}")}
     known = {move.source for move in placed.moves} - nobody - review
-    hidden = set(people.paths) - {path for path, _ in people.entries()}
+    hidden = set(people.paths) - {path for path, _ in people.entries()} if people.hidden else set()
     counted = ((review, "for review"), (nobody, UNASSIGNED), (hidden, "hidden"), (gone, "missing"))
     parts = [f"{len(known):,} sorted", *(f"{len(them):,} {word}" for them, word in counted if them)]
     outcomes = table.outcome_counts()

@@ -17,6 +17,7 @@ from face_organizer.cluster.doubt import absorbed
 from face_organizer.cluster.faiss_device import CPU, faiss
 from face_organizer.cluster.graph import Found, find_people, without
 from face_organizer.cluster.labels import Clustering, check, from_labels, ordered
+from face_organizer.cluster.settling import Bound, one_a_photo, settled
 from face_organizer.cluster.threshold import sample_rows
 from face_organizer.types import Float32, Int64
 
@@ -24,7 +25,6 @@ _SAMPLE, _OF_EACH = 10_000, 50  # faces, and at least that many of each known pe
 _TRAINED = 20_000  # faces that K-Means looks at
 _SOMEBODY = 3  # faces of a group that is a person beside those that were asked for
 _EQUAL = 1 - 1e-5  # cosine of two centers that FAISS has made of one, since a cluster was empty
-_ITERATIONS = 100
 _BLOCK = 8192
 
 
@@ -56,8 +56,8 @@ def largest_people(
 
     A face belongs to its nearest center where it is as alike to that cluster as `find_people` asks of two
     groups (`threshold`), or where that is None and so read from the table, where it surely stands out of that
-    person's crowd (`doubt.absorbed`); with `keep_strangers` every face does that is not refused by
-    all. Raises `ClusterError` for more clusters than faces and for NaN.
+    person's crowd (`doubt.absorbed`); with `keep_strangers` every face does that is not refused by all.
+    Raises `ClusterError` for more clusters than faces and for NaN.
     """
     check(embeddings, clusters)
     known = hints.persons(len(embeddings))
@@ -78,14 +78,10 @@ def largest_people(
             return plain, found, advice
         # No group is left for some of them: all faces go to the nearest, as without anybody known.
         first, asked, keep_strangers = plain.labels[rows], Found(-1.0, found.strangers, None), True
-    first = pinned(first, known[rows])
-    named = np.flatnonzero(known[rows] >= 0)
-    chosen = np.unique(np.concatenate([first[first < clusters], first[named]]))
-    persons = np.full(len(chosen), -1, np.int64)
-    persons[np.searchsorted(chosen, first[named])] = known[rows][named]
-    vectors = without(sample, asked.shift)
+    vectors, first = without(sample, asked.shift), pinned(first, known[rows])
+    chosen, persons = _chosen(first, known[rows], clusters)
     means = np.stack([vectors[first == i].mean(axis=0) for i in chosen])
-    labels, likeness = _settled(embeddings, means, asked, _Bound.of(hints, persons, len(embeddings)))
+    labels, likeness = settled(embeddings, means, asked, Bound.of(hints, persons, len(embeddings)))
     if keep_strangers:
         labels = np.where(likeness > -np.inf, labels, -1)
     else:
@@ -93,14 +89,23 @@ def largest_people(
         if len(hints.conflicts):
             copies = alike(embeddings, hints.conflicts, copy_cosine(found.strangers))
             hints = hints._replace(conflicts=hints.conflicts[~copies])
-            labels = _one_a_photo(labels, likeness, hints.conflicts)
+            labels = one_a_photo(labels, likeness, hints.conflicts)
         if threshold is None:
             kept, more = labels[rows] >= 0, np.setdiff1d(np.flatnonzero(sizes >= _SOMEBODY), chosen)
-            rest = [inside for inside in (groups.labels == i for i in more) if kept[inside].mean() < 0.5]
-            others = np.array([vectors[inside].mean(axis=0) for inside in rest], np.float32)
-            others = others.reshape(-1, vectors.shape[1])
+            inside = (groups.labels == i for i in more)
+            rest = [vectors[own].mean(axis=0) for own in inside if kept[own].mean() < 0.5]
+            others = np.array(rest, np.float32).reshape(-1, vectors.shape[1])
             labels = absorbed(embeddings, labels, hints, found, others, seed)
     return from_labels(embeddings, labels), found, advice
+
+
+def _chosen(labels: Int64, known: Int64, clusters: int) -> tuple[Int64, Int64]:
+    """The first `clusters` of `labels` (n,) and those of `known` persons, and who they are, -1 for others."""
+    named = np.flatnonzero(known >= 0)
+    chosen = np.unique(np.concatenate([labels[labels < clusters], labels[named]]))
+    persons = np.full(len(chosen), -1, np.int64)
+    persons[np.searchsorted(chosen, labels[named])] = known[named]
+    return chosen, persons
 
 
 def _sampled(embeddings: Float32, known: Int64, seed: int) -> Int64:
@@ -111,76 +116,6 @@ def _sampled(embeddings: Float32, known: Int64, seed: int) -> Int64:
             own = np.flatnonzero(known == one)
             rows.append(own[sample_rows(embeddings[own, :2], _OF_EACH, seed)])
     return np.unique(np.concatenate(rows))
-
-
-class _Bound(NamedTuple):
-    """What people said, by centers: `center` (n,) that a face belongs to, or -1, and `barred` (m, 2), rows of
-    a face and a center that it stays out of, by face."""
-
-    center: Int64
-    barred: Int64
-
-    @classmethod
-    def of(cls, hints: Hints, persons: Int64, count: int) -> _Bound:
-        """`persons` (k,) are those of the centers, -1 for somebody of whom nothing was said."""
-        at = np.full(max(int(persons.max()), int(hints.refused[:, 1].max(initial=-1))) + 2, -1, np.int64)
-        at[persons] = np.arange(len(persons))
-        at[-1] = -1  # of no person
-        barred = np.stack([hints.refused[:, 0], at[hints.refused[:, 1]]], axis=1)
-        barred = barred[barred[:, 1] >= 0]
-        return cls(at[hints.persons(count)], barred[np.argsort(barred[:, 0], kind="stable")])
-
-    def heeded(self, cosines: Float32, start: int) -> Float32:
-        """`cosines` (b, k) of the faces from `start` on, infinite where something was said."""
-        center = self.center[start : start + len(cosines)]
-        rows = np.flatnonzero(center >= 0)
-        cosines[rows] = -np.inf
-        cosines[rows, center[rows]] = np.inf
-        a, b = np.searchsorted(self.barred[:, 0], [start, start + len(cosines)])
-        faces, centers = self.barred[a:b].T
-        cosines[faces - start, centers] = -np.inf
-        return cosines
-
-
-def _settled(embeddings: Float32, means: Float32, found: Found, bound: _Bound) -> tuple[Int64, Float32]:
-    """The nearest center (n,) of each face and how alike it is to that cluster, as far as `bound` lets it.
-
-    Trimmed K-Means (Cuesta-Albertos et al. 1997), trimmed by likeness instead of by share: `means` (k, d)
-    move to the mean of the faces that belong to them, until no face changes sides.
-    """
-    labels = np.full(len(embeddings), -1, np.int64)
-    likeness = np.zeros(len(embeddings), np.float32)
-    members = labels.copy()
-    for _ in range(_ITERATIONS):
-        # A mean vector of length r: the cosine to it times the root of r is `merging.likeness`.
-        scaled = means / np.sqrt(np.linalg.norm(means, axis=1, keepdims=True))
-        sums, sizes, changed = np.zeros(means.shape), np.zeros(len(means)), 0
-        for at in range(0, len(embeddings), _BLOCK):
-            block = without(embeddings[at : at + _BLOCK], found.shift)
-            part = slice(at, at + len(block))
-            cosines = bound.heeded(block @ scaled.T, at)
-            best = cosines.argmax(axis=1)
-            labels[part], likeness[part] = best, np.take_along_axis(cosines, best[:, None], axis=1)[:, 0]
-            inside = np.where(likeness[part] >= found.threshold, best, -1)
-            changed += int((inside != members[part]).sum())
-            members[part] = inside
-            chosen = (inside[:, None] == np.arange(len(means))).astype(np.float32)
-            sums += chosen.T @ block
-            sizes += chosen.sum(axis=0)
-        if not changed:
-            break
-        moved = sums / np.maximum(sizes, 1)[:, None]
-        means = np.where(sizes[:, None] > 0, moved, means).astype(np.float32)
-    return labels, likeness
-
-
-def _one_a_photo(labels: Int64, likeness: Float32, conflicts: Int64) -> Int64:
-    """Of two faces of one photo in one cluster, the less alike one leaves, unless it is said to be there."""
-    both = conflicts[(labels[conflicts[:, 0]] == labels[conflicts[:, 1]]) & (labels[conflicts[:, 0]] >= 0)]
-    leaving = np.where(likeness[both[:, 0]] < likeness[both[:, 1]], both[:, 0], both[:, 1])
-    out = labels.copy()
-    out[leaving[likeness[leaving] < np.inf]] = -1
-    return out
 
 
 def kmeans(embeddings: Float32, clusters: int, *, restarts: int = 10, seed: int = 1234) -> Clustering:
