@@ -159,10 +159,8 @@ def forget(library: Path, person: str, yes: bool, as_json: bool, quiet: bool, **
     with fo.Library(library, create=False, dry_run=not yes) as opened:
         told = fo.forget(opened, person, tables, outputs, dry_run=not yes, **options)
     done = "Forgotten" if yes else "Would be forgotten (say --yes to do it)"
-    others = f", {told.shared:,} of which show others too" if told.shared else ""
-    console.say(
-        f"{done}: {count(told.faces, 'face')} of {printable(person)} on {count(told.pictures, 'picture')}{others}"
-    )
+    on = count(told.pictures, "picture") + (f", {told.shared:,} of which show others" if told.shared else "")
+    console.say(f"{done}: {count(told.faces, 'face')} of {printable(person)} on {on}")
     for path, rows in told.tables.items():
         console.say(f"  {printable(path)}: {count(rows, 'row')}")
     for what, paths in (("file", told.files), ("original", told.originals)):

@@ -60,12 +60,12 @@ def forget(
     """Remove all that is kept of a person, for good: no undo brings it back.
 
     Faces go out of the tables that the library was used with, and of `tables`, with their backups and
-    unfinished work; a picture that shows nobody else stays known by its bytes, without a face, so that
-    no later run looks at it again. Out of the output folders, and `outputs`, go the copies in the person's
-    folder and all reports, sheets and pages, which the next run makes anew. In the library stays that somebody
-    was forgotten, and when. `originals` removes also the pictures that show the person, wherever the library
-    saw them, where their bytes are still the same. `keep_out` keeps one vector, by which later runs leave out
-    faces of this person. `dry_run` tells and changes nothing.
+    unfinished work; a picture that shows nobody else stays known by its bytes, without a face, so that no
+    later run looks at it again. Out of the output folders, and `outputs`, go the copies in the person's
+    folder and all reports, sheets and pages, which the next run makes anew. In the library stays that
+    somebody was forgotten, and when. `originals` removes also the pictures that show the person, wherever the
+    library saw them, where their bytes are still the same. `keep_out` keeps one vector, by which later runs
+    leave out faces of this person. `dry_run` tells and changes nothing.
 
     Raises `UsageError` for a person whom nobody knows, and, unless `skip_missing`, where a table or folder
     cannot be reached.

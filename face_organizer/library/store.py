@@ -57,8 +57,8 @@ _MIGRATIONS = (
 
 `files` by content, `places` where they lie, `faces` by content and box, with the `person` that the last run
 put each with; `decided` the faces that a decision is about (whose = 0), and those that a person had when it
-was made (whose = that person); `doubts` what a run saw gone and did not take for a decision; `kept_out` templates
-of people who were forgotten; `used` the tables and output folders that it was used with.
+was made (whose = that person); `doubts` what a run saw gone and did not take for a decision; `kept_out`
+templates of people who were forgotten; `used` the tables and output folders that it was used with.
 """
 
 

@@ -221,7 +221,7 @@ def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
 
 
 def forget(folder: Path, left: Sequence[Move]) -> None:
-    """Let the plan in `folder` be `left` alone, without results: what else it placed is the caller's to remove."""
+    """Let the plan in `folder` be `left` alone, without results: the caller removes what else it placed."""
     with _in_words(folder), locked(folder / MARKER):
         journals.set_applied(folder, False)
         journals.write(replace(read(folder), moves=left, results=()), folder)
