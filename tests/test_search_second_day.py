@@ -120,3 +120,14 @@ def test_refused_faces_never_come_back_and_confirmed_ones_always_do(
     assert not refused & set(found.rows.tolist())
     assert confirmed <= set(found.matches.tolist())
     assert len(np.unique(found.rows)) == len(found.rows)
+
+
+def test_photos_that_came_after_the_search_are_never_called_nobody(home: Household) -> None:
+    first(home)
+    search(home)
+    home.photos("ann", 2, first=50)
+    table.write(embedded(home.inbox), home.table)
+    done = here("leftovers", "-e", home.table, "--found", home.people)
+    assert (done.code, "the table has changed since: it holds 38 now" in done.err) == (2, True)
+    search(home)
+    assert here("leftovers", "-e", home.table, "--found", home.people).code == 0

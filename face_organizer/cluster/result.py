@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,14 @@ class Former(NamedTuple):
     names: Sequence[str]
     centers: Float32
     """(k, d), unit length."""
+    moved: Mapping[str, str] = MappingProxyType({})
+    """Where pictures lie now that were moved into the output folder."""
+
+    def rows(self) -> dict[tuple[str, int], int]:
+        """The row of each face by its picture's path, the old one and today's, and its number there."""
+        index = self.face_index.tolist()
+        rows = {face: row for row, face in enumerate(zip(self.paths, index, strict=True))}
+        return rows | {(self.moved[path], i): row for (path, i), row in rows.items() if path in self.moved}
 
 
 def read(place: Path) -> Former:
@@ -59,7 +68,8 @@ def read(place: Path) -> Former:
             raise ValueError("columns of different lengths")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FaceOrganizerError(f"{printable(path)} is no result of `cluster`: {error}") from error
-    return Former(paths, index, labels, [names.get(str(name), str(name)) for name in known], centers)
+    now = [names.get(str(name), str(name)) for name in known]
+    return Former(paths, index, labels, now, centers, organize.moved(path.parent))
 
 
 def unknown(folder: Path, library: Library) -> bool:
@@ -86,7 +96,7 @@ class Kept(NamedTuple):
 def said(previous: Former, table: FaceTable) -> Said:
     """What a former result tells of the faces of `table`: where they were, and that those of a person whose
     name is no letter are this person."""
-    rows = {key: i for i, key in enumerate(zip(previous.paths, previous.face_index.tolist(), strict=True))}
+    rows = previous.rows()
     keys = zip(table.face_paths(), table.faces.face_index.tolist(), strict=True)
     at = np.array([rows.get(key, -1) for key in keys], np.int64).reshape(-1)
     before = np.where(at >= 0, previous.labels[at] if len(previous.labels) else NEW, NEW)

@@ -20,6 +20,7 @@ from face_organizer.search.heeding import heeded, own_faces, with_confirmed
 from face_organizer.search.match import MATCH, Candidates, Rules, compare
 from face_organizer.search.profiles import Profile, make, read
 from face_organizer.search.references import check_space, from_persons, from_photos, listed
+from face_organizer.table import fingerprint
 from face_organizer.types import FaceTable, Outcome
 
 
@@ -129,12 +130,16 @@ def leftovers(
 
     `persons` are the names that count (default: all). `without`: a photo is left over without any of them
     ("any"), or where at least one of them is missing ("all"). `review`: whether a photo for review counts as
-    found. Raises `UsageError` for a name that was not searched, `FaceOrganizerError` for a broken report.
+    found. Raises `UsageError` for a name that was not searched and for a table that has changed since,
+    `FaceOrganizerError` for a broken report.
     """
     if isinstance(found, Found):
-        photos = {one.name: one.photos() for one in found.persons}
+        photos, searched = {one.name: one.photos() for one in found.persons}, found.summary()["table"]
+        where = "the search"
     else:
-        photos = _reported(Path(found))
+        photos, searched = _reported(Path(found))
+        where = printable(found)
+    _check_searched(table, searched, where)
     names = list(persons) or list(photos)
     if strange := [name for name in names if name not in photos]:
         searched = ", ".join(map(printable, photos))
@@ -148,16 +153,32 @@ def leftovers(
     return made
 
 
-def _reported(place: Path) -> dict[str, dict[str, bool]]:
-    """Of a report: for each person the photos, and whether a face on one is a match."""
+def _check_searched(table: FaceTable, searched: Mapping[str, Any], where: str) -> None:
+    """Raise where the search did not see the table as it is: photos that came since were never searched."""
+    if "fingerprint" in searched:
+        same = searched["fingerprint"] == fingerprint(table)
+    else:  # a report of an earlier version
+        same = int(searched.get("photos", table.total_files)) == table.total_files
+    if not same:
+        then = count(int(searched.get("photos", 0)), "picture")
+        raise UsageError(
+            f"{where} is of {then}, and the table has changed since: it holds {table.total_files:,} now",
+            "search again first (--profile takes the profiles that lie beside the report)",
+        )
+
+
+def _reported(place: Path) -> tuple[dict[str, dict[str, bool]], dict[str, Any]]:
+    """Of a report: for each person the photos, and whether a face on one is a match; and what is told of the
+    table."""
     path = place / JSON if place.is_dir() else place
     try:
         with os_errors(path):
             document = json.loads(path.read_bytes())
         photos: dict[str, dict[str, bool]] = {str(person["name"]): {} for person in document["persons"]}
+        told = dict(document.get("table", {}))
         for face in document["faces"]:
             seen, source = photos[face["person"]], str(face["source"])
             seen[source] = face["verdict"] == MATCH or seen.get(source, False)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise FaceOrganizerError(f"{printable(path)} is no report of `search`: {error!r}") from error
-    return photos
+    return photos, told

@@ -19,6 +19,7 @@ from face_organizer.organize import Placed, View
 from face_organizer.previews.thumbnails import thumbnails
 from face_organizer.search import pictures, profiles, workbook
 from face_organizer.search.match import CONFIDENCE, MATCH, REVIEW, Candidates
+from face_organizer.table import fingerprint
 from face_organizer.types import FaceTable
 
 CSV, JSON, XLSX = "report.csv", "report.json", "report.xlsx"
@@ -72,6 +73,7 @@ class Found:
         table, persons = self.table, [_person(one) for one in self.persons]
         counts = {"faces": len(table), "photos": table.total_files, "outcomes": table.outcome_counts()}
         counts["pack"] = table.stamp.pack if table.stamp else None
+        counts["fingerprint"] = fingerprint(table)
         return {"settings": dict(self.settings), "persons": persons, "table": counts}
 
     def view(
