@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,10 @@ from making_tables import stamp
 from shell import Done, here
 
 from face_organizer import table
+from face_organizer.embed.processes import Processes
+from face_organizer.embed.resume import Workplace
 from face_organizer.media import images
+from face_organizer.media.listing import listing
 from face_organizer.types import Faces, FaceTable, Files, Outcome
 
 DIM = 256
@@ -42,12 +46,19 @@ def shown(data: bytes) -> list[str]:
 def embedded(folder: Path, *, detector: int = 0, seed: int | None = None) -> FaceTable:
     """The table of all photos below `folder`. Another `detector` draws other boxes around the same faces,
     another `seed` is another embedder."""
-    paths = sorted((p for p in folder.rglob("*.jpg") if p.is_file()), key=os.fsencode)
+    return embedded_files([p for p in folder.rglob("*.jpg") if p.is_file()], detector=detector, seed=seed)
+
+
+def embedded_files(paths: Iterable[Path], *, detector: int = 0, seed: int | None = None) -> FaceTable:
+    """The same for these photos."""
+    paths = sorted(paths, key=os.fsencode)
     turn = np.eye(DIM)
     if seed is not None:
         turn = np.linalg.qr(np.random.default_rng(seed).standard_normal((DIM, DIM)))[0]
     rows: list[tuple[int, int, np.ndarray]] = []
     for i, path in enumerate(paths):
+        if path.suffix != ".jpg":
+            continue
         data = path.read_bytes()
         number = int(data.split(b"#")[1])
         rows += [(i, k, face_of(who, number) @ turn) for k, who in enumerate(shown(data))]
@@ -62,7 +73,7 @@ def embedded(folder: Path, *, detector: int = 0, seed: int | None = None) -> Fac
     files = Files.empty(
         len(paths),
         path=[str(path) for path in paths],
-        outcome=np.full(len(paths), Outcome.FACES, np.uint8),
+        outcome=np.array([Outcome.FACES if p.suffix == ".jpg" else Outcome.NO_FACE for p in paths], np.uint8),
         bytes=np.array([s.st_size for s in stats], np.int64),
         mtime_ns=np.array([s.st_mtime_ns for s in stats], np.int64),
         content=np.array([images.content_of(path.read_bytes()) for path in paths], np.uint64),
@@ -90,9 +101,23 @@ class Household:
         made = range(first, first + count)
         return [photo(self.inbox / f"{who}-{i}.jpg", *who.split("+"), number=i) for i in made]
 
+    def embed(self) -> list[str]:
+        """Embed the inbox as the program does it, with what it remembers; the files that it looked at."""
+        place = Workplace(self.table, Processes([], 1).lock)
+        found = listing([self.inbox])
+        with place.locked():
+            todo = place.plan(found.paths, stamp(dim=DIM), unlisted=found.unlisted)
+            for shard in todo.shards:
+                table.write(embedded_files(map(Path, shard.paths)), shard.target)
+            place.finish(todo, found.paths, stamp(dim=DIM))
+        return [path for shard in todo.shards for path in shard.paths]
+
     def cluster(self, *words: str, code: int | None = 0, **embedder: Any) -> Done:
         """Embed and cluster, as somebody would who comes back."""
-        table.write(embedded(self.inbox, **embedder), self.table)
+        if embedder:
+            table.write(embedded(self.inbox, **embedder), self.table)
+        else:
+            self.embed()
         where = () if "-k" in words else ("-k", "auto")
         options = ["-e", self.table, "-o", self.people, "--sheets", "0", *where, *words]
         done = here("cluster", *options)

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from households import Household, photo
+from shell import here
 
 
 @pytest.fixture
@@ -196,3 +197,88 @@ def test_a_picture_of_two_people_lies_with_both(home: Household) -> None:
     assert "1 picture is not person_A" in home.cluster().out
     assert "both.jpg" not in home.folders()["person_A"]
     assert "both.jpg" in home.folders()["person_B"]
+
+
+def test_moved_pictures_stay_sorted_and_new_ones_join(home: Household) -> None:
+    home.cluster("--mode", "move")
+    assert not list(home.inbox.iterdir())
+    home.photos("ann", 2, first=6)
+    (home.people / "person_A").rename(home.people / "Ann")
+    assert [Path(p).name for p in home.embed()] == ["ann-6.jpg", "ann-7.jpg"]
+    home.photos("bob", 1, first=5)
+    for _ in range(2):
+        home.cluster("--mode", "move")
+        folders = home.folders()
+        assert (len(folders["Ann"]), len(folders["person_B"]), len(folders["person_C"])) == (8, 6, 4)
+        assert not list(home.inbox.iterdir())
+    os.rename(home.people / "Ann" / "ann-7.jpg", home.people / "person_B" / "ann-7.jpg")
+    assert home.embed() == []
+    home.cluster("--mode", "move")
+    assert "ann-7.jpg" in home.folders()["person_B"]
+    assert here("undo", home.people).code == 0
+    assert len(list(home.inbox.iterdir())) == 19
+    assert home.embed() == []
+    home.cluster("--mode", "move")
+    assert "ann-7.jpg" in home.folders()["person_B"]
+    assert home.of("cid") == "person_C"
+
+
+def test_sidecars_go_along(home: Household) -> None:
+    for name in ("ann-0.xmp", "ann-0.jpg.xmp", "ann-1.AAE", "bob-0.CR2", "bob-1.MOV", "cid-0.txt"):
+        (home.inbox / name).write_text(name)
+    done = home.cluster("--mode", "move")
+    assert "5 files beside pictures went along" in done.out
+    assert sorted(p.name for p in home.inbox.iterdir()) == ["cid-0.txt"]
+    assert (home.people / "person_A" / "ann-0.jpg.xmp").read_text() == "ann-0.jpg.xmp"
+    assert "5 files beside pictures" in home.cluster("--mode", "move").out
+    here("undo", home.people)
+    assert (home.inbox / "bob-1.MOV").read_text() == "bob-1.MOV"
+    assert len(list(home.inbox.iterdir())) == 16 + 6
+
+
+def test_undo_keeps_what_people_said(home: Household) -> None:
+    (home.people / "person_A").rename(home.people / "Ann")
+    home.cluster()
+    assert "what people said is kept there" in here("undo", home.people).out
+    home.cluster()
+    assert home.of("ann") == "Ann"
+    assert here("undo", home.people, "--forget-names").code == 0
+    assert not home.people.exists()
+    home.cluster()
+    assert home.of("ann") == "person_A"
+
+
+def test_a_folder_that_cannot_be_listed_changes_nothing(home: Household) -> None:
+    away = home.inbox / "share"
+    away.mkdir()
+    for name in ("ann-4.jpg", "ann-5.jpg"):
+        (home.inbox / name).rename(away / name)
+    home.cluster()
+    before = home.folders()
+    away.rename(home.root / "unplugged")
+    away.mkdir()
+    away.chmod(0)
+    if os.access(away, os.R_OK):  # root reads all
+        away.rmdir()
+        (home.root / "nothing").mkdir()
+        away.symlink_to(away)
+    home.cluster()
+    folders = home.folders()
+    away.unlink() if away.is_symlink() else away.rmdir()
+    (home.root / "unplugged").rename(away)
+    assert folders.get("gone", []) == [] or folders["gone"] == ["ann-4.jpg", "ann-5.jpg"]
+    home.cluster()
+    assert home.folders() == before
+
+
+def test_originals_that_were_deleted_leave_no_strangers_behind(home: Household) -> None:
+    for path in home.inbox.glob("bob-*"):
+        path.unlink()
+    done = home.cluster()
+    assert "5 copies in gone/" in done.err
+    folders = home.folders()
+    assert sorted(folders) == ["gone", "person_A", "person_C", "unassigned"]
+    home.photos("dee", 3)
+    home.cluster()
+    assert home.of("dee") != "person_A"
+    assert home.folders()["gone"] == [f"bob-{i}.jpg" for i in range(5)]
