@@ -43,16 +43,17 @@ class Days(RuleBasedStateMachine):
         self.sure: dict[bytes, int] = {}
         self.never: set[tuple[bytes, int]] = set()
         self.names: dict[int, str] = {}
-        self.deleted: set[str] = set()
+        self.mode = "copy"
         self.fresh = False
 
     def teardown(self) -> None:
         """Leave nothing."""
         shutil.rmtree(self.root)
 
-    @initialize()
-    def first_day(self) -> None:
+    @initialize(mode=st.sampled_from(["copy", "copy", "move", "hardlink"]))
+    def first_day(self, mode: str) -> None:
         """Three people and a stranger."""
+        self.mode = mode
         for who, count in (("ann", 6), ("bob", 5), ("cid", 4), ("stranger", 1)):
             self._add(who, count)
         self.run()
@@ -70,7 +71,7 @@ class Days(RuleBasedStateMachine):
     @rule(data=st.data())
     def delete_an_original(self, data: st.DataObject) -> None:
         """Some photo is no longer in the collection."""
-        assume(len(self.originals) > 12)
+        assume(len(self.originals) > 12 and self.mode != "move")
         name = data.draw(st.sampled_from(sorted(self.originals)))
         (self.home.inbox / name).unlink()
         del self.originals[name]
@@ -78,6 +79,7 @@ class Days(RuleBasedStateMachine):
     @rule()
     def remount(self) -> None:
         """The collection lies elsewhere, an hour later."""
+        assume(self.mode != "move")
         elsewhere = self.root / f"disk {len(list(self.root.iterdir()))}"
         self.home.inbox.rename(elsewhere)
         self.home.inbox = elsewhere
@@ -88,8 +90,8 @@ class Days(RuleBasedStateMachine):
     @rule(words=st.sampled_from([[], ["-k", "2"], ["--threshold", "0.55"], ["--min-cluster-size", "2"]]))
     def run(self, words: list[str] | None = None) -> None:
         """Sort again."""
-        done = self.home.cluster("--json", *(words or []))
-        self.fresh, self.deleted = True, set()
+        done = self.home.cluster("--json", "--mode", self.mode, *(words or []))
+        self.fresh = True
         told = json.loads(done.out)
         folders = self.home.folders()
         placed = {f: len(names) for f, names in folders.items() if f.partition("/")[0] != "gone"}
@@ -127,7 +129,7 @@ class Days(RuleBasedStateMachine):
 
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(applying, "make", mortal)
-            self.home.cluster(code=None)
+            self.home.cluster("--mode", self.mode, code=None)
         self.run()
 
     def _person_folders(self) -> list[str]:
@@ -195,6 +197,7 @@ class Days(RuleBasedStateMachine):
     def delete_a_copy(self, data: st.DataObject) -> None:
         """A picture is not that person."""
         folder, name, content = self._drawn(data, 4)
+        assume(self.mode != "move")
         self._not(content, self._id(folder))
         (self.home.people / folder / name).unlink()
         self.fresh = False
@@ -209,11 +212,8 @@ class Days(RuleBasedStateMachine):
     @invariant()
     def nothing_is_lost(self) -> None:
         """Every original is there, byte for byte."""
-        found = (
-            {p.name: p.read_bytes() for p in self.home.inbox.rglob("*.jpg")}
-            if self.home.inbox.exists()
-            else {}
-        )
+        places = [self.home.inbox, *([self.home.people] if self.mode == "move" else [])]
+        found = {p.name: p.read_bytes() for place in places for p in place.rglob("*.jpg")}
         assert found == self.originals
 
     @invariant()

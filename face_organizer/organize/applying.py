@@ -306,7 +306,8 @@ def _to_gone(move: Move, output: Path) -> Move:
     names = (f"{stem}{f'_{n}' if n else ''}{ending}" for n in itertools.count())
     name = next(name for name in names if not os.path.lexists(output / GONE / name))
     give_name(output / move.target, output / GONE / name)
-    return replace(move, target=f"{GONE}/{name}", mode="copy")
+    time = os.lstat(output / GONE / name).st_mtime_ns
+    return replace(move, target=f"{GONE}/{name}", mode="copy", mtime_ns=time)
 
 
 def _foreign(moves: Sequence[Move], output: Path) -> list[str]:

@@ -58,16 +58,21 @@ def changes(moves: Sequence[Move], output: Path) -> Changes:
         left.pop(place or "", None)
     lost = [i for i, place in enumerate(places) if place is None]
     homes: dict[str, str | None] = {folder: folder for folder in planned}
+    copies: list[tuple[int, str]] = []
     if lost:
         by_rest = _by_rest(moves, lost, left)
-        homes = _homes(moves, by_rest, planned, kept, output)
-        _by_name(moves, by_rest, homes, places, left)
+        counts = {folder: Counter({folder: kept[folder]}) for folder in planned}
+        for i, paths in by_rest.items():
+            counts[_top(moves[i].target)].update({_top(path) for path in paths})
+        _by_name(moves, by_rest, _homes(counts, planned, output), places, left)
+    if left:
+        copies = _by_bytes(moves, places, left, output)
+    if lost:
+        counts = {folder: Counter() for folder in planned}
+        for move, place in zip(moves, places, strict=True):
+            counts[_top(move.target)].update([_top(place)] if place else ())
+        homes = _homes(counts, planned, output)
         _changed(moves, homes, places, left)
-    copies = _by_bytes(moves, places, left, output)
-    for folder in [folder for folder, home in homes.items() if home is None]:
-        tops = Counter(_top(p) for p, m in zip(places, moves, strict=True) if p and _top(m.target) == folder)
-        for home, most in tops.most_common(1):
-            homes[folder] = home if 2 * most > planned[folder] else None
     return Changes(homes, places, copies, sorted(left))
 
 
@@ -148,35 +153,34 @@ def _by_rest(moves: Sequence[Move], lost: Sequence[int], left: Mapping[str, _Fil
         files[path.partition("/")[2]].append(path)
     found: dict[int, list[str]] = {}
     for i in lost:
-        fitting = [p for p in files.get(moves[i].target.partition("/")[2], ()) if _fits(moves[i], left[p])]
+        named = files.get(moves[i].target.partition("/")[2], ())
+        fitting = [p for p in named if _fits(moves[i], left[p])]
+        if not fitting and named and not os.path.lexists(moves[i].source):
+            # A hard link whose other name was touched and moved: name and size are all that is left.
+            fitting = [p for p in named if left[p].link is None and left[p].size == moves[i].bytes]
         if fitting and _top(moves[i].target):
             found[i] = fitting
     return found
 
 
 def _homes(
-    moves: Sequence[Move],
-    by_rest: Mapping[int, Sequence[str]],
-    planned: Mapping[str, int],
-    kept: Mapping[str, int],
-    output: Path,
+    counts: Mapping[str, Counter[str]], planned: Mapping[str, int], output: Path
 ) -> dict[str, str | None]:
-    """Where each folder of the plan lies today: where more than half of its pictures do. A
-    folder that still holds some of its own has not gone into another that lives on."""
-    counts: dict[str, Counter[str]] = {folder: Counter({folder: kept[folder]}) for folder in planned}
-    for i, paths in by_rest.items():
-        for top in {_top(path) for path in paths}:
-            counts[_top(moves[i].target)][top] += 1
+    """Where each folder of the plan lies today: where more than half of its pictures do, of which `counts`
+    tells how many lie in which folder. One that still holds some of its own has not gone into another that
+    lives on."""
     best: dict[str, str | None] = {}
     for folder, found in counts.items():
-        most_in, most = max(found.items(), key=lambda item: (item[1], item[0] == folder, item[0]))
+        most_in, most = max(
+            found.items(), key=lambda one: (one[1], one[0] == folder, one[0]), default=("", 0)
+        )
         best[folder] = most_in if most and 2 * most > planned[folder] else None
     moved_in = {home for folder, home in best.items() if home not in (None, folder)}
     for folder, home in best.items():
         lives_on = home is not None and best.get(home) == home
-        if home is None or (home != folder and kept[folder] and lives_on):
+        if home is None or (home != folder and counts[folder][folder] and lives_on):
             stands = (output / folder).is_dir() and folder not in moved_in
-            best[folder] = folder if kept[folder] or stands else None
+            best[folder] = folder if counts[folder][folder] or stands else None
     return best
 
 

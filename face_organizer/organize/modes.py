@@ -73,7 +73,13 @@ def is_left(move: Move, output: Path, original: str) -> bool:
     """Whether a copy is in its place, and what it was made from is gone: it may be the last one."""
     if move.mode not in ("copy", "hardlink") or os.path.lexists(original):
         return False
-    return is_same(output / move.target, move.bytes, move.mtime_ns)
+    if move.mode == "copy":
+        return is_same(output / move.target, move.bytes, move.mtime_ns)
+    try:
+        status = os.lstat(output / move.target)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == move.bytes  # times are shared with other names
 
 
 def as_dated(move: Move, output: Path) -> None:

@@ -144,8 +144,10 @@ class _Planned:
         if there is None:
             return True
         place = self.output / target
-        if there != name or mode not in ("copy", "move"):
+        if there != name or mode == "symlink":
             return False
+        if mode == "hardlink":
+            return is_made(Move(source, target, size, time, mode), self.output)
         return is_same(place, size, time) or (mode == "copy" and _is_twin(place, source, size))
 
     def add_sidecars(self) -> None:
