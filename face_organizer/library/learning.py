@@ -110,7 +110,12 @@ class _Reading:
                 self._name(number, home, str(names[number]))
 
     def _size(self, folder: str) -> int:
-        return sum(move.target.startswith(f"{folder}/") for move in self.journal.moves)
+        return self._sizes[folder]
+
+    @cached_property
+    def _sizes(self) -> Counter[str]:
+        """Pictures of the plan below each folder."""
+        return Counter(move.target.partition("/")[0] for move in self.journal.moves if "/" in move.target)
 
     def _name(self, number: int, name: str, before: str) -> None:
         if name in RESERVED or self.library.name_of(number) == name:

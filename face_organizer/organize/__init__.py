@@ -8,7 +8,8 @@ taken back by `undo`, which touches only what is still exactly what the plan mad
 
 from face_organizer.organize.applying import Applied, Placed, Plan, Undone, View, forget, undo
 from face_organizer.organize.following import Changes, changes, moved, read, renamed
-from face_organizer.organize.journal import GONE, MODES, Journal, is_applied, is_folder, read_plan
+from face_organizer.organize.journal import GONE, Journal, is_applied, read_plan
+from face_organizer.organize.moves import MODES, is_folder
 from face_organizer.organize.planning import plan
 
 __all__ = [

@@ -18,8 +18,9 @@ from face_organizer.files import MARKER, printable, reason
 from face_organizer.organize import journal as journals
 from face_organizer.organize.copying import PART, SourceError, give_name, locked, same_bytes
 from face_organizer.organize.following import read
-from face_organizer.organize.journal import GONE, Journal, Move
+from face_organizer.organize.journal import GONE, Journal
 from face_organizer.organize.modes import as_dated, is_left, is_made, make, may_go, take_back
+from face_organizer.organize.moves import Lookup, Move, Moves
 
 LIBRARY = "library.sqlite"
 """Name of the library in an output folder: what people said, which no undo takes back."""
@@ -132,8 +133,8 @@ class Plan(_Placing):
         missing = list(self.missing)
         with _in_words(output), locked(output / MARKER):
             before = read(output)
-            wanted = set(self.moves)
-            stale = [move for move in before.moves if move not in wanted]
+            wanted = Lookup(self.moves, lambda m: m.target, lambda m: m)
+            stale: Sequence[Move] = Moves(m for m in before.moves if wanted.get(m.target) != m)
             needed = self.bytes
             _check_room(needed, stale, before, output)
             for place in (output / name for name in set(results) - set(before.results)):
@@ -145,11 +146,11 @@ class Plan(_Placing):
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
             stale, gone = _settled(stale, self.moves, before, output)
             kept = _take_back(stale, before, output).kept
-            moves = [*self.moves, *gone] if gone else self.moves
+            moves = Moves(itertools.chain(self.moves, gone)) if gone else self.moves
             journals.write(Journal(moves, results, persons, library), output)
             on_places(self._places())
             _remove_results(set(before.results) - set(results), output)
-            for move in sorted(self.moves, key=lambda m: m.mode == "move"):  # copies need what is moved away
+            for move in _in_turn(self.moves, moved_first=False):  # copies need what is moved away
                 try:
                     if not is_made(move, output):
                         make(move, output)
@@ -160,19 +161,28 @@ class Plan(_Placing):
                 on_file(move)
             journals.set_applied(output, True)
         lost = {one.source for one in missing}
-        moves = [move for move in self.moves if move.source not in lost] if lost else self.moves
-        placed = {(self.given.get(m.source, m.source), m.folder): m.target for m in moves if not m.sidecar}
+        moves = Moves(move for move in self.moves if move.source not in lost) if lost else self.moves
+        placed = Lookup(
+            moves,
+            lambda m: (self.given.get(m.source, m.source), m.folder),
+            lambda m: m.target,
+            lambda m: not m.sidecar,
+        )
         self.view.write(output, placed, on_step)
         left = sorted(str(output / move.target) for move in gone)
-        foreign = _foreign([*moves, *gone, *before.moves], output)
+        foreign = _foreign([self.moves, gone, before.moves], output)
         return Applied(output, self.mode, moves, missing, needed, kept, left, foreign)
 
-    def _places(self) -> dict[str, str]:
-        here = self.output.absolute()
-        places = (
-            (self.given.get(m.source, m.source), str(here / m.target)) for m in self.moves if m.mode == "move"
-        )
-        return {given: place for given, place in places if given != place}
+    def _places(self) -> Mapping[str, str]:
+        here = os.path.abspath(self.output)
+
+        def given(move: Move) -> str:
+            return self.given.get(move.source, move.source)
+
+        def place(move: Move) -> str:
+            return os.path.join(here, move.target)
+
+        return Lookup(self.moves, given, place, lambda m: m.mode == "move" and given(m) != place(m))
 
 
 class Undone(NamedTuple):
@@ -266,11 +276,13 @@ def _remove_results(names: Iterable[str], output: Path) -> None:
 
 def _settled(
     stale: Sequence[Move], wanted: Sequence[Move], before: Journal, output: Path
-) -> tuple[list[Move], list[Move]]:
+) -> tuple[Sequence[Move], list[Move]]:
     """Find a place for copies whose original is gone: the moves still stale, and those in `gone/`."""
-    left = [move for move in stale if is_left(move, output, before.original(move, output))]
+    still, left = Moves(), Moves()
+    for move in stale:
+        (left if is_left(move, output, before.original(move, output)) else still).append(move)
     if not left:
-        return list(stale), []
+        return still, []
     by_source: dict[str, list[Move]] = defaultdict(list)
     by_size: dict[int, list[Move]] = defaultdict(list)
     sources, sizes = {move.source for move in left}, {move.bytes for move in left}
@@ -291,8 +303,7 @@ def _settled(
             place.unlink()
         else:
             gone.append(_to_gone(move, output))
-    settled = set(left)
-    return [move for move in stale if move not in settled], gone
+    return still, gone
 
 
 def _now(move: Move, output: Path) -> str:
@@ -310,18 +321,24 @@ def _to_gone(move: Move, output: Path) -> Move:
     return replace(move, target=f"{GONE}/{name}", mode="copy", mtime_ns=time)
 
 
-def _foreign(moves: Sequence[Move], output: Path) -> list[str]:
-    """Files in the folders of a plan that it did not place; the hidden ones of file managers don't count."""
-    ours = {move.target for move in moves}
+def _foreign(plans: Sequence[Sequence[Move]], output: Path) -> list[str]:
+    """Files in the folders of some plans that none of them placed, but for what file managers hide there."""
+    ours = [Lookup(plan, lambda m: m.target, lambda m: m) for plan in plans]
     found = []
-    for folder in sorted({move.folder for move in moves} - {"", GONE}):
+    for folder in sorted({move.folder for plan in plans for move in plan} - {"", GONE}):
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             with os.scandir(output / folder) as entries:
                 files = [e.name for e in entries if not e.is_dir(follow_symlinks=False)]
-            found += [str(output / folder / name) for name in sorted(files) if f"{folder}/{name}" not in ours]
-    return [
-        path for path in found if os.path.basename(path).casefold() not in _UNMENTIONED and "/." not in path
-    ]
+            for name in sorted(files):
+                hidden = name.startswith(".") or name.casefold() in _UNMENTIONED
+                if not hidden and not any(f"{folder}/{name}" in own for own in ours):
+                    found.append(str(output / folder / name))
+    return found
+
+
+def _in_turn(moves: Sequence[Move], *, moved_first: bool) -> Iterator[Move]:
+    for turn in (moved_first, not moved_first):
+        yield from (move for move in moves if (move.mode == "move") == turn)
 
 
 def _take_back(moves: Sequence[Move], before: Journal, output: Path) -> Undone:
@@ -330,7 +347,7 @@ def _take_back(moves: Sequence[Move], before: Journal, output: Path) -> Undone:
         with contextlib.suppress(OSError):  # what a killed undo left where pictures return to
             os.unlink(os.path.join(folder, PART))
     gone, kept = Counter[bool](), []
-    for move in sorted(moves, key=lambda m: m.mode != "move"):  # originals of copies return first
+    for move in _in_turn(moves, moved_first=True):  # originals of copies return first
         target = output / move.target
         if may_go(move, output, before.original(move, output)):
             take_back(move, output)

@@ -10,13 +10,14 @@ import os
 import stat
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from face_organizer.files import MARKER
 from face_organizer.organize.copying import PART, same_bytes
-from face_organizer.organize.journal import Journal, Move, read_plan
+from face_organizer.organize.journal import Journal, read_plan
+from face_organizer.organize.moves import Lookup, Move, Moves
 
 _NEAR = 2_000_000_000  # FAT keeps times to two seconds
 
@@ -25,6 +26,29 @@ class _File(NamedTuple):
     size: int
     mtime_ns: int
     link: str | None
+
+
+@dataclass(eq=False)
+class Places(Sequence[str | None]):
+    """The path below the output of each of n moves; None for one that is gone."""
+
+    moves: Sequence[Move]
+    is_own: bytearray = field(init=False)
+    """(n): whether each is at its target."""
+    elsewhere: dict[int, str] = field(default_factory=dict)
+    """Number and path of those that are elsewhere."""
+
+    def __post_init__(self) -> None:
+        self.is_own = bytearray(len(self.moves))
+
+    def __len__(self) -> int:
+        return len(self.is_own)
+
+    def __getitem__(self, at: Any) -> Any:
+        return self.moves[at].target if self.is_own[at] else self.elsewhere.get(at)
+
+    def __setitem__(self, at: int, place: str) -> None:
+        self.elsewhere[at] = place
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +62,7 @@ class Changes:
     """
 
     homes: Mapping[str, str | None]
-    places: Sequence[str | None]
+    places: Places
     copies: Sequence[tuple[int, str]]
     strange: Sequence[str]
 
@@ -46,17 +70,17 @@ class Changes:
 def changes(moves: Sequence[Move], output: Path) -> Changes:
     """Compare the plan `moves` with what lies in `output`. A file whose name, size and time tell enough is
     not read."""
-    left = dict(_files(output))
-    places: list[str | None] = [None] * len(moves)
-    kept = Counter[str]()
+    places, left, kept = Places(moves), dict[str, _File](), Counter[str]()
     planned = Counter(_top(move.target) for move in moves)
-    for i, move in enumerate(moves):
-        if (file := left.get(move.target)) is not None and _fits(move, file):
-            places[i] = move.target
-            kept[_top(move.target)] += 1
-    for place in places:
-        left.pop(place or "", None)
-    lost = [i for i, place in enumerate(places) if place is None]
+    own = Lookup(moves, lambda m: m.target, lambda m: m)
+    for path, file in _files(output):
+        found = own.find(path)
+        if found is not None and _fits(found[1], file):
+            places.is_own[found[0]] = True
+            kept[_top(path)] += 1
+        else:
+            left[path] = file
+    lost = [i for i, is_own in enumerate(places.is_own) if not is_own]
     homes: dict[str, str | None] = {folder: folder for folder in planned}
     copies: list[tuple[int, str]] = []
     if lost:
@@ -85,13 +109,17 @@ def read(output: Path) -> Journal:
     if not journal.moves:
         return journal
     found = changes(journal.moves, output)
-    moves = []
-    for move, place in zip(journal.moves, found.places, strict=True):
+    if not found.places.elsewhere and all(home in (folder, None) for folder, home in found.homes.items()):
+        return journal
+    return replace(journal, moves=Moves(_today(journal.moves, found)))
+
+
+def _today(moves: Sequence[Move], found: Changes) -> Iterator[Move]:
+    for move, place in zip(moves, found.places, strict=True):
         folder, slash, rest = move.target.partition("/")
         home = found.homes[folder] if slash else None
         target = place or f"{home or folder}{slash}{rest}"
-        moves.append(move if target == move.target else replace(move, target=target))
-    return replace(journal, moves=moves)
+        yield move if target == move.target else replace(move, target=target)
 
 
 def renamed(output: Path) -> dict[str, str]:
@@ -188,7 +216,7 @@ def _by_name(
     moves: Sequence[Move],
     by_rest: Mapping[int, Sequence[str]],
     homes: Mapping[str, str | None],
-    places: list[str | None],
+    places: Places,
     left: dict[str, _File],
 ) -> None:
     for i, paths in by_rest.items():
@@ -200,7 +228,7 @@ def _by_name(
 
 
 def _changed(
-    moves: Sequence[Move], homes: Mapping[str, str | None], places: list[str | None], left: dict[str, _File]
+    moves: Sequence[Move], homes: Mapping[str, str | None], places: Places, left: dict[str, _File]
 ) -> None:
     """A file that was edited is still where it was."""
     for i, move in enumerate(moves):
@@ -212,7 +240,7 @@ def _changed(
 
 
 def _by_bytes(
-    moves: Sequence[Move], places: list[str | None], left: dict[str, _File], output: Path
+    moves: Sequence[Move], places: Places, left: dict[str, _File], output: Path
 ) -> list[tuple[int, str]]:
     """Give a file of another name or time to the picture whose bytes it holds: a lost one, else as a copy."""
     sizes = {file.size for file in left.values() if file.link is None}

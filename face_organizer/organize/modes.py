@@ -9,12 +9,12 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from face_organizer.files import reason, sync_folder
 from face_organizer.organize.copying import SourceError, copy_new, in_the_way, is_same, same_bytes
-from face_organizer.organize.journal import Move
+from face_organizer.organize.moves import Move
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
@@ -34,7 +34,7 @@ def is_made(move: Move, output: Path) -> bool:
 def make(move: Move, output: Path) -> None:
     """Put the picture in its place. Raises `SourceError` for its source, `OSError` for its target."""
     target = output / move.target
-    for folder in reversed(_below(target, output)):
+    for folder in reversed(_below(move, output)):
         if folder.is_symlink():
             raise OSError(errno.ELOOP, "a symbolic link stands where a folder should", str(folder))
         folder.mkdir(exist_ok=True)
@@ -54,7 +54,7 @@ def may_go(move: Move, output: Path, original: str) -> bool:
     For a move: whether its old place is free, or holds the same picture.
     """
     target = output / move.target
-    if any(folder.is_symlink() for folder in _below(target, output)):
+    if any(folder.is_symlink() for folder in _below(move, output)):
         return False
     if move.mode == "move":
         is_free = not os.path.lexists(move.source)
@@ -103,9 +103,9 @@ def take_back(move: Move, output: Path) -> None:
         raise OSError(errno.EIO, str(error), str(target)) from error
 
 
-def _below(target: Path, output: Path) -> list[Path]:
+def _below(move: Move, output: Path) -> Sequence[Path]:
     """The folders from the picture's own up to, and without, the output."""
-    return [folder for folder in target.parents if output in folder.parents]
+    return (output / move.target).parents[: move.target.count("/")]
 
 
 def _relocate(source: str, target: Path, move: Move) -> None:

@@ -8,7 +8,7 @@ import os
 import stat
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,8 +18,9 @@ from face_organizer.files import is_inside, printable, reason
 from face_organizer.organize.applying import Missing, Plan, View
 from face_organizer.organize.copying import PART, is_same, same_bytes
 from face_organizer.organize.following import read
-from face_organizer.organize.journal import MODES, Journal, Move, is_folder
+from face_organizer.organize.journal import Journal
 from face_organizer.organize.modes import is_left, is_made, may_go
+from face_organizer.organize.moves import MODES, Lookup, Move, Moves, is_folder
 from face_organizer.organize.sidecars import Sidecars
 
 _LONGEST_NAME = 255  # bytes of a file name on the usual file systems
@@ -54,6 +55,7 @@ def plan(
     places: dict[str, set[str]] = defaultdict(set)
     for source, place in view.entries:
         path = os.path.abspath(source)
+        path = source if path == source else path  # which is kept already
         if (home := lying.get(path)) is not None:
             given[home] = path
         places[place].add(home or path)
@@ -71,11 +73,14 @@ class _Planned:
 
     def __init__(self, output: Path, mode: str, journal: Journal) -> None:
         self.output, self.mode, self.journal = output, mode, journal
-        self.moves: list[Move] = []
+        self.moves = Moves()
         self.missing: list[Missing] = []
-        self._ours = {move.target: move for move in journal.moves}
-        self._moved = {m.source: m for m in journal.moves if m.mode == "move" and is_made(m, output)}
+        self._ours = Lookup(journal.moves, lambda m: m.target, lambda m: m)
+        self._moved = self._by_source(lambda m: m.mode == "move" and is_made(m, output))
         self._on_their_way: set[str] = set()
+
+    def _by_source(self, wanted: Callable[[Move], bool]) -> Mapping[str, Move]:
+        return Lookup(self.journal.moves, lambda m: m.source, lambda m: m, wanted)
 
     def fill(self, place: str, sources: Sequence[str]) -> None:
         """Plan the pictures of one folder, in this order."""
@@ -117,12 +122,9 @@ class _Planned:
         return size, time, mode
 
     @cached_property
-    def _standing(self) -> dict[str, Move]:
+    def _standing(self) -> Mapping[str, Move]:
         """Copies of earlier runs whose original is not there."""
-        found = (
-            m for m in self.journal.moves if is_left(m, self.output, self.journal.original(m, self.output))
-        )
-        return {move.source: move for move in found}
+        return self._by_source(lambda m: is_left(m, self.output, self.journal.original(m, self.output)))
 
     def _staying(self, place: str) -> dict[str, str]:
         """Folded names and names of all that stands in a folder and will stay."""
@@ -152,15 +154,17 @@ class _Planned:
 
     def add_sidecars(self) -> None:
         """Plan what goes along with moved pictures, under the name that its picture gets."""
-        placed = {_folded(move.target) for move in self.moves}
-        moving = [move for move in self.moves if move.mode == "move"]
-        sources = {move.source for move in moving}
         beside = Sidecars(move.source for move in self._moved.values() if move.sidecar)
-        for move in moving:
+        sources = Lookup(self.moves, lambda m: m.source, lambda m: m)
+        taken = Lookup(self.moves, lambda m: _folded(m.target), lambda m: m)
+        placed: set[str] = set()
+        for move in (self.moves[i] for i in range(len(self.moves))):
+            if move.mode != "move":
+                continue
             for sidecar, name in beside.of(move.source, os.path.basename(move.target)):
                 target = f"{move.folder}/{name}" if move.folder else name
                 old = self._moved.get(sidecar)
-                if sidecar in sources or _folded(target) in placed:
+                if sidecar in sources or _folded(target) in placed or _folded(target) in taken:
                     continue
                 if old is None and os.path.lexists(self.output / target):
                     continue

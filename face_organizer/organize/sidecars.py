@@ -8,8 +8,8 @@ from collections.abc import Iterable, Iterator
 
 _EDITS = frozenset({".xmp", ".aae"})
 _RAW = frozenset({".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"})
-_FILMED = frozenset({".heic", ".heif", ".jpg", ".jpeg"})
-_DEVELOPED = frozenset({".jpg", ".jpeg", ".heic", ".heif"})
+_DEVELOPED = frozenset({".heic", ".heif", ".jpg", ".jpeg"})
+_KINDS = _EDITS | _RAW | {".mov"}
 
 
 class Sidecars:
@@ -45,6 +45,8 @@ class Sidecars:
                 names = set()
             for name in sorted(names | self._also[folder]):
                 stem, ending = os.path.splitext(name)
+                if ending.lower() not in _KINDS:
+                    continue
                 if ending.lower() == ".xmp" and "." in stem:
                     found[os.path.splitext(stem)[0].casefold()].append(name)
                 found[stem.casefold()].append(name)
@@ -55,4 +57,4 @@ class Sidecars:
 def _belongs(kind: str, ending: str) -> bool:
     if kind in _EDITS:
         return True
-    return (kind in _RAW and ending in _DEVELOPED) or (kind == ".mov" and ending in _FILMED)
+    return (kind in _RAW or kind == ".mov") and ending in _DEVELOPED
