@@ -134,6 +134,7 @@ def test_persons_that_may_be_one_are_listed_until_they_are_said_to_differ() -> N
             told.ignored,
             told.before,
             values["differ"],
+            told.spoken,
         )
         after = fo.cluster(table(vectors), threshold=0.6, said=told)
         names = [{after.names[one.person], after.names[one.other]} for one in after.suggestions]
@@ -154,7 +155,7 @@ def test_a_face_that_is_least_like_the_others_of_its_person_is_asked_for_first()
     assert first.similarity == pytest.approx(float(vectors[12] @ rest / np.linalg.norm(rest)), abs=1e-3)
     known = np.where(people.labels == people.labels[0], 0, -1)
     said = Said.nothing(len(vectors))
-    told = Said([Person(1, "Ann")], known, said.refused, said.ignored, said.before, said.differ)
+    told = Said([Person(1, "Ann")], known, said.refused, said.ignored, said.before, said.differ, said.spoken)
     assert 12 not in [one.face for one in fo.cluster(table(vectors), threshold=0.4, said=told).outsiders]
 
 
