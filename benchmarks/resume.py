@@ -30,7 +30,7 @@ FILES_A_FOLDER = 5000
 
 
 def many(sources: list[str], count: int, folder: Path) -> Path:
-    """`count` files out of `sources`, no two of the same bytes: what follows the end of a JPEG is passed over."""
+    """`count` files out of `sources`, no two of the same bytes: after the end of a JPEG nothing is read."""
     folder.mkdir(parents=True)
     data = [Path(source).read_bytes() for source in sources]
     for number in range(count):
