@@ -310,7 +310,7 @@ def added(faces: int = 5000, pictures: int = 20) -> None:
             rows = [*order[:faces], order[faces + extra]]
             after = auto(vectors[rows], min_cluster_size=1).labels[:faces]
             changed.append(float(np.mean(companions_differ(before, after))))
-            hints = Hints(named=np.append(named, -1))
+            hints = Hints(known=np.append(named, -1))
             kept = auto(vectors[rows], hints, min_cluster_size=1).labels[:faces]
             for person in np.unique(named[named >= 0]):
                 out += len(np.unique(kept[named == person])) > 1

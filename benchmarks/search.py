@@ -19,8 +19,8 @@ import numpy as np
 from common import DATA, embed, pictures, row, say, temporary
 
 from face_organizer import table
+from face_organizer.cluster.strangers import crowds_of, sample
 from face_organizer.search import match, profiles
-from face_organizer.search.threshold import crowd_of, sample
 from face_organizer.types import Faces, FaceTable, Files, Float32, Outcome, Stamp
 
 DRAWS, REFERENCES, SEED = 10, 3, 7
@@ -63,7 +63,7 @@ def second_opinion(one: match.Candidates, rules: match.Rules) -> Any:
         return np.asarray(vectors / np.maximum(lengths, 1e-6), np.float32)
 
     center = unit(unit(one.profile.vectors * weights).mean(axis=0))
-    limit, _ = rules.thresholds(crowd_of(unit(some * weights) @ center))
+    limit, _ = rules.thresholds(crowds_of(unit(some * weights) @ center[:, None])[0])
     return one.is_match & (unit(one.table.embeddings[one.rows] * weights) @ center >= limit)
 
 

@@ -10,12 +10,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from face_organizer.cluster import Outsider as Outsider
     from face_organizer.cluster import People as People
     from face_organizer.cluster import cluster as cluster
-    from face_organizer.cluster import renamed as renamed
+    from face_organizer.cluster import unknown as unknown
     from face_organizer.compare.benchmark import benchmark as benchmark
     from face_organizer.compare.diagnosis import diagnose as diagnose
     from face_organizer.doctor import doctor as doctor
+    from face_organizer.duplicates import Duplicates as Duplicates
+    from face_organizer.duplicates import duplicates as duplicates
     from face_organizer.embed import embed as embed
     from face_organizer.embed.events import Chosen as Chosen
     from face_organizer.embed.events import Event as Event
@@ -27,15 +30,20 @@ if TYPE_CHECKING:
     from face_organizer.evaluate import answered as answered
     from face_organizer.evaluate import audit as audit
     from face_organizer.evaluate import evaluate as evaluate
+    from face_organizer.forget import Forgotten as Forgotten
+    from face_organizer.forget import forget as forget
     from face_organizer.gender import Genders as Genders
     from face_organizer.gender import gender as gender
+    from face_organizer.library.learning import Learned as Learned
+    from face_organizer.library.learning import learn as learn
+    from face_organizer.library.people import Library as Library
+    from face_organizer.library.people import undo as undo
     from face_organizer.networks.download import pull_pack as pull_pack
     from face_organizer.networks.inventory import list_packs as list_packs
     from face_organizer.networks.inventory import verify_packs as verify_packs
     from face_organizer.organize import Applied as Applied
     from face_organizer.organize import Plan as Plan
     from face_organizer.organize import plan as plan
-    from face_organizer.organize import undo as undo
     from face_organizer.search import FALSE_MATCHES as FALSE_MATCHES
     from face_organizer.search.find import Leftovers as Leftovers
     from face_organizer.search.find import leftovers as leftovers
@@ -43,20 +51,26 @@ if TYPE_CHECKING:
     from face_organizer.search.found import Found as Found
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
+    from face_organizer.table import relocate as relocate
     from face_organizer.table import write as write
     from face_organizer.types import FaceTable as FaceTable
 
 OFFERED = {
     "Applied": "organize",
     "Chosen": "embed.events",
+    "Duplicates": "duplicates",
     "Event": "embed.events",
     "FALSE_MATCHES": "search",
     "FaceTable": "types",
+    "Forgotten": "forget",
     "Found": "search.found",
     "Genders": "gender",
     "Leftovers": "search.find",
+    "Learned": "library.learning",
+    "Library": "library.people",
     "Listed": "embed.events",
     "Made": "embed.events",
+    "Outsider": "cluster",
     "People": "cluster",
     "Plan": "organize",
     "Planned": "embed.events",
@@ -68,18 +82,22 @@ OFFERED = {
     "cluster": "cluster",
     "diagnose": "compare.diagnosis",
     "doctor": "doctor",
+    "duplicates": "duplicates",
     "embed": "embed",
     "evaluate": "evaluate",
+    "forget": "forget",
     "gender": "gender",
+    "learn": "library.learning",
     "leftovers": "search.find",
     "list_packs": "networks.inventory",
     "merge": "table",
     "plan": "organize",
     "pull_pack": "networks.download",
     "read": "table",
-    "renamed": "cluster",
+    "relocate": "table",
     "search": "search.find",
-    "undo": "organize",
+    "undo": "library.people",
+    "unknown": "cluster",
     "verify_packs": "networks.inventory",
     "write": "table",
 }

@@ -64,6 +64,10 @@ class ClusterError(FaceOrganizerError):
     """The embeddings cannot be clustered as asked."""
 
 
+class LibraryError(FaceOrganizerError):
+    """A library cannot be opened, or what was said contradicts what it holds."""
+
+
 class OrganizeError(FaceOrganizerError):
     """Folders cannot be written as planned."""
 

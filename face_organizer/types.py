@@ -155,7 +155,6 @@ class Outcome(IntEnum):
     UNREADABLE = 2
     UNSUPPORTED = 3
     TOO_SMALL = 4
-    DUPLICATE = 5
 
     @property
     def label(self) -> str:

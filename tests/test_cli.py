@@ -63,7 +63,10 @@ def original_pickle(path: Path, embeddings: Any, paths: list[str], **keys: Any) 
 
 
 def tree(folder: Path) -> dict[str, bytes]:
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    """All files below a folder, but for the library and its number, which are different in each."""
+    found = {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    same = {name: data for name, data in found.items() if "library.sqlite" not in name}
+    return {name: re.sub(rb'"library": "\w*"', b"", data) for name, data in same.items()}
 
 
 def paths_of(result: FaceTable) -> list[str]:

@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from making_tables import content
-from running import Running, run, some_photos, wait_for
+from running import Running, another, run, some_photos, wait_for
 
 from face_organizer import table
-from face_organizer.embed import resume
+from face_organizer.embed import known
 from face_organizer.embed.maker import unreadable
 from face_organizer.embed.setup import EmbedOptions, stamp_of
 from face_organizer.networks import packs
@@ -57,7 +57,7 @@ def test_a_picture_that_kills_its_process(
     folder = tmp_path / "photos"
     shutil.copytree(photos, folder)
     for name in killers:
-        shutil.copyfile(photos / "005.jpg", folder / name)
+        another(photos / "005.jpg", folder / name)
     output = tmp_path / "faces.pkl"
     code, said = run(folder, output, FAULT="killer", SHARD_FILES=shard_files)
     assert code == 3, said
@@ -84,7 +84,7 @@ def test_a_picture_that_kills_its_process(
 def test_a_killer_alone(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
-    shutil.copyfile(photos / "005.jpg", folder / "killer.jpg")
+    another(photos / "005.jpg", folder / "killer.jpg")
     code, said = run(folder, tmp_path / "faces.pkl", FAULT="killer")
     assert code == 3, said
     made = table.read(tmp_path / "faces.pkl")
@@ -113,7 +113,7 @@ def test_what_ran_out_of_memory_is_looked_at_by_the_next_run(tmp_path: Path) -> 
     stamp = stamp_of(packs.find("opencv"), EmbedOptions())
     for passing in (True, False):
         made = unreadable(str(tmp_path / "a.jpg"), "killed", stamp, passing=passing)
-        assert resume._fresh(made, None) == (set() if passing else {str(tmp_path / "a.jpg")})
+        assert known.fresh(made, None) == (set() if passing else {str(tmp_path / "a.jpg")})
 
 
 @pytest.mark.slow
@@ -131,7 +131,7 @@ def test_early_deaths_count_only_in_a_row(photos: Path, tmp_path: Path) -> None:
     folder = tmp_path / "photos"
     folder.mkdir()
     for name in ("a.jpg", "b.jpg", "c.jpg", "d.jpg", "killer.jpg"):
-        shutil.copyfile(photos / "005.jpg", folder / name)
+        another(photos / "005.jpg", folder / name)
     code, said = run(folder, tmp_path / "faces.pkl", FAULT="flaky", HOLD=str(tmp_path))
     assert code == 3, said
     assert len(list(tmp_path.glob("child-*"))) >= 6, "three of them died early"

@@ -14,7 +14,7 @@ import pytest
 from conftest import read_rgb
 from making_tables import content
 from making_videos import greys, write_video
-from running import Running
+from running import Running, another
 from shell import Done, here
 
 from face_organizer import table
@@ -188,7 +188,7 @@ def test_a_decoder_that_crashes_costs_its_file_alone(clip: Path, tmp_path: Path)
     videos = tmp_path / "videos"
     videos.mkdir()
     for name in ("a.mp4", "killer.mp4", "z.mp4"):
-        shutil.copyfile(clip, videos / name)
+        another(clip, videos / name)
     running = Running(videos, tmp_path / "t.pkl", FAULT="killer")
     assert running.end() == 3, running.said
     made = table.read(tmp_path / "t.pkl")
@@ -203,7 +203,7 @@ def test_killed_between_videos(clip: Path, tmp_path: Path) -> None:
     videos = tmp_path / "videos"
     videos.mkdir()
     for number in range(4):
-        shutil.copyfile(clip, videos / f"{number}.mp4")
+        another(clip, videos / f"{number}.mp4")
     running = Running(videos, tmp_path / "t.pkl", "--fps", "10")
     running.reach(1)
     running.kill()

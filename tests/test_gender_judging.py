@@ -288,11 +288,11 @@ def test_persons_come_from_a_clustering(tmp_path: Path) -> None:
     path = tmp_path / "cluster_assignments.pkl"
     path.write_bytes(pickle.dumps(document, protocol=4))
     for place in (tmp_path, path):
-        assert persons_of(place, made) == ["Anna", "Bob", "Anna", ""]
+        assert persons_of(place, made)[0] == ["Anna", "Bob", "Anna", ""]
     del document["face_index"], document["persons"]  # as the original wrote it, one face a picture
     document["image_paths"], document["labels"] = ["/a.jpg", "/b.jpg"], np.array([1, 0])
     path.write_bytes(pickle.dumps(document, protocol=4))
-    assert persons_of(path, made) == ["person_B", "", "person_A", ""]
+    assert persons_of(path, made) == (["person_B", "", "person_A", ""], 2)
 
 
 def test_a_clustering_that_is_none(tmp_path: Path) -> None:

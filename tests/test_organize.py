@@ -240,21 +240,62 @@ def test_another_plan_takes_the_place_of_the_one_before(tmp_path: Path, out: Pat
     assert not (out / "person_B").exists()
 
 
-def test_another_plan_leaves_and_names_what_may_be_the_last_copy(tmp_path: Path, out: Path) -> None:
+def test_a_copy_stands_in_for_a_picture_that_cannot_be_reached(tmp_path: Path, out: Path) -> None:
     a, b, c = pictures(tmp_path / "in", "a.jpg", "b.jpg", "c.jpg")
     sort([(a, "p"), (b, "p"), (c, "p")], out)
     os.unlink(a)
     picture(out / "p" / "b.jpg", "edited by the user")
     planned = organize.plan([(a, "q"), (b, "p"), (c, "q")], out)
-    assert [m.source for m in planned.missing] == [a]
+    assert not planned.missing
     applied = planned.apply()
-    assert sorted(applied.kept) == [str(out / "p" / "a.jpg"), str(out / "p" / "b.jpg")]
+    assert (applied.kept, applied.gone) == ([str(out / "p" / "b.jpg")], [])
     assert files(out) == {
-        "p/a.jpg": a.encode(),
         "p/b.jpg": b"edited by the user",
         "p/b_1.jpg": b.encode(),
+        "q/a.jpg": a.encode(),
         "q/c.jpg": c.encode(),
     }
+
+
+def test_a_copy_that_nobody_wants_goes_to_gone_where_its_original_is_not_there(
+    tmp_path: Path, out: Path
+) -> None:
+    a, b = pictures(tmp_path / "in", "a.jpg", "b.jpg")
+    aside = picture(tmp_path / "in2" / "a.jpg", "another")
+    sort([(a, "p"), (b, "p"), (aside, "q")], out)
+    for lost in (a, aside):
+        os.unlink(lost)
+    applied = sort([(b, "p")], out)
+    assert sorted(applied.gone) == [str(out / "gone" / "a.jpg"), str(out / "gone" / "a_1.jpg")]
+    assert sorted(files(out)) == ["gone/a.jpg", "gone/a_1.jpg", "p/b.jpg"]
+    assert sorted(sort([(b, "p")], out).gone) == sorted(applied.gone)
+    picture(Path(a), a)
+    assert sort([(a, "p"), (b, "p")], out).gone == [str(out / "gone" / "a_1.jpg")]
+    assert sorted(files(out)) == ["gone/a_1.jpg", "p/a.jpg", "p/b.jpg"]
+    assert organize.undo(out).kept == [str(out / "gone" / "a_1.jpg")]
+
+
+def test_a_collection_that_moved_is_placed_once(tmp_path: Path, out: Path) -> None:
+    a, b = pictures(tmp_path / "in", "a.jpg", "b.jpg")
+    sort([(a, "p"), (b, "p")], out)
+    stays = os.stat(out / "p" / "a.jpg").st_ino
+    (tmp_path / "in").rename(tmp_path / "there")
+    os.rename(tmp_path / "there" / "b.jpg", tmp_path / "there" / "c.jpg")
+    os.utime(tmp_path / "there" / "a.jpg", (1, 1))
+    new = [(str(tmp_path / "there" / "a.jpg"), "p"), (str(tmp_path / "there" / "c.jpg"), "q")]
+    applied = sort(new, out)
+    assert (applied.kept, applied.gone, applied.missing) == ([], [], [])
+    assert sorted(files(out)) == ["p/a.jpg", "q/c.jpg"]
+    assert os.stat(out / "p" / "a.jpg").st_ino == stays
+    assert organize.undo(out).kept == []
+
+
+def test_files_of_the_users_own_are_named(tmp_path: Path, out: Path) -> None:
+    a = picture(tmp_path / "in" / "a.jpg")
+    sort([(a, "p")], out)
+    mine = picture(out / "p" / "mine.jpg", "mine")
+    picture(out / "p" / ".DS_Store", "x")
+    assert sort([(a, "p")], out).foreign == [mine]
 
 
 def test_an_original_that_was_edited_is_copied_anew_beside_the_old_copy(tmp_path: Path, out: Path) -> None:

@@ -339,6 +339,6 @@ def test_a_rerun_of_cluster_keeps_the_names_of_renamed_folders(
     (out / "person_A").rename(out / "Alice")
     again = here(*words)
     assert again.code == 0
-    assert "Persons keep the names that their folders have now" in again.out
+    assert "learned: person_A is called Alice" in again.out
     assert [p.name for p in out.iterdir() if p.is_dir() and not p.name.startswith(".")] == ["Alice"]
     assert "3 pictures = 3 sorted" in again.out

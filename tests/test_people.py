@@ -18,7 +18,7 @@ import face_organizer as fo
 from face_organizer.cluster import merging, neighbours
 from face_organizer.cluster import result as stability
 from face_organizer.cluster import threshold as strangers
-from face_organizer.cluster.constraints import NO_HINTS, Hints, hints_of
+from face_organizer.cluster.constraints import NO_HINTS, Hints, hints_of, pinned
 from face_organizer.cluster.faiss_device import CPU, choose
 from face_organizer.cluster.graph import find_people, shared_direction, without
 from face_organizer.cluster.known_number import largest_people
@@ -153,7 +153,8 @@ def test_a_person_with_more_copies_than_a_face_has_neighbours_is_one() -> None:
 def test_likeness_is_that_of_the_pairs_and_nothing_alike_is_left_apart(seed: int, threshold: float) -> None:
     vectors = faces([4, 4, 3, 1], near=0.7, dim=12, seed=seed)
     every = np.array([(a, b) for a in range(12) for b in range(a)], np.int64)
-    first = merging.start(vectors, np.ones(12, np.float32), np.arange(12), np.full(12, -1))
+    nothing = np.full(12, -1), np.empty((0, 2), np.int64)
+    first = merging.start(vectors, np.ones(12, np.float32), np.arange(12), *nothing)
     groups = merging.merge(first, every, threshold)
     count = len(groups.weight)
     pairs = np.array([(a, b) for a in range(count) for b in range(a)], np.int64).reshape(-1, 2)
@@ -256,9 +257,9 @@ def test_copies_count_once() -> None:
     vectors = np.concatenate([faces([4, 4], near=0.8), np.repeat(faces([1]), 40, axis=0)])
     copies = strangers.estimate(vectors)
     pairs, cosines = neighbours.edges(vectors, 0.2, 16)
-    label, weight, _ = Hints().first_groups(vectors, pairs, cosines, copies)
-    assert np.isclose(np.bincount(label, weight).max(), 1)
-    assert len(set(label[8:].tolist())) < 40
+    groups = Hints().first_groups(vectors, pairs, cosines, copies)
+    assert np.allclose(groups.weight, 1)
+    assert len(set(groups.label[8:].tolist())) < 40
 
 
 # What was before.
@@ -277,10 +278,12 @@ def former(table: FaceTable, labels: list[int], names: list[str]) -> Former:
 def test_letters_and_names_are_kept_by_overlap() -> None:
     table = table_with(unit(9), [1] * 9)
     before = former(table, [0, 0, 0, 1, 1, 2, 2, -1, -1], ["person_A", "Alice", "person_C"])
-    old = stability.before(before, table)
+    said = stability.said(before, table)
+    assert said.known.tolist() == [-1, -1, -1, 1, 1, -1, -1, -1, -1]
     labels = np.array([1, 1, 2, 0, 0, 0, 1, 3, -1], np.int64)
-    kept = stability.keep_names(labels, 4, old, before)
+    kept = stability.keep_names(labels, 4, said)
     assert kept.names == ["Alice", "person_A", "person_B", "person_D"]
+    assert kept.persons == [1, 0, -1, -1]
     assert (kept.shared, kept.moved) == (9, 4)
     assert kept.gone == ["person_C"]
 
@@ -288,16 +291,16 @@ def test_letters_and_names_are_kept_by_overlap() -> None:
 def test_faces_that_are_new_are_no_part_of_what_moved() -> None:
     table = table_with(unit(5), [1] * 5)
     before = former(table_with(unit(3), [1] * 3), [0, 0, 1], ["person_A", "person_B"])
-    old = stability.before(before, table)
-    assert old.tolist() == [0, 0, 1, -2, -2]
-    kept = stability.keep_names(np.array([0, 0, 1, 1, 1], np.int64), 2, old, before)
+    said = stability.said(before, table)
+    assert said.before.tolist() == [0, 0, 1, -2, -2]
+    kept = stability.keep_names(np.array([0, 0, 1, 1, 1], np.int64), 2, said)
     assert (list(kept.names), kept.shared, kept.moved) == (["person_A", "person_B"], 3, 0)
 
 
 @given(st.lists(st.tuples(st.integers(-1, 4), st.integers(-1, 3)), min_size=1, max_size=30))
 def test_named_people_keep_their_faces_and_stay_apart(rows: list[tuple[int, int]]) -> None:
     labels, person = (np.array(column, np.int64) for column in zip(*rows, strict=True))
-    held = stability.pinned(labels, person)
+    held = pinned(labels, person)
     places = {}
     for one in set(person[person >= 0].tolist()):
         found = set(held[person == one].tolist())
@@ -311,7 +314,7 @@ def test_named_people_keep_their_faces_and_stay_apart(rows: list[tuple[int, int]
 def test_a_named_person_is_never_parted_by_auto() -> None:
     vectors = faces([6, 6])
     named = np.array([7] * 3 + [-1] * 3 + [7] * 2 + [-1] * 4)
-    labels = auto(vectors, Hints(named=named)).labels
+    labels = auto(vectors, Hints(known=named)).labels
     assert len(set(labels[named == 7].tolist())) == 1
     assert labels[0] >= 0
 

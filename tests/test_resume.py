@@ -23,6 +23,7 @@ from face_organizer.embed.processes import Processes
 from face_organizer.embed.resume import Todo
 from face_organizer.embed.shards import Shard, split
 from face_organizer.errors import FaceOrganizerError, TableError, UsageError
+from face_organizer.media import images
 from face_organizer.types import Faces, FaceTable, Files, Outcome, Stamp
 
 STAMP = stamp()
@@ -47,11 +48,11 @@ def looked_at(path: str, outcome: Outcome = Outcome.FACES, *, retry: bool = Fals
         outcome=np.array([outcome], np.uint8),
         bytes=np.array([status.st_size if status else -1], np.int64),
         mtime_ns=np.array([status.st_mtime_ns if status else -1], np.int64),
-        content=np.array([resume.images.content_of(data)], np.uint64),
+        content=np.array([images.content_of(data)], np.uint64),
         retry=np.array([retry], np.uint8),
     )
     row = Faces.empty(1, file_index=np.zeros(1, np.int64)) if faces else Faces.empty()
-    seed = int(resume.images.content_of(data)) % 2**32
+    seed = int(images.content_of(data)) % 2**32
     return FaceTable(unit(int(faces), seed=seed), row, files, STAMP)
 
 
@@ -133,14 +134,14 @@ def test_a_first_run_and_a_second(files: list[str], place: Workplace) -> None:
     assert [p.name for p in place.output.parent.iterdir() if p.name != "photos"] == ["faces.pkl"]
 
 
-@pytest.mark.parametrize("change", ["size", "time"])
+@pytest.mark.parametrize("change", ["size", "bytes"])
 def test_changed_files_alone_are_looked_at_again(files: list[str], place: Workplace, change: str) -> None:
     run(place, files)
     if change == "size":
         Path(files[4]).write_text("longer than before")
         os.utime(files[4], ns=(1, 1_000_000_000))
     else:
-        os.utime(files[4], ns=(1, 1_000_000_001))
+        Path(files[4]).write_text("!" * len(Path(files[4]).read_text()))
     seen, made = run(place, files)
     assert seen == [files[4]]
     assert list(made.files.path) == files
@@ -255,6 +256,96 @@ def test_a_folder_of_a_table(files: list[str], tmp_path: Path) -> None:
     run(place, files[:4], replace=True)
     assert list(table.read(place.output).files.path) == files[:4]
     assert list(table.read(tmp_path / "big.faces.bak").files.path) == files[:5]
+
+
+# --- known by their bytes ---
+
+
+def moved(files: Sequence[str], target: Path) -> list[str]:
+    """The files under other names in another folder, an hour later."""
+    target.mkdir()
+    for path in files:
+        os.rename(path, target / f"x{Path(path).name}")
+        os.utime(target / f"x{Path(path).name}", ns=(1, 3_601_000_000_000))
+    return sorted(os.fspath(path) for path in target.iterdir())
+
+
+def test_pictures_that_were_moved_renamed_and_touched_are_known(
+    files: list[str], place: Workplace, tmp_path: Path
+) -> None:
+    run(place, files)
+    elsewhere = moved(files, tmp_path / "there")
+    seen, made = run(place, elsewhere)
+    assert seen == []
+    assert content(made) == content(run(Workplace(place.output.with_name("fresh.pkl")), elsewhere)[1])
+    assert not place.output.with_name("faces.pkl.bak").exists()
+    before = place.output.stat().st_mtime_ns
+    assert run(place, elsewhere)[0] == []
+    assert place.output.stat().st_mtime_ns == before, "not written again"
+
+
+@pytest.mark.parametrize("again", [None, "all"])
+def test_equal_bytes_are_looked_at_once_and_all_places_kept(
+    files: list[str], place: Workplace, tmp_path: Path, again: str | None
+) -> None:
+    for path in files[:4]:
+        shutil.copyfile(path, f"{path}-copy.jpg")
+    both = sorted([*files, *(f"{path}-copy.jpg" for path in files[:4])])
+    seen, made = run(place, both, again)
+    assert seen == files
+    assert list(made.files.path) == both
+    vectors = dict(zip(made.face_paths(), made.embeddings.tolist(), strict=True))
+    assert all(vectors[path] == vectors[f"{path}-copy.jpg"] for path in files[:4])
+    assert run(place, both)[0] == []
+    shutil.copyfile(files[7], f"{files[7]}-late.jpg")
+    assert run(place, sorted([*both, f"{files[7]}-late.jpg"]))[0] == []
+
+
+def test_a_copy_of_what_a_killed_run_looked_at_is_known(files: list[str], place: Workplace) -> None:
+    shutil.copyfile(files[9], f"{files[9]}-copy.jpg")
+    both = [*files, f"{files[9]}-copy.jpg"]
+    with place.locked():
+        work(plan(place, both).shards[:2])
+    seen, made = run(place, both)
+    assert seen == files[6:]
+    assert content(made) == content(run(Workplace(place.output.with_name("fresh.pkl")), both)[1])
+
+
+def test_rows_of_folders_that_cannot_be_looked_into_stay(files: list[str], place: Workplace) -> None:
+    extra = folder_of(Path(files[0]).parent / "share", ["a.jpg", "b.jpg"])
+    everything = sorted([*files, *extra])
+    _, first = run(place, everything)
+    for path in extra:
+        os.unlink(path)
+    with place.locked():
+        todo = place.plan(files, STAMP, unlisted=[os.path.dirname(extra[0])])
+        made = place.finish(todo, files, STAMP)
+    assert (sorted(todo.known.stay), todo.backup, todo.pictures) == (extra, "", 0)
+    assert content(made) == content(first)
+
+
+def test_pictures_in_output_folders_stay_and_are_followed(
+    files: list[str], place: Workplace, tmp_path: Path
+) -> None:
+    from face_organizer.files import MARKER
+
+    run(place, files)
+    people = tmp_path / "people"
+    (people / MARKER).mkdir(parents=True)
+    placed = moved(files[:4], people / "person_A")
+    made = table.read(place.output)
+    at = dict(zip(files[:4], placed, strict=True))
+    table.write(table.relocate(made, at), place.output)
+    seen, made = run(place, files[4:])
+    assert seen == []
+    assert list(made.files.path) == sorted([*placed, *files[4:]])
+    (people / "Ann").mkdir()
+    os.rename(placed[0], people / "Ann" / "x.jpg")
+    os.rename(placed[1], files[1])
+    seen, made = run(place, [files[1], *files[4:]])
+    assert seen == []
+    assert list(made.files.path) == sorted([files[1], *files[4:], str(people / "Ann" / "x.jpg"), *placed[2:]])
+    assert not place.output.with_name("faces.pkl.bak").exists()
 
 
 # --- killed in between ---

@@ -18,9 +18,9 @@ from shell import here
 
 import face_organizer as fo
 from face_organizer import table
+from face_organizer.cluster.strangers import crowds_of
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.search import find, match, profiles, workbook
-from face_organizer.search.threshold import crowd_of
 from face_organizer.types import FaceTable
 
 DIM = 64
@@ -60,7 +60,7 @@ def test_the_scan_finds_what_brute_force_finds() -> None:
 @pytest.mark.parametrize("rate", [1e-2, 1e-3])
 def test_as_many_strangers_pass_as_were_asked_for(rate: float) -> None:
     cosines = np.random.default_rng(0).normal(0.1, 0.09, 200_000).astype(np.float32)
-    passed = np.mean(cosines >= crowd_of(cosines).threshold(rate))
+    passed = np.mean(cosines >= crowds_of(cosines[:, None])[0].threshold(rate))
     assert rate / 1.5 < passed < rate * 1.5
 
 
@@ -70,14 +70,14 @@ def test_the_person_is_no_part_of_the_crowd_however_often_it_is_there(share: flo
     random = np.random.default_rng(3)
     own = int(share * faces)
     cosines = np.concatenate([random.normal(0.05, 0.09, faces - own), random.normal(0.75, 0.07, own)])
-    threshold = crowd_of(cosines.astype(np.float32)).threshold(2e-6)
+    threshold = crowds_of(cosines.astype(np.float32)[:, None])[0].threshold(2e-6)
     assert 0.38 < threshold < 0.6
 
 
 def test_a_brother_on_every_sixth_picture_does_not_hide_the_person() -> None:
     random = np.random.default_rng(4)
     cosines = np.concatenate([random.normal(0.15, 0.08, 2800), random.normal(0.47, 0.04, 530)])
-    assert crowd_of(cosines.astype(np.float32)).threshold(2e-6) < 0.75
+    assert crowds_of(cosines.astype(np.float32)[:, None])[0].threshold(2e-6) < 0.75
 
 
 def test_a_wrong_reference_is_named_and_kept_only_when_asked() -> None:

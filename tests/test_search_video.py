@@ -14,10 +14,10 @@ from making_videos import write_video
 from shell import here
 from test_search import profile
 
+from face_organizer.cluster.strangers import Crowd
 from face_organizer.files import clock
 from face_organizer.search import match
 from face_organizer.search.pictures import best_frames, write_frames
-from face_organizer.search.threshold import Crowd
 from face_organizer.types import FaceTable
 
 

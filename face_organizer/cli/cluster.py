@@ -11,6 +11,7 @@ import click
 
 import face_organizer as fo
 from face_organizer.cli.console import Console
+from face_organizer.cli.learning import learned, library_options
 from face_organizer.cli.options import (
     FOLDER_OR_FILE,
     HELP,
@@ -28,7 +29,9 @@ from face_organizer.cli.placing import by_length, place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 
-UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a picture with faces
+UNASSIGNED, REVIEW = "unassigned", "review"  # folders
+FACES = "faces"  # the outcome of a picture with faces
+_SHOWN = 20  # pairs of persons that may be one
 
 
 @click.command(cls=ManyValues, context_settings=HELP)
@@ -55,7 +58,7 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
     "--previous",
     type=FOLDER_OR_FILE,
     metavar="DIR|FILE",
-    help="An earlier result: people keep their letters, and renamed ones their name and their faces.",
+    help="A result in another folder, to go on from: people keep their letters or names.",
 )
 @option(
     "--one-per-photo/--no-one-per-photo",
@@ -66,6 +69,11 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
     "--frames/--no-frames",
     default=True,
     help="FaceSwap faces of one number on neighbouring frames are one person unless they look different.",
+)
+@option(
+    "--review/--no-review",
+    default=True,
+    help="Photos of faces between sure and stranger go to NAME/review; no to unassigned.",
 )
 @option("--seed", type=click.IntRange(0, 2**31 - 1), default=1234, help="The same seed, the same folders.")
 @device_option(
@@ -78,6 +86,7 @@ UNASSIGNED, FACES = "unassigned", "faces"  # a folder, and the outcome of a pict
     default=100,
     help="Contact sheets of at most N persons, the largest first, and index.html; 0 for neither.",
 )
+@library_options
 @place_options
 @json_option
 def cluster(
@@ -85,6 +94,9 @@ def cluster(
     output: Path,
     clusters: int | None,
     previous: Path | None,
+    library: Path | None,
+    learns: bool,
+    learn_deletions: bool,
     sheets: int,
     mode: str,
     dry_run: bool,
@@ -95,7 +107,8 @@ def cluster(
     """Sort the pictures of one or more face tables into person_A, person_B …, the largest first.
 
     Pictures are copied byte for byte (or linked or moved, see --mode) and never changed; of two pictures with
-    one name both are kept, the second as NAME_1. Faces that belong to none of the people go to unassigned.
+    one name both are kept, the second as NAME_1. Faces that belong to none of the people go to unassigned, or
+    to person_A/review where they may be person_A; manifest.csv tells how near they are.
     Faces are compared by the cosine of their embeddings, in [-1, 1], larger is closer. The same call again
     finishes what was interrupted; another one on the same folder replaces its result, and
     `face-organizer undo` takes it back.
@@ -108,43 +121,65 @@ def cluster(
     check_place(output)
     table = fo.read(*embeddings)
     console.say(f"{count(len(table), 'face')} on {count(table.total_files, 'picture')}")
-    if previous is None and fo.renamed(output):
-        previous = output
-        console.say(f"Persons keep the names that their folders have now in {printable(output)}")
-    people = fo.cluster(table, clusters or "auto", previous=previous, **options)
-    for line in _findings(people, options, previous):
-        console.say(line)
-    plan = fo.plan(people, output, mode=mode, sheets=sheets)
-    placed = place(plan, dry_run=dry_run, console=console)
+    with fo.Library(library or output, dry_run=dry_run) as opened:
+        told = learned(opened, output, table, console, learns=learns, deletions=learn_deletions)
+        if previous is None and fo.unknown(output, opened):
+            previous = output
+        people = fo.cluster(table, clusters or "auto", previous=previous, library=opened, **options)
+        for line in _findings(people, options):
+            console.say(line)
+        plan = fo.plan(people, output, mode=mode, sheets=sheets, library=opened)
+        if not dry_run:
+            opened.use("table", *embeddings)
+            opened.use("output", output)
+        placed = place(plan, dry_run=dry_run, console=console, tables=embeddings)
     if not dry_run:
         console.say("Clustering complete!")
         for name, pictures in by_length(placed.folders):
-            console.say(f"  {name}: {count(pictures, 'image')} → {printable(output / name)}/")
+            if not name.endswith(f"/{REVIEW}"):
+                doubtful = placed.folders.get(f"{name}/{REVIEW}", 0)
+                images = count(pictures, "image") + (f", {doubtful:,} for review" if doubtful else "")
+                console.say(f"  {name}: {images} → {printable(output / name)}/")
         if sheets:
             console.say(f"Look at it: {printable(output / 'index.html')}")
-    return _report(people, placed, output, console)
+    return _report(people, placed, output, console, told)
 
 
-def _findings(people: fo.People, options: dict[str, Any], previous: Path | None) -> Iterator[str]:
+def _findings(people: fo.People, options: dict[str, Any]) -> Iterator[str]:
     """What was found, in sentences."""
     where = "the CPU" if people.device == "cpu" else f"GPU {people.device}"
     yield f"Faces were compared on {where}" + (f" ({people.device_why})" if people.device_why else "")
-    if people.advice:
-        yield from _advice(people)
-    elif strangers := people.strangers:
+    if strangers := people.strangers:
         origin = "from the table" if options["threshold"] is None else "given"
         found = count(len(people.names), "person", "people")
         least = count(options["min_cluster_size"], "face")
         yield (
-            f"{found} with {least} or more; two faces are one person from a similarity of "
-            f"{people.threshold:.3f} on ({origin}; strangers: {strangers.mean:.3f} ± "
+            f"{found}{'' if people.advice else f' with {least} or more'}; two faces are one person from a "
+            f"similarity of {people.threshold:.3f} on ({origin}; strangers: {strangers.mean:.3f} ± "
             f"{strangers.deviation:.3f})"
         )
-    if kept := people.kept:
-        shared = f"{count(kept.shared, 'face')} that {printable(previous or '')} holds too"
+    yield from _advice(people)
+    yield from _doubts(people)
+    if (kept := people.kept) and kept.shared:
+        shared = f"{count(kept.shared, 'face')} that an earlier run placed"
         yield f"of {shared}, {kept.moved:,} moved ({kept.moved_share:.2%})"
         if kept.gone:
             yield f"no longer there: {', '.join(map(printable, kept.gone))}"
+
+
+def _doubts(people: fo.People) -> Iterator[str]:
+    """Faces that may be somebody's, and persons that may be one."""
+    if people.maybe:
+        yield f"{count(len(people.maybe), 'face')} may be one of them: see the folders {REVIEW}/ in theirs"
+    if near := people.lower():
+        yield f"{near.faces:,} more faces at --threshold {near.threshold:.2f}"
+    for one in people.questions(_SHOWN):
+        name = printable(people.names[one.person])
+        if isinstance(one, fo.Outsider):
+            face = printable(os.path.basename(people.paths[one.face]))
+            yield f"{face} may not be {name}: {one.similarity:.2f}"
+        else:
+            yield f"{name} may be {printable(people.names[one.other])}: {one.likeness:.2f}"
 
 
 def _advice(people: fo.People) -> Iterator[str]:
@@ -164,13 +199,17 @@ def _advice(people: fo.People) -> Iterator[str]:
     )
 
 
-def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, console: Console) -> int:
+def _report(
+    people: fo.People, placed: fo.Plan | fo.Applied, output: Path, console: Console, learned: dict[str, Any]
+) -> int:
     """Print the counts; every input picture is in exactly one of the last line's."""
     table, gone = people.table, {m.source for m in placed.missing}
-    known = {move.source for move in placed.moves if move.folder != UNASSIGNED}
-    nobody = {move.source for move in placed.moves} - known
-    parts = [f"{len(known):,} sorted"]
-    parts += [f"{len(them):,} {word}" for them, word in ((nobody, UNASSIGNED), (gone, "missing")) if them]
+    nobody = {move.source for move in placed.moves if move.folder == UNASSIGNED}
+    review = {move.source for move in placed.moves if move.folder.endswith(f"/{REVIEW}")}
+    known = {move.source for move in placed.moves} - nobody - review
+    hidden = set(people.paths) - {path for path, _ in people.entries()} if people.hidden else set()
+    counted = ((review, "for review"), (nobody, UNASSIGNED), (hidden, "hidden"), (gone, "missing"))
+    parts = [f"{len(known):,} sorted", *(f"{len(them):,} {word}" for them, word in counted if them)]
     outcomes = table.outcome_counts()
     parts += [f"{n:,} {label.replace('_', ' ')}" for label, n in outcomes.items() if n and label != FACES]
     console.say(f"{count(table.total_files, 'picture')} = {' + '.join(parts)}")
@@ -179,19 +218,29 @@ def _report(people: fo.People, placed: fo.Plan | fo.Applied, output: Path, conso
         "inputs": table.total_files,
         "faces": len(table),
         "sorted": len(known),
+        "review": len(review),
         "unassigned": len(nobody),
+        "hidden": len(hidden),
         "missing": len(gone),
         "outcomes": outcomes,
         "persons": dict(placed.folders),
         "cluster_sizes": people.sizes().tolist(),
         "placing": summary(placed),
         "threshold": people.threshold,
+        "suggestions": [
+            [people.names[one.person], people.names[one.other], one.likeness] for one in people.suggestions
+        ],
+        "outsiders": [
+            [people.paths[one.face], people.names[one.person], one.similarity] for one in people.outsiders
+        ],
     }
     if people.advice:
         told |= {"suggested_clusters": people.advice.suggested, "groups": list(people.advice.sizes)}
-    elif strangers := people.strangers:
+    if strangers := people.strangers:
         told |= {"strangers_mean": strangers.mean, "strangers_deviation": strangers.deviation}
-    if kept := people.kept:
+    if learned:
+        told["learned"] = learned
+    if (kept := people.kept) and kept.shared:
         told["previous"] = {name: getattr(kept, name) for name in ("shared", "moved", "moved_share", "gone")}
     console.result(told)
     return EXIT_SOME_UNUSABLE if gone else EXIT_DONE

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 
 import face_organizer as fo
 from face_organizer.cli.console import Console, table_of
-from face_organizer.cli.options import HELP, device_option, json_option
+from face_organizer.cli.options import FOLDER_OR_FILE, HELP, device_option, json_option
 from face_organizer.errors import EXIT_DONE
 
 
 @click.command(context_settings=HELP)
 @click.option("--quick", is_flag=True, help="In a few seconds: without TensorFlow.")
 @device_option("Devices that must run; auto: all there are.")
+@click.option(
+    "--library", type=FOLDER_OR_FILE, metavar="DIR|FILE", help="Check a library too, or an output folder's."
+)
 @json_option
-def doctor(quick: bool, device: str | None, as_json: bool, quiet: bool) -> None:
+def doctor(quick: bool, device: str | None, library: Path | None, as_json: bool, quiet: bool) -> None:
     """Look over this installation: packages, devices, packs, memory, folders.
 
     Every framework computes something on every device, in a process of its own, and the result is compared.
@@ -24,7 +28,7 @@ def doctor(quick: bool, device: str | None, as_json: bool, quiet: bool) -> None:
     run; 1: something else is broken. Each line that is not ok says what mends it.
     """
     console = Console(as_json=as_json, quiet=quiet)
-    report = fo.doctor(device, quick=quick)
+    report = fo.doctor(device, quick=quick, library=library)
     error, exit_code = report.error, report.error.exit_code if report.error else EXIT_DONE
     console.say(table_of([(c.state, c.section, c.name, c.line) for c in report.checks]))
     rows = [asdict(check) for check in report.checks]

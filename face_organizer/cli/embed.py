@@ -179,6 +179,13 @@ def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> 
     rate = f"{made.looked_at / made.elapsed:.0f} pictures/s" if made.looked_at else "nothing new"
     if known := table.total_files - made.looked_at:
         rate += f"; {known:,} known already"
+    for number, what in (
+        (made.moved, "known by their bytes, from another place or time"),
+        (made.copies, "with the bytes of another one, looked at once"),
+        (len(made.stay), "kept from folders that were not looked into: output folders, or away just now"),
+    ):
+        if number:
+            console.say(f"{count(number, 'picture')} {what}")
     console.say(f"{count(len(table), 'face')} in {made.elapsed:.1f} s ({rate}) → {printable(output)}")
     if total := sum(report.seconds.values()):
         stages = ", ".join(f"{stage} {100 * s / total:.0f} %" for stage, s in report.seconds.items())
@@ -195,6 +202,9 @@ def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> 
             "seconds": round(made.elapsed, 3),
             "stages": {stage: round(s, 3) for stage, s in report.seconds.items()},
             "counts": dict(report.counts),
+            "moved": made.moved,
+            "copies": made.copies,
+            "kept": list(made.stay),
             "notes": [*report.notes, *([made.backup] if made.backup else [])],
             "unusable": [{"path": path, "reason": reason} for path, reason in bad],
             "pack": chosen.pack.name,

@@ -76,7 +76,7 @@ def evaluate(
         )
         console.result({"pairs": drawn, "file": str(pairs)})
     else:
-        _answers(pairs, console)
+        _answers(pairs, clusters, console)
 
 
 def _against_labels(found: Any, console: Console) -> None:
@@ -85,6 +85,11 @@ def _against_labels(found: Any, console: Console) -> None:
         f"{count(found.people, 'person', 'people')}, {count(found.clusters, 'cluster')}, "
         f"{found.unassigned:,} unassigned"
     )
+    if found.strange:
+        console.warn(
+            f"{count(found.strange, 'picture')} of known people not judged, since this result does not hold "
+            "them: cluster again where they came later"
+        )
     scores = found.scores._asdict()
     console.say("            precision  recall       F")
     for name in ("pairwise", "bcubed"):
@@ -96,13 +101,13 @@ def _against_labels(found: Any, console: Console) -> None:
             f"  {printable(p.person)}: F {p.f:.3f} (precision {p.precision:.3f}, recall {p.recall:.3f}), "
             f"{count(p.faces, 'face')} in {count(p.clusters, 'place')}"
         )
-    counts = {"faces": found.faces, "judged": found.judged, "people": found.people}
+    counts = {"faces": found.faces, "judged": found.judged, "people": found.people, "strange": found.strange}
     known = {k: None if v != v else v for k, v in scores.items()}
     console.result({**counts, **known, "worst": [p._asdict() for p in found.worst]})
 
 
-def _answers(pairs: Path, console: Console) -> None:
-    estimates = fo.answered(pairs)
+def _answers(pairs: Path, clusters: Path, console: Console) -> None:
+    estimates = fo.answered(pairs, clusters)
     words = {
         "precision": "a face and another one of its folder are one person",
         "split": "a face and one of the folder most like its own are one person after all",

@@ -93,6 +93,11 @@ def gender(output: Path, mode: str, dry_run: bool, as_json: bool, quiet: bool, *
         options |= {"keep": not dry_run, "on_progress": on_progress, "warn": console.warn}
         found = fo.gender(options.pop("inputs"), folder=output, **options)
     used, total = found.used, found.table.total_files
+    if used["later"]:
+        console.warn(
+            f"{count(used['later'], 'face')} came after that clustering, judged without the others of their "
+            "persons: cluster again first"
+        )
     for problem in used["problems"]:
         console.warn(f"cannot look into {printable(problem)}")
     console.say(f"Model {used['model']}: {used['description']}; licence: {used['licence']}")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -14,6 +15,8 @@ from face_organizer.files import count, printable
 
 WHY_KEPT = "changed since it was made, or what it was made from is gone or replaced"
 """Why `undo` leaves a file where it is."""
+_WHY_GONE = "its original is gone and no table knows it; this may be the last copy"
+_WHY_FOREIGN = "not placed by this program, and in none of its counts"
 _DONE = {"copy": "copied", "hardlink": "linked", "symlink": "linked", "move": "moved"}
 
 
@@ -31,12 +34,24 @@ def place_options(command: Any) -> Any:
     )
 
 
-def place(plan: fo.Plan, *, dry_run: bool, console: Console) -> fo.Plan | fo.Applied:
-    """Carry `plan` out, or with `dry_run` only show it; what cannot be placed is warned of."""
-    placed = plan if dry_run else _applied(plan, console)
+def place(
+    plan: fo.Plan, *, dry_run: bool, console: Console, tables: Sequence[Path] = ()
+) -> fo.Plan | fo.Applied:
+    """Carry `plan` out, or with `dry_run` only show it; what cannot be placed is warned of. `tables` are told
+    where moved pictures lie then."""
+    placed = plan if dry_run else _applied(plan, console, tables)
     if isinstance(placed, fo.Applied):
-        kept = [(path, WHY_KEPT) for path in placed.kept]
-        console.files(f"{count(len(kept), 'file')} of an earlier run stay:", kept)
+        told = (
+            (placed.kept, f"{count(len(placed.kept), 'file')} of an earlier run stay:", WHY_KEPT),
+            (placed.gone, f"{count(len(placed.gone), 'copy', 'copies')} in gone/:", _WHY_GONE),
+            (placed.foreign, f"{count(len(placed.foreign), 'file')} in folders of persons:", _WHY_FOREIGN),
+        )
+        for paths, title, why in told:
+            console.files(title, [(path, why) for path in paths])
+        if placed.sidecars:
+            console.say(
+                f"{count(placed.sidecars, 'file')} beside pictures went along (edits, raw files, films)"
+            )
     gone = count(len({m.source for m in placed.missing}), "picture")
     console.files(f"{gone} could not be {_DONE[plan.mode]}:", placed.missing)
     if dry_run:
@@ -51,11 +66,15 @@ def summary(placed: fo.Plan | fo.Applied) -> dict[str, Any]:
         "folders": dict(placed.folders),
         "bytes": placed.bytes,
         "missing": [{"path": m.source, "reason": m.reason} for m in placed.missing],
-        "kept": list(placed.kept) if isinstance(placed, fo.Applied) else [],
+        "sidecars": placed.sidecars,
+        **{
+            name: list(getattr(placed, name)) if isinstance(placed, fo.Applied) else []
+            for name in ("kept", "gone", "foreign")
+        },
     }
 
 
-def _applied(plan: fo.Plan, console: Console) -> fo.Applied:
+def _applied(plan: fo.Plan, console: Console, tables: Sequence[Path]) -> fo.Applied:
     with (
         console.progress(len(plan.moves), "files") as files,
         console.progress(plan.view.steps, "sheets") as sheets,
@@ -67,7 +86,13 @@ def _applied(plan: fo.Plan, console: Console) -> fo.Applied:
                 sheets.unpause()
             sheets.update()
 
-        return plan.apply(on_file=lambda _: files.update(), on_step=on_step)
+        def on_places(places: Mapping[str, str]) -> None:
+            for path in tables if places else ():
+                table = fo.read(path)
+                if (moved := fo.relocate(table, places)) is not table:
+                    fo.write(moved, path)
+
+        return plan.apply(lambda _: files.update(), on_step, on_places)
 
 
 def _show(plan: fo.Plan, console: Console) -> None:

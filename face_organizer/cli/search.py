@@ -14,6 +14,7 @@ import click
 import face_organizer as fo
 from face_organizer.cli import options
 from face_organizer.cli.console import Console, quiet_libraries, table_of
+from face_organizer.cli.learning import learned, library_options
 from face_organizer.cli.options import FOLDER_OR_FILE, HELP, Finite, ManyValues
 from face_organizer.cli.placing import place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
@@ -59,11 +60,15 @@ _FILES: dict[str, Any] = {"type": FOLDER_OR_FILE, "metavar": "FILE...", "multipl
 @click.option(
     "--frames", type=click.IntRange(0, 1000), default=0, help="Frames of videos that show each person best."
 )
+@library_options
 @place_options
 @options.json_option
 def search(
     embeddings: tuple[Path, ...],
     output: Path | None,
+    library: Path | None,
+    learns: bool,
+    learn_deletions: bool,
     mode: str,
     dry_run: bool,
     top: int,
@@ -89,8 +94,12 @@ def search(
     console.say(f"{count(len(table), 'face')} of {count(table.total_files, 'picture')}")
     if table.stamp is None and wanted["pack"]:
         console.warn("the table does not name its pack: whether --pack is the right one cannot be checked")
+    opened = fo.Library(place_of, dry_run=dry_run or not output) if (place_of := library or output) else None
+    told_before: dict[str, Any] = {}
+    if opened and output:
+        told_before = learned(opened, output, table, console, learns=learns, deletions=learn_deletions)
     with quiet_libraries():
-        found = fo.search(table, **wanted)
+        found = fo.search(table, **wanted, library=opened)
     used = {"command": "search", "version": fo.__version__, "embeddings": embeddings, **wanted, "mode": mode}
     found = replace(found, settings=json.loads(json.dumps(used, default=os.path.abspath)))
     for one in found.persons:
@@ -101,10 +110,15 @@ def search(
     told, code = found.summary(), EXIT_DONE
     if output:
         problems: list[tuple[str, str]] = []
-        plan = fo.plan(found, output, mode=mode, frames=frames, on_problem=lambda *p: problems.append(p))
-        placed = place(plan, dry_run=dry_run, console=console)
+        plan = fo.plan(
+            found, output, mode=mode, frames=frames, on_problem=lambda *p: problems.append(p), library=opened
+        )
+        if opened and not dry_run:
+            opened.use("table", *embeddings)
+            opened.use("output", output)
+        placed = place(plan, dry_run=dry_run, console=console, tables=embeddings)
         console.files(f"{count(len(problems), 'file')} could not be written whole:", problems)
-        told |= {"output": os.fspath(placed.output), "placing": summary(placed)}
+        told |= {"output": os.fspath(placed.output), "placing": summary(placed), "learned": told_before}
         code = EXIT_SOME_UNUSABLE if placed.missing else EXIT_DONE
     else:
         told["faces"] = [line for one in found.persons for line in islice(found.rows(one), top)]
@@ -115,6 +129,8 @@ def search(
             console.say(_nearest(faces) + "\n")
     if output and not dry_run:
         console.say(f"Look at it: {printable(output / 'report.xlsx')}")
+    if opened:
+        opened.close()
     console.result(told)
     return code
 

@@ -1,11 +1,29 @@
 """From a face table to people: `cluster` compares faces and heeds what pictures and the user know.
 
-Others may `read` a result that lies on disk, and ask which `components` of a graph hang together.
+Others may `read` a result that lies on disk, ask which `components` of a graph hang together, and how alike
+`strangers` are to a person.
 """
 
+from face_organizer.cluster import faiss_device, strangers
+from face_organizer.cluster.constraints import person_threshold
 from face_organizer.cluster.divide import cluster
+from face_organizer.cluster.doubt import Outsider
 from face_organizer.cluster.labels import UNASSIGNED, components
 from face_organizer.cluster.people import People, former
-from face_organizer.cluster.result import Former, read, renamed
+from face_organizer.cluster.result import Former, read, unknown
 
-__all__ = ["UNASSIGNED", "Former", "People", "cluster", "components", "former", "read", "renamed", "result"]
+__all__ = [
+    "UNASSIGNED",
+    "Former",
+    "Outsider",
+    "People",
+    "cluster",
+    "components",
+    "faiss_device",
+    "former",
+    "person_threshold",
+    "read",
+    "result",
+    "strangers",
+    "unknown",
+]

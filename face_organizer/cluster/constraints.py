@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import os
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from itertools import combinations
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.cluster.labels import components
-from face_organizer.cluster.threshold import Strangers
+from face_organizer.cluster.labels import components, copies_of
+from face_organizer.cluster.merging import Groups, start
+from face_organizer.cluster.threshold import Strangers, estimate
 from face_organizer.types import FaceTable, Float32, Int64
 
 _BLOCK = 8192
@@ -22,30 +23,58 @@ _FRAME = re.compile(r"^(.*?)(\d+)(\D*)$")
 
 class Hints(NamedTuple):
     """Pairs of faces, as rows: `conflicts` (m, 2) are on one photo or frame, so rather not one person;
-    `same` (m, 2) follow one another in a video, so rather one. `named` (n,) is the person that a face was
-    given by the user, or -1; None where nothing is known.
+    `same` (m, 2) follow one another in a video, so rather one. What people said holds whatever faces look
+    like: `known` (n,) is the person that a face is, or -1, None where nothing was said; `refused` (m, 2) are
+    a face and a known person that it is not. `copies` (n,) is one number for equal faces on copies of a file,
+    None where there are none.
     """
 
     conflicts: Int64 = _NO_PAIRS
     same: Int64 = _NO_PAIRS
-    named: Int64 | None = None
+    known: Int64 | None = None
+    refused: Int64 = _NO_PAIRS
+    copies: Int64 | None = None
 
     def of(self, rows: Int64) -> Hints:
         """What is known of some of the faces, `rows` in ascending order, numbered anew."""
-        named = None if self.named is None else self.named[rows]
-        return Hints(_among(self.conflicts, rows), _among(self.same, rows), named)
+        known = None if self.known is None else self.known[rows]
+        faces, persons = self.refused.T
+        at = np.searchsorted(rows, faces)
+        inside = np.isin(faces, rows)
+        refused = np.stack([at[inside], persons[inside]], axis=1).astype(np.int64)
+        copies = None if self.copies is None else self.copies[rows]
+        return Hints(_among(self.conflicts, rows), _among(self.same, rows), known, refused, copies)
 
-    def first_groups(
-        self, vectors: Float32, near: Int64, cosines: Float32, strangers: Strangers
-    ) -> tuple[Int64, Float32, Int64]:
-        """Group (n,), weight (n,) of each face, and the person (g,) of each group, before anything is merged;
-        `near` (m, 2) are pairs of faces and `cosines` (m,) theirs.
+    def sizes(self, labels: Int64, count: int) -> Int64:
+        """How many faces each of `count` groups holds, `labels` (n,) of 0 and more; copies count once."""
+        if self.copies is not None:
+            pairs = np.unique(labels * (int(self.copies.max(initial=0)) + 1) + self.copies)
+            labels = pairs // (int(self.copies.max(initial=0)) + 1)
+        return np.bincount(labels, minlength=count).astype(np.int64)
+
+    def persons(self, count: int) -> Int64:
+        """`known` of `count` faces, -1 for all where nothing was said."""
+        return np.full(count, -1, np.int64) if self.known is None else self.known
+
+    def barred(self, labels: Int64) -> Int64:
+        """Pairs (m, 2) of a face and a cluster of `labels` (n,) that it stays out of, since it is refused by
+        the person that is known to be there."""
+        known = self.persons(len(labels))
+        told = np.flatnonzero((known >= 0) & (labels >= 0))
+        cluster = np.full(max(known.max(initial=-1), self.refused[:, 1].max(initial=-1)) + 1, -1, np.int64)
+        cluster[known[told]] = labels[told]
+        pairs = np.stack([self.refused[:, 0], cluster[self.refused[:, 1]]], axis=1)
+        return np.asarray(pairs[pairs[:, 1] >= 0])
+
+    def first_groups(self, vectors: Float32, near: Int64, cosines: Float32, strangers: Strangers) -> Groups:
+        """The groups before anything is merged; `near` (m, 2) are pairs of faces and `cosines` (m,) theirs.
 
         Near-identical faces are one group and count as one face together. Frames that follow one another are
-        one group where their embeddings don't speak against it.
+        one group where their embeddings don't speak against it. A known person is one group, of the faces
+        that are said to be this person alone.
         """
         count = len(vectors)
-        named = np.full(count, -1, np.int64) if self.named is None else self.named
+        named = self.persons(count)
         copies = _joined(count, near[cosines >= copy_cosine(strangers)], named)
         weight = (1 / np.bincount(copies, minlength=count)[copies]).astype(np.float32)
         alone = np.stack([np.arange(count), copies], axis=1)
@@ -54,7 +83,8 @@ class Hints(NamedTuple):
         _, label = np.unique(label, return_inverse=True)
         person = np.full(int(label.max()) + 1, -1, np.int64)
         np.maximum.at(person, label, named)
-        return label.astype(np.int64), weight, person
+        refused = np.stack([label[self.refused[:, 0]], self.refused[:, 1]], axis=1)
+        return start(vectors, weight, label.astype(np.int64), person, refused)
 
 
 NO_HINTS = Hints()
@@ -66,6 +96,11 @@ def copy_cosine(strangers: Strangers) -> float:
     return 1 - (1 - typical) / 4
 
 
+def person_threshold(table: FaceTable) -> float:
+    """The cosine from which two faces of `table` are one person, as `cluster` reads it from the table."""
+    return estimate(table.embeddings).threshold()
+
+
 def alike(vectors: Float32, pairs: Int64, cosine: float) -> NDArray[np.bool_]:
     """Which `pairs` (m, 2) of rows are at least that alike, (m,)."""
     parts = np.array_split(pairs, len(pairs) // _BLOCK + 1)
@@ -73,16 +108,41 @@ def alike(vectors: Float32, pairs: Int64, cosine: float) -> NDArray[np.bool_]:
     return np.concatenate(cosines) >= cosine
 
 
+def pinned(labels: Int64, person: Int64) -> Int64:
+    """`labels` with all faces of each named `person` (n,) in one cluster, no two persons in the same one."""
+    out = labels.copy()
+    fresh = int(labels.max(initial=-1)) + 1
+    taken: set[int] = set()
+    people, sizes = np.unique(person[person >= 0], return_counts=True)
+    for one in people[np.argsort(-sizes, kind="stable")].tolist():
+        rows = np.flatnonzero(person == one)
+        found = Counter(labels[rows][labels[rows] >= 0].tolist())
+        target = min(found.keys() - taken, key=lambda label: (-found[label], label), default=fresh)
+        fresh += target == fresh
+        taken.add(target)
+        out[rows] = target
+    return out
+
+
 def hints_of(
-    table: FaceTable, *, photos: bool = True, frames: bool = True, named: Int64 | None = None
+    table: FaceTable,
+    *,
+    photos: bool = True,
+    frames: bool = True,
+    known: Int64 | None = None,
+    refused: Int64 = _NO_PAIRS,
 ) -> Hints:
-    """What the pictures of `table` know.
+    """What the pictures of `table` know, and what was said (`Hints.known`, `refused`).
 
     `photos`: two faces of one photo, or of one frame (of a video, or that FaceSwap crops were cut from), are
     two people. `frames`: FaceSwap faces of one number on neighbouring frames, or of one track, are one.
     """
     conflicts = _on_one_photo(table) if photos else _NO_PAIRS
-    return Hints(conflicts, _on_next_frames(table) if frames else _NO_PAIRS, named)
+    copies = copies_of(table)
+    same = _on_next_frames(table) if frames else _NO_PAIRS
+    return Hints(
+        conflicts, same, known, refused, copies if copies.max(initial=-1) + 1 < len(copies) else None
+    )
 
 
 def _on_one_photo(table: FaceTable) -> Int64:

@@ -9,7 +9,7 @@ import numpy as np
 from face_organizer.cluster.constraints import NO_HINTS, Hints, copy_cosine
 from face_organizer.cluster.faiss_device import CPU
 from face_organizer.cluster.labels import Clustering, check, from_labels
-from face_organizer.cluster.merging import Conflicts, Groups, merge, start
+from face_organizer.cluster.merging import Conflicts, Groups, merge
 from face_organizer.cluster.neighbours import between, edges
 from face_organizer.cluster.threshold import SAMPLE, Strangers, estimate, sample_rows
 from face_organizer.types import Float32
@@ -70,7 +70,7 @@ def find_people(
     """People by agglomeration (`merging`) of unit vectors (n, d) along the nearest neighbours (`neighbours`).
 
     `threshold` None takes it from the table (`threshold`). Clusters of fewer than `min_cluster_size` faces
-    are dissolved, unless the user named them; -1 for faces in no cluster. The same input gives the same
+    are dissolved, unless somebody is known in them; -1 for faces in no cluster. The same input gives the same
     clusters. Raises `ClusterError` for NaN.
     """
     check(embeddings)
@@ -80,13 +80,12 @@ def find_people(
     threshold = strangers.threshold() if threshold is None else threshold
     floor = min(strangers.threshold(1.0), threshold)
     found, cosines = edges(vectors, floor, min(neighbours, len(vectors)), gpu=gpu, exact=exact)
-    label, weight, named = hints.first_groups(vectors, found, cosines, strangers)
-    groups = start(vectors, weight, label, named)
+    groups = hints.first_groups(vectors, found, cosines, strangers)
     cost = max(copy_cosine(strangers) - threshold, 0)
     conflicts = Conflicts(hints.conflicts, cost) if len(hints.conflicts) else None
     groups = merge(groups, groups.label[found], threshold, conflicts, cosines)
     groups = consolidated(groups, threshold, neighbours, conflicts)
-    small = (np.bincount(groups.label, minlength=len(groups.weight)) < min_cluster_size) & (groups.named < 0)
+    small = (hints.sizes(groups.label, len(groups.weight)) < min_cluster_size) & (groups.known < 0)
     labels = np.where(small[groups.label], -1, groups.label)
     return from_labels(embeddings, labels), Found(threshold, strangers, shift)
 

@@ -2,7 +2,8 @@
 
 Plain K-Means divides all faces: a third person drags a center away, and with few photos of one and many of
 the other it rather halves the large one. So the centers start at the k largest groups that `find_people`
-finds (in a sample of a large table), and only faces that belong to them move them on.
+finds (in a sample of a large table), and only faces that belong to them move them on. A person that
+somebody told of is there in any case, beside the k where it is none of them.
 """
 
 from __future__ import annotations
@@ -11,17 +12,19 @@ from typing import NamedTuple
 
 import numpy as np
 
-from face_organizer.cluster.constraints import NO_HINTS, Hints, alike, copy_cosine
+from face_organizer.cluster.constraints import NO_HINTS, Hints, alike, copy_cosine, pinned
+from face_organizer.cluster.doubt import absorbed
 from face_organizer.cluster.faiss_device import CPU, faiss
 from face_organizer.cluster.graph import Found, find_people, without
 from face_organizer.cluster.labels import Clustering, check, from_labels, ordered
+from face_organizer.cluster.settling import Bound, one_a_photo, settled
 from face_organizer.cluster.threshold import sample_rows
 from face_organizer.types import Float32, Int64
 
-_SAMPLE = 10_000
+_SAMPLE, _OF_EACH = 10_000, 50  # faces, and at least that many of each known person
 _TRAINED = 20_000  # faces that K-Means looks at
+_SOMEBODY = 3  # faces of a group that is a person beside those that were asked for
 _EQUAL = 1 - 1e-5  # cosine of two centers that FAISS has made of one, since a cluster was empty
-_ITERATIONS = 100
 _BLOCK = 8192
 
 
@@ -48,14 +51,17 @@ def largest_people(
     gpu: int = CPU,
     seed: int = 1234,
 ) -> tuple[Clustering, Found, Advice]:
-    """The `clusters` people with the most faces among unit vectors (n, d); -1 for strangers.
+    """The `clusters` people with the most faces among unit vectors (n, d), and all that are known; -1 for
+    strangers.
 
     A face belongs to its nearest center where it is as alike to that cluster as `find_people` asks of two
-    groups (`threshold`, None: from the table); with `keep_strangers` every face does. Raises `ClusterError`
-    for more clusters than faces and for NaN.
+    groups (`threshold`), or where that is None and so read from the table, where it surely stands out of that
+    person's crowd (`doubt.absorbed`); with `keep_strangers` every face does that is not refused by all.
+    Raises `ClusterError` for more clusters than faces and for NaN.
     """
     check(embeddings, clusters)
-    rows = sample_rows(embeddings, _SAMPLE, seed)
+    known = hints.persons(len(embeddings))
+    rows = _sampled(embeddings, known, seed)
     sample = np.asarray(embeddings[rows], np.float32)
     groups, found = find_people(
         sample, hints.of(rows), threshold=threshold, min_cluster_size=1, gpu=gpu, seed=seed
@@ -65,57 +71,51 @@ def largest_people(
     if suggested > clusters:
         suggested = int((sizes >= max(sizes[clusters - 1] / 2, 2)).sum())
     advice = Advice(clusters, suggested, tuple(sizes[: max(12, suggested)].tolist()), len(rows))
+    first, asked = groups.labels, found
     if len(sizes) < clusters:
-        return kmeans(embeddings, clusters, seed=seed), found, advice
-    vectors = without(sample, found.shift)
-    means = np.stack([vectors[groups.labels == i].mean(axis=0) for i in range(clusters)])
-    labels, likeness = _settled(embeddings, means, found)
-    if not keep_strangers:
-        labels = np.where(likeness >= found.threshold, labels, -1)
+        plain = kmeans(embeddings, clusters, seed=seed)
+        if (known < 0).all():
+            return plain, found, advice
+        # No group is left for some of them: all faces go to the nearest, as without anybody known.
+        first, asked, keep_strangers = plain.labels[rows], Found(-1.0, found.strangers, None), True
+    vectors, first = without(sample, asked.shift), pinned(first, known[rows])
+    chosen, persons = _chosen(first, known[rows], clusters)
+    means = np.stack([vectors[first == i].mean(axis=0) for i in chosen])
+    labels, likeness = settled(embeddings, means, asked, Bound.of(hints, persons, len(embeddings)))
+    if keep_strangers:
+        labels = np.where(likeness > -np.inf, labels, -1)
+    else:
+        labels = np.where(likeness >= asked.threshold, labels, -1)
         if len(hints.conflicts):
             copies = alike(embeddings, hints.conflicts, copy_cosine(found.strangers))
-            labels = _one_a_photo(labels, likeness, hints.conflicts[~copies])
+            hints = hints._replace(conflicts=hints.conflicts[~copies])
+            labels = one_a_photo(labels, likeness, hints.conflicts)
+        if threshold is None:
+            kept, more = labels[rows] >= 0, np.setdiff1d(np.flatnonzero(sizes >= _SOMEBODY), chosen)
+            inside = (groups.labels == i for i in more)
+            rest = [vectors[own].mean(axis=0) for own in inside if kept[own].mean() < 0.5]
+            others = np.array(rest, np.float32).reshape(-1, vectors.shape[1])
+            labels = absorbed(embeddings, labels, hints, found, others, seed)
     return from_labels(embeddings, labels), found, advice
 
 
-def _settled(embeddings: Float32, means: Float32, found: Found) -> tuple[Int64, Float32]:
-    """The nearest center (n,) of each face and how alike it is to that cluster.
-
-    Trimmed K-Means (Cuesta-Albertos et al. 1997), trimmed by likeness instead of by share: `means` (k, d)
-    move to the mean of the faces that belong to them, until no face changes sides.
-    """
-    labels = np.full(len(embeddings), -1, np.int64)
-    likeness = np.zeros(len(embeddings), np.float32)
-    members = labels.copy()
-    for _ in range(_ITERATIONS):
-        # A mean vector of length r: the cosine to it times the root of r is `merging.likeness`.
-        scaled = means / np.sqrt(np.linalg.norm(means, axis=1, keepdims=True))
-        sums, sizes, changed = np.zeros(means.shape), np.zeros(len(means)), 0
-        for at in range(0, len(embeddings), _BLOCK):
-            block = without(embeddings[at : at + _BLOCK], found.shift)
-            part = slice(at, at + len(block))
-            cosines = block @ scaled.T
-            best = cosines.argmax(axis=1)
-            labels[part], likeness[part] = best, np.take_along_axis(cosines, best[:, None], axis=1)[:, 0]
-            inside = np.where(likeness[part] >= found.threshold, best, -1)
-            changed += int((inside != members[part]).sum())
-            members[part] = inside
-            chosen = (inside[:, None] == np.arange(len(means))).astype(np.float32)
-            sums += chosen.T @ block
-            sizes += chosen.sum(axis=0)
-        if not changed:
-            break
-        moved = sums / np.maximum(sizes, 1)[:, None]
-        means = np.where(sizes[:, None] > 0, moved, means).astype(np.float32)
-    return labels, likeness
+def _chosen(labels: Int64, known: Int64, clusters: int) -> tuple[Int64, Int64]:
+    """The first `clusters` of `labels` (n,) and those of `known` persons, and who they are, -1 for others."""
+    named = np.flatnonzero(known >= 0)
+    chosen = np.unique(np.concatenate([labels[labels < clusters], labels[named]]))
+    persons = np.full(len(chosen), -1, np.int64)
+    persons[np.searchsorted(chosen, labels[named])] = known[named]
+    return chosen, persons
 
 
-def _one_a_photo(labels: Int64, likeness: Float32, conflicts: Int64) -> Int64:
-    """Of two faces of one photo in one cluster, the less alike one leaves."""
-    both = conflicts[(labels[conflicts[:, 0]] == labels[conflicts[:, 1]]) & (labels[conflicts[:, 0]] >= 0)]
-    out = labels.copy()
-    out[np.where(likeness[both[:, 0]] < likeness[both[:, 1]], both[:, 0], both[:, 1])] = -1
-    return out
+def _sampled(embeddings: Float32, known: Int64, seed: int) -> Int64:
+    """A sample of the rows, with some of each known person; all of a small table."""
+    rows = [sample_rows(embeddings, _SAMPLE, seed)]
+    if len(rows[0]) < len(embeddings):
+        for one in np.unique(known[known >= 0]):
+            own = np.flatnonzero(known == one)
+            rows.append(own[sample_rows(embeddings[own, :2], _OF_EACH, seed)])
+    return np.unique(np.concatenate(rows))
 
 
 def kmeans(embeddings: Float32, clusters: int, *, restarts: int = 10, seed: int = 1234) -> Clustering:

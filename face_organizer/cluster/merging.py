@@ -22,15 +22,17 @@ _SMALL = 8
 
 @dataclass
 class Groups:
-    """Groups under way: `label` (n,) of each point, their vector `sums` (g, d), `weight` and `named`.
+    """Groups under way: `label` (n,) of each point, their vector `sums` (g, d), `weight` and `known`.
 
-    `named` (g,) int64 is the person that a group is known to be, or -1: two named groups never merge.
+    `known` (g,) int64 is the person that a group is said to be, or -1: two persons never merge. `refused`
+    (m, 2) int64 are a group and a person that it holds no face of: it never merges with that one.
     """
 
     label: Int64
     sums: Float32
     weight: Float32
-    named: Int64
+    known: Int64
+    refused: Int64
 
     def length_of(self, which: Any) -> Float32:
         """Length of the mean vector of some groups: 1 where all faces are equal."""
@@ -44,7 +46,7 @@ class Conflicts(NamedTuple):
     cost: float
 
 
-def start(points: Float32, weight: Float32, label: Int64, named: Int64) -> Groups:
+def start(points: Float32, weight: Float32, label: Int64, known: Int64, refused: Int64) -> Groups:
     """Groups `label` (n,), 0 to g-1, of the `points`, each counting `weight`."""
     count = int(label.max()) + 1 if len(label) else 0
     order = np.argsort(label, kind="stable")
@@ -52,7 +54,7 @@ def start(points: Float32, weight: Float32, label: Int64, named: Int64) -> Group
     if count < len(label):
         sums = np.add.reduceat(sums, np.searchsorted(label[order], np.arange(count)), axis=0)
     total = np.bincount(label, weight, count).astype(np.float32)
-    return Groups(label, np.ascontiguousarray(sums, np.float32), total, named)
+    return Groups(label, np.ascontiguousarray(sums, np.float32), total, known, refused)
 
 
 def likeness(groups: Groups, pairs: Int64, length: Float32) -> Float32:
@@ -84,11 +86,10 @@ def merge(
     length = groups.length_of(slice(None))
     while len(pairs):
         effective = value if conflicts is None else value - _conflict(groups, pairs, conflicts)
-        known = groups.named[pairs]
-        allowed = (effective >= threshold) & ((known < 0).any(axis=1) | (known[:, 0] == known[:, 1]))
+        allowed = (effective >= threshold) & ~_said_apart(groups, pairs)
         if not allowed.any():
             break
-        parent = _joined(pairs[allowed], effective[allowed], groups.weight)
+        parent = _joined(pairs[allowed], effective[allowed], groups)
         changed = _apply(groups, parent)
         length[changed] = groups.length_of(changed)
         moved = parent[pairs]
@@ -99,7 +100,20 @@ def merge(
         pairs = np.concatenate([np.sort(moved[~stale], axis=1), fresh])
         value = np.concatenate([old[~stale], likeness(groups, fresh, length)])
     kept, label = np.unique(groups.label, return_inverse=True)
-    return Groups(label.astype(np.int64), groups.sums[kept], groups.weight[kept], groups.named[kept])
+    refused = np.stack([np.searchsorted(kept, groups.refused[:, 0]), groups.refused[:, 1]], axis=1)
+    return Groups(label.astype(np.int64), groups.sums[kept], groups.weight[kept], groups.known[kept], refused)
+
+
+def _said_apart(groups: Groups, pairs: Int64) -> NDArray[np.bool_]:
+    """Which `pairs` (m, 2) of groups never merge: two persons, or a person and who is said not to be it."""
+    known = groups.known[pairs]
+    apart = (known >= 0).all(axis=1) & (known[:, 0] != known[:, 1])
+    width = int(groups.refused[:, 1].max(initial=-1)) + 1
+    refusals = groups.refused @ np.array([width, 1])
+    for side in (0, 1):
+        rows = np.flatnonzero((known[:, side] >= 0) & (known[:, side] < width))
+        apart[rows] |= np.isin(pairs[rows, 1 - side] * width + known[rows, side], refusals)
+    return np.asarray(apart, np.bool_)
 
 
 def _first(groups: Groups, edges: Int64, cosines: Float32 | None) -> tuple[Int64, Float32]:
@@ -140,9 +154,14 @@ def _conflict(groups: Groups, pairs: Int64, conflicts: Conflicts) -> Float32:
     return np.asarray(conflicts.cost * np.minimum(2 * share, 1), np.float32)
 
 
-def _joined(pairs: Int64, value: Float32, weight: Float32) -> Int64:
-    """For each group the one that it goes into (itself where it stays)."""
-    count = len(weight)
+def _joined(pairs: Int64, value: Float32, groups: Groups) -> Int64:
+    """For each group the one that it goes into (itself where it stays).
+
+    Whom something was said of merges in pairs alone: nobody between brings two together who are apart.
+    """
+    weight, count = groups.weight, len(groups.weight)
+    bound = groups.known >= 0
+    bound[groups.refused[:, 0]] = True
     top = np.full(count, -np.inf, np.float32)
     best = np.full(count, count, np.int64)
     for side in (0, 1):
@@ -155,7 +174,7 @@ def _joined(pairs: Int64, value: Float32, weight: Float32) -> Int64:
     has = np.flatnonzero(best >= 0)
     mutual = has[best[best[has]] == has]
     parent[np.maximum(mutual, best[mutual])] = np.minimum(mutual, best[mutual])  # ties: the first
-    rest = has[best[best[has]] != has]
+    rest = has[(best[best[has]] != has) & ~bound[has]]
     small = rest[weight[rest] * _SMALL <= weight[best[rest]]]
     parent[small] = best[small]
     while not np.array_equal(parent, up := parent[parent]):
@@ -170,7 +189,8 @@ def _apply(groups: Groups, parent: Int64) -> NDArray[np.bool_]:
     into, first = np.unique(parent[gone], return_index=True)
     groups.sums[into] += np.add.reduceat(groups.sums[gone], first, axis=0)
     groups.weight[into] += np.add.reduceat(groups.weight[gone], first)
-    groups.named[into] = np.maximum(groups.named[into], np.maximum.reduceat(groups.named[gone], first))
+    groups.known[into] = np.maximum(groups.known[into], np.maximum.reduceat(groups.known[gone], first))
+    groups.refused[:, 0] = parent[groups.refused[:, 0]]
     groups.label = parent[groups.label]
     changed = np.zeros(len(parent), np.bool_)
     changed[into] = True

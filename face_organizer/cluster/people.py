@@ -7,30 +7,41 @@ from __future__ import annotations
 
 import math
 import pickle
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from face_organizer.cluster import result
+from face_organizer.cluster.doubt import Outsider, Suggestion
 from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
-from face_organizer.cluster.portraits import Portraits
+from face_organizer.cluster.portraits import REVIEW, Portraits
 from face_organizer.cluster.result import PICKLE, Former, Kept
 from face_organizer.cluster.threshold import Strangers
 from face_organizer.files import atomic_write, write_csv, write_json
+from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
 from face_organizer.table import PICKLE_PROTOCOL
 from face_organizer.types import Float32
 
 CSV, JSON = "manifest.csv", "manifest.json"
 FILES = (PICKLE, CSV, JSON)
-COLUMNS = ("source", "face_index", "person", "similarity", "margin", "reason", "placed")
+COLUMNS = ("source", "face_index", "person", "similarity", "margin", "review", "nearness", "reason", "placed")
 _MANY, _BLOCK = 2048, 65_536
+_WORTH = 10  # faces for review: from there on a lower threshold is told of
+
+
+class Lower(NamedTuple):
+    """A threshold, and how many faces of nobody are that near to a person."""
+
+    threshold: float
+    faces: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +62,15 @@ class People(Portraits):
     advice: Advice | None = None
     """Whether another number of people would fit better; None where no number was asked for."""
     kept: Kept | None = None
-    """What stayed of the previous result; None without one."""
+    """What stayed of the persons before; None where none were told of."""
+    person_ids: Sequence[int | None] = ()
+    """(k): the id of the person before that each one is; None for somebody new."""
+    nearness: Float32 | None = None
+    """(n,): how alike a face of nobody is to the nearest person, to be held against `threshold`; else NaN."""
+    suggestions: Sequence[Suggestion] = ()
+    """Persons that may be one, the likeliest first."""
+    outsiders: Sequence[Outsider] = ()
+    """Members that may not be their person, the least like the others first."""
     device: str = "cpu"
     """Where the faces were compared: "cpu" or the number of a GPU."""
     device_why: str = ""
@@ -68,24 +87,42 @@ class People(Portraits):
 
     @cached_property
     def folders(self) -> list[str]:
-        """(n): the folder of each face's picture: the person's name, or `unassigned`."""
+        """(n): the folder of each face's picture: the person's name, NAME/review, or `unassigned`."""
+        maybe = {i: f"{name}/{REVIEW}" for i, name in self.maybe.items()}
+        return [maybe.get(i, name) for i, name in enumerate(self.persons)]
+
+    @cached_property
+    def persons(self) -> list[str]:
+        """(n): the name of each face's person, or `unassigned`."""
         names = [*self.names, UNASSIGNED]
         return [names[label] for label in self.labels]
+
+    @cached_property
+    def maybe(self) -> dict[int, str]:
+        """The name of the person that each face for review may be."""
+        return {i: self.names[person] for i, person in enumerate(self.review) if person >= 0}
 
     def rows(self, placed: Placed | None = None) -> Iterator[dict[str, Any]]:
         """One dict per face, keys `COLUMNS`; `placed` maps (source, folder) to the path below the output."""
         places = placed or {}
-        for path, index, folder, similarity, margin, reason in zip(
-            self.paths,
-            self.table.faces.face_index.tolist(),
-            self.folders,
-            self.similarity.tolist(),
-            self.margin.tolist(),
-            self.reasons,
-            strict=True,
+        near = np.full(len(self.labels), np.nan) if self.nearness is None else self.nearness
+        for i, (path, index, person, similarity, margin, nearness, reason, folder) in enumerate(
+            zip(
+                self.paths,
+                self.table.faces.face_index.tolist(),
+                self.persons,
+                self.similarity.tolist(),
+                self.margin.tolist(),
+                near.tolist(),
+                self.reasons,
+                self.folders,
+                strict=True,
+            )
         ):
-            values = (path, index, folder, round(similarity, 6), round(margin, 6), reason)
-            yield dict(zip(COLUMNS, (*values, places.get((path, folder), "")), strict=True))
+            how_near = round(nearness, 6) if math.isfinite(nearness) else None
+            values = (round(similarity, 6), round(margin, 6), self.maybe.get(i, ""), how_near, reason)
+            placed_at = places.get((path, folder), "")
+            yield dict(zip(COLUMNS, (path, index, person, *values, placed_at), strict=True))
 
     def write(self, folder: str | Path, placed: Placed | None = None) -> None:
         """Write `cluster_assignments.pkl`, `manifest.csv` and `manifest.json` into `folder`.
@@ -108,13 +145,36 @@ class People(Portraits):
         write_csv(place / CSV, COLUMNS, self.rows(placed))
         write_json(place / JSON, {"persons": list(self.names)}, faces=self.rows(placed))
 
-    def view(self, sheets: int = 100) -> View:
-        """A folder per person, the three files of `write`, and for the `sheets` largest persons a contact
-        sheet, with a page that shows all (0: neither)."""
-        everywhere = set(zip(self.paths, self.folders, strict=True))
-        of_persons = {path for path, folder in everywhere if folder != UNASSIGNED}
-        # A photo of a person stays out of `unassigned`, whoever else is on it.
-        entries = [e for e in everywhere if e[1] != UNASSIGNED or e[0] not in of_persons]
+    def questions(self, most: int) -> list[Suggestion | Outsider]:
+        """The `most` questions whose answers help most, in turn of persons that may be one and of faces that
+        may not be theirs."""
+        turns = zip_longest(self.suggestions[:most], self.outsiders[:most])
+        return [one for pair in turns for one in pair if one is not None][:most]
+
+    def lower(self) -> Lower | None:
+        """What a lower threshold would bring in, where many faces are for review; None where few are."""
+        if self.nearness is None or len(self.maybe) < _WORTH:
+            return None
+        likely = np.sort(self.nearness[list(self.maybe)])
+        at = math.floor(100 * float(likely[len(likely) // 4])) / 100
+        return Lower(at, int((self.nearness >= at).sum())) if at < self.threshold else None
+
+    def entries(self) -> list[tuple[str, str]]:
+        """Picture and folder of all that get one. A photo that surely shows somebody is nowhere else, and one
+        for review not in `unassigned`; where somebody hidden is all that it surely shows, it is in none."""
+        everywhere = {(p, f): _doubt(f) for p, f in zip(self.paths, self.folders, strict=True)}
+        least: dict[str, int] = {}
+        for (path, _), doubt in everywhere.items():
+            least[path] = min(doubt, least.get(path, doubt))
+        nowhere = {self.names[i] for i in self.hidden}
+        wanted = (entry for entry, doubt in everywhere.items() if doubt == least[entry[0]])
+        return [entry for entry in wanted if entry[1] not in nowhere]
+
+    def view(self, sheets: int = 100, library: Library | None = None) -> View:
+        """A folder per person, one in it for review, the three files of `write`, and for the `sheets` largest
+        persons a contact sheet, with a page that shows all (0: neither). `library` takes down who is
+        where."""
+        entries = self.entries()
         drawings = self.drawings(sheets)
 
         def write_all(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
@@ -122,7 +182,17 @@ class People(Portraits):
             if sheets:
                 self.draw(folder, placed, sheets, on_step)
 
-        return View(entries, [*FILES, *drawings], write_all, max(len(drawings) - 1, 0))
+        def remember() -> tuple[str, Mapping[str, int]]:
+            if library is None:
+                return "", {}
+            return library.uuid, library.remember(self.table, self.labels, self.names, self.person_ids)
+
+        return View(entries, [*FILES, *drawings], write_all, max(len(drawings) - 1, 0), remember)
+
+
+def _doubt(folder: str) -> int:
+    """0 for a person's folder, 1 for one in it, 2 for nobody's."""
+    return 2 if folder == UNASSIGNED else int("/" in folder)
 
 
 def former(given: People | str | Path) -> Former:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -15,6 +16,8 @@ from face_organizer import organize
 from face_organizer.cluster.labels import UNASSIGNED, person_name
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import printable
+from face_organizer.library import NEW, NOBODY, Person, Said
+from face_organizer.library.people import Library
 from face_organizer.table import safe_pickle
 from face_organizer.types import FaceTable, Float32, Int64
 
@@ -34,6 +37,14 @@ class Former(NamedTuple):
     names: Sequence[str]
     centers: Float32
     """(k, d), unit length."""
+    moved: Mapping[str, str] = MappingProxyType({})
+    """Where pictures lie now that were moved into the output folder."""
+
+    def rows(self) -> dict[tuple[str, int], int]:
+        """The row of each face by its picture's path, the old one and today's, and its number there."""
+        index = self.face_index.tolist()
+        rows = {face: row for row, face in enumerate(zip(self.paths, index, strict=True))}
+        return rows | {(self.moved[path], i): row for (path, i), row in rows.items() if path in self.moved}
 
 
 def read(place: Path) -> Former:
@@ -57,19 +68,21 @@ def read(place: Path) -> Former:
             raise ValueError("columns of different lengths")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FaceOrganizerError(f"{printable(path)} is no result of `cluster`: {error}") from error
-    return Former(paths, index, labels, [names.get(str(name), str(name)) for name in known], centers)
+    now = [names.get(str(name), str(name)) for name in known]
+    return Former(paths, index, labels, now, centers, organize.moved(path.parent))
 
 
-def renamed(folder: Path) -> bool:
-    """Whether `folder` holds a result of `cluster`, some of whose person folders were renamed since."""
-    return (folder / PICKLE).is_file() and bool(organize.renamed(folder))
+def unknown(folder: Path, library: Library) -> bool:
+    """Whether `folder` holds a result of `cluster` that `library` did not take down when it was made."""
+    return (folder / PICKLE).is_file() and organize.read_plan(folder).library != library.uuid
 
 
 class Kept(NamedTuple):
-    """Names of the clusters; of the `shared` faces, which both clusterings hold, how many `moved` to another
-    name; and the names that are `gone`."""
+    """Names of the clusters, and the rows of `Said.persons` that they go on from, or -1; of the `shared`
+    faces, which both clusterings hold, how many `moved` to another person; and the names that are `gone`."""
 
     names: Sequence[str]
+    persons: Sequence[int]
     shared: int
     moved: int
     gone: Sequence[str]
@@ -80,55 +93,55 @@ class Kept(NamedTuple):
         return self.moved / self.shared if self.shared else 0.0
 
 
-def before(previous: Former, table: FaceTable) -> Int64:
-    """The label (n,) that each face of `table` had; -2 for one that was not there."""
-    rows = {key: i for i, key in enumerate(zip(previous.paths, previous.face_index.tolist(), strict=True))}
+def said(previous: Former, table: FaceTable) -> Said:
+    """What a former result tells of the faces of `table`: where they were, and that those of a person whose
+    name is no letter are this person."""
+    rows = previous.rows()
     keys = zip(table.face_paths(), table.faces.face_index.tolist(), strict=True)
     at = np.array([rows.get(key, -1) for key in keys], np.int64).reshape(-1)
-    return np.where(at >= 0, previous.labels[at] if len(previous.labels) else -2, -2)
+    before = np.where(at >= 0, previous.labels[at] if len(previous.labels) else NEW, NEW)
+    given = [not _LETTERS.fullmatch(name) and name != UNASSIGNED for name in previous.names]
+    persons = [
+        Person(i, name, known) for i, (name, known) in enumerate(zip(previous.names, given, strict=True))
+    ]
+    known = np.where(np.array([*given, False, False])[before], before, NOBODY)
+    return replace(Said.nothing(len(table)), persons=persons, known=known, before=before)
 
 
-def named(previous: Former, old: Int64) -> Int64:
-    """The person (n,) of faces in a cluster that the user named, else -1; `old` is what `before` gives."""
-    given = np.array([not _LETTERS.fullmatch(name) for name in previous.names] + [False, False])
-    return np.where(given[old], old, -1)
+def anchored(said: Said) -> Said:
+    """`said`, without faces that are ignored; a person that some are said not to be, while nobody said which
+    ones are, is known by the faces that it had."""
+    known = np.where(said.ignored, NOBODY, said.known)
+    faces, persons = said.refused.T
+    had = np.isin(said.before, np.setdiff1d(persons, known)) & (known < 0) & ~said.ignored
+    had[faces[said.before[faces] == persons]] = False
+    return replace(said, known=np.where(had, said.before, known))
 
 
-def pinned(labels: Int64, person: Int64) -> Int64:
-    """`labels` with all faces of each named `person` (n,) in one cluster, no two persons in the same one."""
-    out = labels.copy()
-    fresh = int(labels.max(initial=-1)) + 1
-    taken: set[int] = set()
-    people, sizes = np.unique(person[person >= 0], return_counts=True)
-    for one in people[np.argsort(-sizes, kind="stable")].tolist():
-        rows = np.flatnonzero(person == one)
-        found = Counter(labels[rows][labels[rows] >= 0].tolist())
-        target = min(found.keys() - taken, key=lambda label: (-found[label], label), default=fresh)
-        fresh += target == fresh
-        taken.add(target)
-        out[rows] = target
-    return out
-
-
-def keep_names(labels: Int64, clusters: int, old: Int64, previous: Former) -> Kept:
-    """Names for the new clusters: each takes that of the old one with which it shares most faces."""
-    both = np.flatnonzero((labels >= 0) & (old >= 0))
-    width = len(previous.names) + 1
-    keys, counts = np.unique(labels[both] * width + old[both], return_counts=True)
-    cells = np.stack([keys // width, keys % width], axis=1)
-    given = np.array([not _LETTERS.fullmatch(name) for name in previous.names], np.bool_)
-    names: dict[int, str] = {}
-    left = {i for i, name in enumerate(previous.names) if name != UNASSIGNED}
-    first = np.lexsort((cells[:, 1], cells[:, 0], -counts, ~given[cells[:, 1]]))
-    for new, was in (cells[i].tolist() for i in first):
-        if new not in names and was in left:
-            names[new] = previous.names[was]
+def keep_names(labels: Int64, clusters: int, said: Said) -> Kept:
+    """Names for the new clusters: that of the known person in it, else that of the person before with whom it
+    shares most faces and of whom it holds no face that is said not to be this one; else a letter."""
+    width, persons = len(said.persons) + 1, said.persons
+    names, left = [person.name for person in persons], set(range(len(persons)))
+    is_here = labels >= 0
+    of = np.full(clusters, -1, np.int64)
+    sure = is_here & (said.known >= 0)
+    of[labels[sure]] = said.known[sure]
+    left -= set(of.tolist())
+    both = np.flatnonzero(is_here & (said.before >= 0))
+    keys, counts = np.unique(labels[both] * width + said.before[both], return_counts=True)
+    refused = said.refused[is_here[said.refused[:, 0]]]
+    counts[np.isin(keys, labels[refused[:, 0]] * width + refused[:, 1])] = 0
+    order = np.lexsort((keys % width, keys // width, -counts))
+    for new, was in (divmod(key, width) for key in keys[order][counts[order] > 0].tolist()):
+        if of[new] < 0 and was in left and names[was] != UNASSIGNED:
+            of[new] = was
             left.discard(was)
-    taken = set(previous.names)
+    taken = set(names)
     letters = (name for name in map(person_name, count()) if name not in taken)
-    all_names = [names[i] if i in names else next(letters) for i in range(clusters)]
-    seen = np.flatnonzero(old > -2)
-    now = np.array([*all_names, UNASSIGNED], object)[labels[seen]]
-    then = np.array([*previous.names, UNASSIGNED], object)[old[seen]]
-    gone = [previous.names[i] for i in sorted(left)]
-    return Kept(all_names, len(seen), int((now != then).sum()), gone)
+    all_names = [names[i] if i >= 0 else next(letters) for i in of.tolist()]
+    seen = np.flatnonzero((said.before > NEW) & ~said.ignored)
+    now = np.append(np.where(of >= 0, of, NEW), NOBODY)[labels[seen]]
+    moved = int((now != said.before[seen]).sum())
+    gone = [names[i] for i in np.unique(said.before[said.before >= 0]).tolist() if i in left]
+    return Kept(all_names, of.tolist(), len(seen), moved, gone)

@@ -5,7 +5,7 @@ bulk of random pairs tells how similar strangers are, and from it follows how si
 chance to be no explanation in a table of so many people. Where a few people make up the whole table, pairs of
 one person form a second hump; a mixture of two normals takes the two apart.
 
-`search.threshold.Crowd` is the other reading of strangers, made for one profile against all faces.
+In `strangers` a crowd is what this is for two faces: how alike others are to one person.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from face_organizer.cluster.strangers import Crowd
 from face_organizer.types import Float32, Int64
 
 WRONG_LINKS = 0.003
@@ -38,7 +39,7 @@ class Strangers(NamedTuple):
     def threshold(self, wrong_links: float = WRONG_LINKS) -> float:
         """The cosine above which a face has `wrong_links` strangers, in expectation, in the whole table."""
         share = min(wrong_links / max(self.people, 2.0), 0.5)
-        return min(self.mean - self.deviation * NormalDist().inv_cdf(share), 0.999)
+        return min(Crowd(self.mean, self.deviation, 0).threshold(share), 0.999)
 
 
 def sample_rows(embeddings: Float32, size: int, seed: int) -> Int64:

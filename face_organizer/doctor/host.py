@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from face_organizer.doctor.report import Check
-from face_organizer.errors import PackError
+from face_organizer.errors import LibraryError, PackError
 from face_organizer.files import cache_dir, reason
+from face_organizer.library import store
 from face_organizer.machine import available_cores, available_memory, choose_threads, megabytes
 from face_organizer.networks import inventory, packs
 from face_organizer.networks.graphs import WRITABLE
@@ -42,6 +43,18 @@ def _folder(name: str, folder: Path, mend: str) -> Check:
         return Check("machine", name, f"{folder} cannot be written: {reason(error)}", "FAIL", mend)
     state, mend = ("warn", "make room") if free < _LITTLE_DISK else ("ok", "")
     return Check("machine", name, f"{folder} is writable, {megabytes(free)} free", state, mend)
+
+
+def library(place: Path) -> Iterator[Check]:
+    """Whether the library at `place`, a file or an output folder, is whole."""
+    path = store.place_of(place)
+    try:
+        wrong = store.problems(path)
+    except LibraryError as error:
+        yield Check("library", path.name, error.why, "FAIL", error.mend)
+        return
+    state, mend = ("FAIL", "restore it from a backup") if wrong else ("ok", "")
+    yield Check("library", path.name, "; ".join(wrong[:3]) or f"{path} is whole", state, mend)
 
 
 def model_packs() -> Iterator[Check]:

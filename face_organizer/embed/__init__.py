@@ -6,6 +6,7 @@ Others import `embed` itself, what it tells (`events`), and what looks at pictur
 
 from __future__ import annotations
 
+import os
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -109,7 +110,8 @@ def embed(
         fps=float(fps),
     )
     roots = [inputs] if isinstance(inputs, str | Path) else inputs
-    listed = _listed(listing(roots, recursive=recursive, exclude=exclude), roots, shard, offset, limit)
+    found = listing(roots, recursive=recursive, exclude=exclude)
+    listed = _listed(found, roots, shard, offset, limit, known=output is not None and os.path.exists(output))
     tell(listed)
     started = time.perf_counter()
     networks = packs.resolve(pack)
@@ -128,24 +130,53 @@ def embed(
     with place as folder:
         workplace = Workplace(Path(output or f"{folder}/faces.pkl"), engine.lock)
         with workplace.locked():
-            todo = workplace.plan(listed.paths, stamp, again, replace=replace)
+            todo = workplace.plan(
+                listed.paths, stamp, again, replace=replace, unlisted=_away(listed.found, roots)
+            )
+            if not (listed.paths or todo.known.stay):
+                raise _nothing_in(found, roots)
             tell(Planned(len(listed.paths), todo.pictures))
             report = Report()
             if todo.shards:
                 setup = Setup(networks.location, options, stamp, trust.samples(listed.paths))
                 report = engine.run(setup, todo.shards, tell)
             made = workplace.finish(todo, listed.paths, stamp)
-    tell(Made(report, todo.pictures, todo.backup, time.perf_counter() - started))
+    known = todo.known
+    figures = len(known.moved), len(known.twins), sorted(set(known.stay) - set(known.moved), key=os.fsencode)
+    tell(Made(report, todo.pictures, todo.backup, time.perf_counter() - started, *figures))
     return made
 
 
+def _away(found: Listing, roots: Sequence[str | Path]) -> list[str]:
+    """Folders that could not be looked into, and inputs in which nothing is: a share that is not mounted
+    leaves an empty folder, and tells nothing of the pictures on it."""
+    folders = [root for root in map(os.path.abspath, roots) if os.path.isdir(root)]
+    paths = [os.path.join(folder, "") for folder in folders]
+    empty = [
+        f for f, path in zip(folders, paths, strict=True) if not any(p.startswith(path) for p in found.paths)
+    ]
+    return [*found.unlisted, *empty]
+
+
+def _nothing_in(found: Listing, roots: Sequence[str | Path]) -> FaceOrganizerError:
+    where = ", ".join(map(printable, roots))
+    other = f" ({count(found.other, 'other file')})" if found.other else ""
+    return FaceOrganizerError(f"no pictures or videos in {where}{other}")
+
+
 def _listed(
-    found: Listing, roots: Sequence[str | Path], shard: str | None, offset: int, limit: int | None
+    found: Listing,
+    roots: Sequence[str | Path],
+    shard: str | None,
+    offset: int,
+    limit: int | None,
+    *,
+    known: bool,
 ) -> Listed:
+    if not found.paths and known:  # all was moved away into folders of persons, or a disk is away
+        return Listed(found, [], 0)
     if not found.paths:
-        where = ", ".join(map(printable, roots))
-        other = f" ({count(found.other, 'other file')})" if found.other else ""
-        raise FaceOrganizerError(f"no pictures or videos in {where}{other}")
+        raise _nothing_in(found, roots)
     paths = list(split(found.paths, shard, roots) if shard else found.paths)[offset:][:limit]
     if not paths:
         raise UsageError(

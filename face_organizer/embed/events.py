@@ -84,12 +84,17 @@ class Warned(NamedTuple):
 
 class Made(NamedTuple):
     """The table stands. `looked_at` of its pictures were looked at now; `backup` says why the table before it
-    is kept as `NAME.bak`, empty where it is not; `elapsed` seconds since the pictures were listed."""
+    is kept as `NAME.bak`, empty where it is not; `elapsed` seconds since the pictures were listed. `moved`
+    were known by their bytes from another place or time, `copies` have the bytes of another one that was
+    looked at; `stay` are those that are kept although nobody lists them now."""
 
     report: Report
     looked_at: int
     backup: str
     elapsed: float
+    moved: int = 0
+    copies: int = 0
+    stay: Sequence[str] = ()
 
 
 Event = Listed | Chosen | Planned | Progress | Warned | Made

@@ -14,18 +14,18 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from face_organizer import table
+from face_organizer.embed.known import Known, at_new_places, find, fresh
 from face_organizer.embed.shards import Shard, divide
-from face_organizer.errors import FaceOrganizerError, ImageError, TableError, UsageError
-from face_organizer.files import atomic_write, count, os_errors, printable
-from face_organizer.media import images
-from face_organizer.types import FaceTable, Outcome, Stamp
+from face_organizer.errors import FaceOrganizerError, TableError, UsageError
+from face_organizer.files import atomic_write, count, is_inside, os_errors, printable
+from face_organizer.types import FaceTable, Stamp
 
 _PLAN, _TABLES = "plan.json", "shard-*"
 
@@ -33,12 +33,14 @@ _PLAN, _TABLES = "plan.json", "shard-*"
 @dataclass(frozen=True, slots=True)
 class Todo:
     """What a run has to do. `shards` are still to be made, `done` are made; `kept` counts pictures that are
-    taken over from the table before; `backup` says why that is kept as `NAME.bak`, empty where it is not."""
+    taken over from the table before; `backup` says why that is kept as `NAME.bak`, empty where it is not;
+    `known` tells what is known by its bytes, and what stays."""
 
     shards: Sequence[Shard]
     done: Sequence[Shard]
     kept: int
     backup: str
+    known: Known = field(default_factory=Known)
 
     @property
     def pictures(self) -> int:
@@ -69,38 +71,40 @@ class Workplace:
                     shutil.rmtree(self.folder, ignore_errors=True)
 
     def plan(
-        self, paths: Sequence[str], stamp: Stamp, again: str | None = None, *, replace: bool = False
+        self,
+        paths: Sequence[str],
+        stamp: Stamp,
+        again: str | None = None,
+        *,
+        replace: bool = False,
+        unlisted: Sequence[str] = (),
     ) -> Todo:
         """What is to be done so that the table holds `paths` (sorted), looked at as `stamp` says.
 
         `again` is what is looked at although it is known: files that `failed`, that `changed` under the same
         size and time (reads every file), or `all`, but for what an unfinished run with `all` looked at.
-        Raises `UsageError` where the table that is there holds pictures that still exist and are not among
-        `paths`, unless `replace`.
+        Bytes that the table knows are not looked at again, wherever they lie now, and bytes that several of
+        `paths` have are looked at once. Rows in `unlisted` folders, which could not be looked into, stay.
+        Raises `UsageError` where the table that is there holds pictures that still exist, are not among
+        `paths` and don't stay, unless `replace`.
         """
         settings, listed, everything = _settings(stamp), set(paths), again == "all"
         read = self.output.exists() and not (everything and replace)
         there = table.read(self.output) if read else None
-        others = [] if there is None or replace else [p for p in there.files.path if p not in listed]
-        if others := [p for p in others if os.path.exists(p)]:
-            raise UsageError(
-                f"{printable(self.output)} holds {count(len(others), 'picture')} not among these inputs, "
-                f"such as {printable(others[0])}",
-                "name all inputs in one call, give another --output (cluster takes several tables), or say "
-                "--replace",
-            )
         before = None if everything else _if_made_as(there, settings)
-        known: set[str] = set()
+        old = find(paths, before, again, unlisted, set())
+        if there is not None and not replace:
+            self._refuse_others(there, listed, old, unlisted)
+        known = old.fresh.union(old.moved)
         backup = ""
         if before is not None:
-            known = _fresh(before, again) & listed
-            if dropped := sum(p not in listed for p in before.files.path):
+            if dropped := len(self._let_go(before, listed, old)):
                 backup = f"it holds {count(dropped, 'picture')} not among the inputs now"
         elif self.output.exists():
             backup = "it was made with other settings or models"
             if everything:
                 backup = "everything is looked at again"
-        kept = len(known)
+        kept = len(known & listed)
 
         planned = self._planned(settings, everything=everything)
         numbers = itertools.count(1 + max((s.number for s in planned), default=-1))
@@ -114,6 +118,9 @@ class Workplace:
             known.update(made.files.path)
             if len(made.files) < len(shard.paths):  # a run that was stopped left it in part
                 left.append(self._shard(next(numbers), shard.paths))
+        twins = {p: first for p, first in old.twins.items() if p not in known}
+        old = dataclasses.replace(old, twins=twins)
+        known.update(twins)
         rest = [(s.number, [p for p in s.paths if p in listed and p not in known]) for s in left]
         taken = known.union(*(some for _, some in rest))
         rest += zip(numbers, divide([p for p in paths if p not in taken]), strict=False)
@@ -123,20 +130,28 @@ class Workplace:
             document = {"settings": settings, "force": everything, "shards": shards}
             with atomic_write(self.folder / _PLAN) as file:
                 file.write(json.dumps(document).encode("ascii"))
-        return Todo(todo, done, kept, backup)
+        return Todo(todo, done, kept, backup, old)
 
     def finish(self, todo: Todo, paths: Sequence[str], stamp: Stamp) -> FaceTable:
         """Merge what was kept and all shards into the table, write it, and forget the plan. Raises
         `FaceOrganizerError` where the tables of the shards do not hold all pictures."""
-        if not (todo.done or todo.shards or todo.backup):
+        known = todo.known
+        if not (todo.done or todo.shards or todo.backup or known.moved or known.twins):
             self.clear()
             return table.read(self.output)
         parts = [table.read(s.target) for s in (*todo.done, *todo.shards)]
-        if todo.kept:
+        if todo.kept or known.stay:
             before = table.read(self.output)
-            wanted = set(paths).difference(*(made.files.path for made in parts))
+            wanted = known.fresh.union(known.stay).difference(
+                known.moved, *(made.files.path for made in parts)
+            )
             parts.append(before.take_files(np.array([p in wanted for p in before.files.path], bool)))
+            parts.append(at_new_places(before, known.moved))
         merged = dataclasses.replace(table.merge(parts, [str(self.output)] * len(parts)), stamp=stamp)
+        if known.twins:
+            row_of = {path: row for row, path in enumerate(merged.files.path)}
+            twins = {path: row_of[first] for path, first in known.twins.items() if first in row_of}
+            merged = table.merge([merged, at_new_places(merged, twins)])
         if missing := len(set(paths).difference(merged.files.path)):
             what = f"{count(missing, 'picture')} got no outcome, since a shard was not finished"
             raise FaceOrganizerError(what, "run it again")
@@ -145,6 +160,28 @@ class Workplace:
         table.write(merged, self.output)
         self.clear()
         return merged
+
+    def _let_go(self, there: FaceTable, listed: set[str], known: Known) -> list[str]:
+        """Paths of the table neither listed nor known to stay, whose bytes were not found elsewhere."""
+        at = {*known.stay.values(), *known.moved.values()}
+        contents = there.files.content.tolist()
+        again = {contents[row] for row in known.moved.values() if row < len(contents)} - {0}
+        rows = enumerate(there.files.path)
+        return [p for row, p in rows if not (p in listed or row in at or contents[row] in again)]
+
+    def _refuse_others(
+        self, there: FaceTable, listed: set[str], known: Known, unlisted: Sequence[str]
+    ) -> None:
+        """Raise where the table holds pictures that are there, and are neither listed nor known to stay."""
+        others = [path for path in self._let_go(there, listed, known) if os.path.exists(path)]
+        others = [path for path in others if not any(is_inside(path, Path(folder)) for folder in unlisted)]
+        if others:
+            raise UsageError(
+                f"{printable(self.output)} holds {count(len(others), 'picture')} not among these inputs, "
+                f"such as {printable(others[0])}",
+                "name all inputs in one call, give another --output (cluster takes several tables), or say "
+                "--replace",
+            )
 
     def clear(self) -> None:
         """Forget plan and shards."""
@@ -173,7 +210,7 @@ class Workplace:
         """The table of a shard that an unfinished run has made, or None; one that no longer holds goes."""
         if shard.target.exists():
             made = _if_made_as(table.read(shard.target), settings)
-            if made is not None and _fresh(made, again) >= set(made.files.path) <= listed:
+            if made is not None and fresh(made, again) >= set(made.files.path) <= listed:
                 return made
             shard.target.unlink()
         return None
@@ -204,27 +241,3 @@ def _if_made_as(there: FaceTable | None, settings: Mapping[str, Any]) -> FaceTab
 def _settings(stamp: Stamp) -> dict[str, Any]:
     """What must be equal for rows of two runs to stand in one table."""
     return dict(json.loads(json.dumps({"space": stamp.space, "options": dict(stamp.options)})))
-
-
-def _fresh(made: FaceTable, again: str | None) -> set[str]:
-    """The files of `made` that are as they were when they were looked at, and need no other look; those that
-    failed for a reason that may pass always do."""
-    files = made.files
-    repeat = files.retry.astype(bool)
-    if again == "failed":
-        repeat |= np.isin(files.outcome, [Outcome.UNREADABLE, Outcome.UNSUPPORTED])
-
-    def is_still(path: str, size: int, mtime_ns: int, content: int) -> bool:
-        try:
-            status = os.stat(path)
-            same = (status.st_size, status.st_mtime_ns) == (size, mtime_ns)
-            read = same and content and again == "changed"
-            return same and (not read or images.content_of_file(path) == content)
-        except OSError:
-            return size < 0  # it could not be read then either
-        except ImageError:
-            return False
-
-    columns = (files.bytes.tolist(), files.mtime_ns.tolist(), files.content.tolist(), repeat.tolist())
-    rows = zip(files.path, *columns, strict=True)
-    return {path for path, *was, look in rows if not look and is_still(path, *was)}

@@ -12,7 +12,7 @@ import numpy as np
 from face_organizer.cluster import UNASSIGNED, Former, People, former
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.evaluate.truth import csv_rows
-from face_organizer.files import printable, write_csv
+from face_organizer.files import count, printable, write_csv
 
 AUDIT_COLUMNS = ("kind", "image_a", "face_a", "person_a", "image_b", "face_b", "person_b", "same")
 _ANSWERS = {
@@ -77,11 +77,12 @@ class Estimate(NamedTuple):
     unsure: int
 
 
-def answered(file: str | Path) -> dict[str, Estimate]:
-    """What the answers in an audit's column `same` (y or n, ? or empty: unsure) say.
+def answered(file: str | Path, result: People | str | Path | None = None) -> dict[str, Estimate]:
+    """What the answers in an audit's column `same` (y or n, ? or empty: unsure) say of `result`.
 
     `precision`: of a face and another of its folder, how often they are one person. `split`: of a face and
-    one of the folder most like its own, how often they are one person after all. Raises `FaceOrganizerError`.
+    one of the folder most like its own, how often they are one person after all. Raises `FaceOrganizerError`,
+    and `UsageError` where `result` has changed since, so that pairs are no longer what they were drawn as.
     """
     place = Path(file)
     said: dict[str, Counter[str]] = {"together": Counter(), "apart": Counter()}
@@ -96,9 +97,26 @@ def answered(file: str | Path) -> dict[str, Estimate]:
         for name, answers in (("precision", said["together"]), ("split", said["apart"]))
         if answers["yes"] + answers["no"]
     }
+    if result is not None:
+        _check_drawn_from(former(result), place)
     if not estimates:
         raise FaceOrganizerError(f"{printable(place)}: no pair is answered yet (y or n in the column `same`)")
     return estimates
+
+
+def _check_drawn_from(result: Former, file: Path) -> None:
+    labels, rows = result.labels.tolist(), result.rows()
+    other = 0
+    for _, row in csv_rows(file):
+        faces = [(row.get(f"image_{end}", ""), int(row.get(f"face_{end}") or 0)) for end in "ab"]
+        if not all(face in rows for face in faces):
+            other += 1
+            continue
+        one, two = (labels[rows[face]] for face in faces)
+        other += (row.get("kind") == "together") != (one == two and one >= 0)
+    if other:
+        what = f"{count(other, 'pair')} of {printable(file)} did not come from this result"
+        raise UsageError(what, "the folders have changed since: draw anew with --audit")
 
 
 def interval(yes: int, no: int, unsure: int = 0) -> Estimate:

@@ -23,7 +23,8 @@ _Known = dict[tuple[str, int], str]  # picture and number of the face on it → 
 
 class Evaluation(NamedTuple):
     """The `judged` of all `faces`, whose person is known, show `people` persons and lie in `clusters`
-    clusters, `unassigned` of them in none; how well that fits, and the persons that fit worst."""
+    clusters, `unassigned` of them in none; how well that fits, and the persons that fit worst. Of `strange`
+    pictures the person is known, and the result does not hold them: they came later, or show no face."""
 
     faces: int
     judged: int
@@ -32,6 +33,7 @@ class Evaluation(NamedTuple):
     unassigned: int
     scores: Scores
     worst: list[PersonScore]
+    strange: int = 0
 
 
 def evaluate(result: People | str | Path, labels: str | Path, *, worst_people: int = 10) -> Evaluation:
@@ -44,15 +46,16 @@ def evaluate(result: People | str | Path, labels: str | Path, *, worst_people: i
     `FaceOrganizerError` where nothing fits or something cannot be read.
     """
     one = former(result)
-    rows, people = judged(one, Path(labels))
+    rows, people, strange = judged(one, Path(labels))
     found = one.labels[rows]
     clusters, lost = len(np.unique(found[found >= 0])), int((found < 0).sum())
     scores, least = score(found, people), worst(found, people, worst_people)
-    return Evaluation(len(one.paths), len(rows), len(set(people)), clusters, lost, scores, least)
+    return Evaluation(len(one.paths), len(rows), len(set(people)), clusters, lost, scores, least, strange)
 
 
-def judged(result: Former, labels: Path) -> tuple[Int64, list[str]]:
-    """The rows of `result` that `labels` names, and the name for each; see `evaluate`."""
+def judged(result: Former, labels: Path) -> tuple[Int64, list[str], int]:
+    """The rows of `result` that `labels` names, the name for each, and how many more `labels` names; see
+    `evaluate`."""
     if not labels.exists():
         raise UsageError(f"{printable(labels)} is not there")
     known = _from_folders(labels) if labels.is_dir() else _from_csv(labels)
@@ -70,7 +73,7 @@ def judged(result: Former, labels: Path) -> tuple[Int64, list[str]]:
             found[row] = namesakes[0]
     if not found:
         raise FaceOrganizerError(f"{printable(labels)}: names none of the {count(len(result.paths), 'face')}")
-    return np.array([*found], np.int64), [*found.values()]
+    return np.array([*found], np.int64), [*found.values()], len(known) - len(found)
 
 
 def _from_folders(root: Path) -> _Known:

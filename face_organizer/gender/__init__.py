@@ -106,7 +106,7 @@ def gender(
             table, found = completed(table, homes, find)
             used |= {"searched": len(found.files), "finder": found.stamp.pack if found.stamp else detector}
         _check_apart({os.path.dirname(path) for path in table.files.path}, folder)
-        persons = [] if people is None else persons_of(people, table)
+        persons, later = ([], 0) if people is None else persons_of(people, table)
         stamp = {"model": models[0].identity, "attributes": attributes}
         with Journal(place / "gender.jsonl", stamp) as journal:
             looked = look(table, models, journal, threads * len(chosen), moved, on_progress)
@@ -115,7 +115,7 @@ def gender(
     pictures = decide(table, looked.failed, woman, gender, least, every=faces == "any")
     used |= {name: getattr(models[0], name) for name in ("description", "licence", "identity")}
     used |= {"devices": ", ".join(map(str, chosen)), "why_devices": why_devices, "threads": threads}
-    used |= {"model": models[0].name, "known": looked.known}
+    used |= {"model": models[0].name, "known": looked.known, "later": later}
     return Genders(table, looked.judged, woman, pictures, persons, gender, least, attributes, used)
 
 
@@ -139,15 +139,16 @@ def _listed(
     return homes, list(found.problems)
 
 
-def persons_of(people: People | str | Path, table: FaceTable) -> list[str]:
-    """(number of faces,) the person of each face of `table`, empty where none is named. Raises
-    `FaceOrganizerError` where there is no such result, or none of these faces is in it."""
+def persons_of(people: People | str | Path, table: FaceTable) -> tuple[list[str], int]:
+    """(number of faces,) the person of each face of `table`, empty where none is named; and how many faces
+    the result does not hold, since their pictures came later. Raises `FaceOrganizerError` where there is no
+    such result, or none of these faces is in it."""
     past = former(people)
-    faces = zip(past.paths, past.face_index.tolist(), past.labels.tolist(), strict=True)
-    known = {(path, index): past.names[label] for path, index, label in faces if label >= 0}
-    wanted = zip(table.face_paths(), table.faces.face_index.tolist(), strict=True)
-    found = [known.get(face, "") for face in wanted]
-    if found and not any(found):
+    labels, rows = past.labels.tolist(), past.rows()
+    faces = zip(table.face_paths(), table.faces.face_index.tolist(), strict=True)
+    at = [rows.get(face, -1) for face in faces]
+    if at and max(at) < 0:
         where = printable(people) if isinstance(people, str | Path) else "the clustering"
         raise FaceOrganizerError(f"{where} holds none of these faces: it is of other pictures")
-    return found
+    found = [past.names[labels[row]] if row >= 0 and labels[row] >= 0 else "" for row in at]
+    return found, at.count(-1)

@@ -45,7 +45,8 @@ class Genders:
 
     `used` says by what: `model` (its name), `description`, `licence` and `identity`; `devices`, `why_devices`
     and `threads` on each; `finder`, the pack or detector that looked for faces in `searched` pictures; the
-    number of pictures `known` from an earlier run; and `problems`, folders that could not be listed.
+    number of pictures `known` from an earlier run; `problems`, folders that could not be listed; and `later`,
+    faces that the clustering does not hold.
     """
 
     table: FaceTable

@@ -42,10 +42,13 @@ class Said:
     """(n,): the person that the last run put the face with; -1 nobody, -2 a face that it did not see."""
     differ: Int64
     """(m, 2): persons that are two, said by somebody."""
+    spoken: NDArray[np.bool_]
+    """(n,): whether `known` was said of that very face, and not of all that its person had."""
 
     @classmethod
     def nothing(cls, count: int) -> Said:
         """Nothing was said of `count` faces, and none was seen before."""
         pairs = np.empty((0, 2), np.int64)
         none, new = np.full(count, NOBODY, np.int64), np.full(count, NEW, np.int64)
-        return cls((), none, pairs, np.zeros(count, np.bool_), new, pairs)
+        nowhere = np.zeros(count, np.bool_)
+        return cls((), none, pairs, nowhere, new, pairs, nowhere)

@@ -19,12 +19,13 @@ from face_organizer.media.video import ENDINGS as VIDEO_ENDINGS
 class Listing:
     """The pictures and videos under some folders: `paths` are absolute, each once, sorted by their bytes.
     `other` counts files that are neither by their ending; `skipped` are output folders of this program;
-    `problems` are folders that could not be listed, with the reason."""
+    `problems` are folders that could not be listed, with the reason, and `unlisted` these folders alone."""
 
     paths: list[str] = field(default_factory=list)
     other: int = 0
     skipped: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    unlisted: list[str] = field(default_factory=list)
 
     def _add(self, path: str) -> None:
         if ending(path) in READABLE_ENDINGS | UNSUPPORTED_ENDINGS | VIDEO_ENDINGS:
@@ -47,6 +48,7 @@ class Listing:
                     entries = sorted(scan, key=lambda e: os.fsencode(e.name))
             except OSError as error:
                 self.problems.append(f"{folder}: {reason(error)}")
+                self.unlisted.append(folder)
                 continue
             if any(entry.name == MARKER for entry in entries):
                 self.skipped.append(folder)

@@ -6,20 +6,30 @@ Nothing that is already there is ever written over; so a killed run is finished 
 taken back by `undo`, which touches only what is still exactly what the plan made.
 """
 
-from face_organizer.organize.applying import Applied, Placed, Plan, Undone, View, undo
-from face_organizer.organize.journal import MODES, is_folder, moved, renamed
+from face_organizer.organize.applying import Applied, Placed, Plan, Undone, View, forget, undo
+from face_organizer.organize.following import Changes, changes, moved, read, renamed
+from face_organizer.organize.journal import GONE, Journal, is_applied, read_plan
+from face_organizer.organize.moves import MODES, is_folder
 from face_organizer.organize.planning import plan
 
 __all__ = [
+    "GONE",
     "MODES",
     "Applied",
+    "Changes",
+    "Journal",
     "Placed",
     "Plan",
     "Undone",
     "View",
+    "changes",
+    "forget",
+    "is_applied",
     "is_folder",
     "moved",
     "plan",
+    "read",
+    "read_plan",
     "renamed",
     "undo",
 ]

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import glob
+import itertools
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,9 +16,15 @@ from typing import NamedTuple
 from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, printable, reason
 from face_organizer.organize import journal as journals
-from face_organizer.organize.copying import PART, SourceError, locked
-from face_organizer.organize.journal import Journal, Move
-from face_organizer.organize.modes import is_made, make, may_go, take_back
+from face_organizer.organize.copying import PART, SourceError, give_name, locked, same_bytes
+from face_organizer.organize.following import read
+from face_organizer.organize.journal import GONE, Journal
+from face_organizer.organize.modes import as_dated, is_left, is_made, make, may_go, take_back
+from face_organizer.organize.moves import Lookup, Move, Moves
+
+LIBRARY = "library.sqlite"
+"""Name of the library in an output folder: what people said, which no undo takes back."""
+_UNMENTIONED = frozenset({"thumbs.db", "desktop.ini"})
 
 Placed = Mapping[tuple[str, str], str]
 """(source path, folder) of each picture that was placed → its path below the output folder."""
@@ -35,9 +42,9 @@ class View:
     """`write(folder, placed, on_step)` makes these files; `on_step` is called after each slow one."""
     steps: int = 0
     """How often `write` calls `on_step`."""
-    persons: Mapping[str, int] = field(default_factory=dict)
-    """Numbers, in the library called `library`, of the persons whose pictures go into a folder."""
-    library: str = ""
+    remember: Callable[[], tuple[str, Mapping[str, int]]] = lambda: ("", {})
+    """Called by `apply` before anything is placed, to take down who is where: the library that did, and its
+    number of each folder's person."""
 
 
 class Missing(NamedTuple):
@@ -59,7 +66,12 @@ class _Placing:
     @property
     def folders(self) -> Counter[str]:
         """Pictures in each folder below the output, the output itself under an empty name."""
-        return Counter(move.folder for move in self.moves)
+        return Counter(move.folder for move in self.moves if not move.sidecar)
+
+    @property
+    def sidecars(self) -> int:
+        """Files that go along with pictures."""
+        return sum(move.sidecar for move in self.moves)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +81,10 @@ class Applied(_Placing):
     bytes: int
     """What had to be copied."""
     kept: Sequence[str]
+    gone: Sequence[str] = ()
+    """Copies that lie in `gone/`: nobody wants them any more, and their originals are not there."""
+    foreign: Sequence[str] = ()
+    """Files in the folders that no plan placed: the user's own, left alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +92,8 @@ class Plan(_Placing):
     """What goes where, and what cannot go. Nothing is written before `apply`."""
 
     view: View
+    given: Mapping[str, str] = field(default_factory=dict)
+    """Moved pictures that the view named by their place in the output: that place, by their home."""
 
     @property
     def bytes(self) -> int:
@@ -96,20 +114,27 @@ class Plan(_Placing):
         self,
         on_file: Callable[[Move], object] = lambda move: None,
         on_step: Callable[[], object] = lambda: None,
+        on_places: Callable[[Mapping[str, str]], object] = lambda places: None,
     ) -> Applied:
         """Carry it out: the pictures, then the files of the result, which tell what was really placed.
 
         The same plan again finishes what a killed run began and places nothing twice. What another plan made
         in the folder and this one does not want is taken back first, as `undo` does. `on_file` is called
-        after each picture, `on_step` after each slow file of the result (`view.steps` of them). Raises
-        `OrganizeError` where the folder cannot be written or has no room.
+        after each picture, `on_step` after each slow file of the result (`view.steps` of them), `on_places`
+        before the first picture moves, with the place that the view named and the one where it will lie, for
+        those that are moved: whoever keeps paths writes the new ones then. Raises `OrganizeError` where the
+        folder cannot be written or has no room.
+
+        A copy of an earlier plan whose original is gone is never removed, since it may be the last one. It
+        stays, or goes to another folder, where this plan wants the picture all the same (its table knows it,
+        and its disk may only be away); else it goes to `gone/`.
         """
         output, results = self.output, self.view.files
         missing = list(self.missing)
         with _in_words(output), locked(output / MARKER):
-            before = journals.read(output)
-            wanted = set(self.moves)
-            stale = [move for move in before.moves if move not in wanted]
+            before = read(output)
+            wanted = Lookup(self.moves, lambda m: m.target, lambda m: m)
+            stale: Sequence[Move] = Moves(m for m in before.moves if wanted.get(m.target) != m)
             needed = self.bytes
             _check_room(needed, stale, before, output)
             for place in (output / name for name in set(results) - set(before.results)):
@@ -117,22 +142,47 @@ class Plan(_Placing):
                     words = "stands there, and this program did not make it"
                     raise OrganizeError(f"{printable(place)} {words}: move it away, or give another --output")
             journals.set_applied(output, False)
+            library, persons = self.view.remember()
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
+            stale, gone = _settled(stale, self.moves, before, output)
             kept = _take_back(stale, before, output).kept
-            journals.write(Journal(self.moves, results, self.view.persons, self.view.library), output)
+            moves = Moves(itertools.chain(self.moves, gone)) if gone else self.moves
+            journals.write(Journal(moves, results, persons, library), output)
+            on_places(self._places())
             _remove_results(set(before.results) - set(results), output)
-            for move in sorted(self.moves, key=lambda m: m.mode == "move"):  # copies need what is moved away
+            for move in _in_turn(self.moves, moved_first=False):  # copies need what is moved away
                 try:
                     if not is_made(move, output):
                         make(move, output)
+                    elif move.mode == "copy":
+                        as_dated(move, output)
                 except SourceError as error:
                     missing.append(Missing(move.source, str(error)))
                 on_file(move)
             journals.set_applied(output, True)
-        gone = {one.source for one in missing}
-        moves = [move for move in self.moves if move.source not in gone]
-        self.view.write(output, {(m.source, m.folder): m.target for m in moves}, on_step)
-        return Applied(output, self.mode, moves, missing, needed, kept)
+        lost = {one.source for one in missing}
+        moves = Moves(move for move in self.moves if move.source not in lost) if lost else self.moves
+        placed = Lookup(
+            moves,
+            lambda m: (self.given.get(m.source, m.source), m.folder),
+            lambda m: m.target,
+            lambda m: not m.sidecar,
+        )
+        self.view.write(output, placed, on_step)
+        left = sorted(str(output / move.target) for move in gone)
+        foreign = _foreign([self.moves, gone, before.moves], output)
+        return Applied(output, self.mode, moves, missing, needed, kept, left, foreign)
+
+    def _places(self) -> Mapping[str, str]:
+        here = os.path.abspath(self.output)
+
+        def given(move: Move) -> str:
+            return self.given.get(move.source, move.source)
+
+        def place(move: Move) -> str:
+            return os.path.join(here, move.target)
+
+        return Lookup(self.moves, given, place, lambda m: m.mode == "move" and given(m) != place(m))
 
 
 class Undone(NamedTuple):
@@ -143,8 +193,10 @@ class Undone(NamedTuple):
     returned: int = 0
 
 
-def undo(folder: str | Path) -> Undone:
+def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
     """Take back what the plan in `folder` made, and the files of its results; empty folders go too.
+
+    What people said stays in the library of the folder, unless `forget_names`.
 
     Copies and links are removed, moved pictures return to their old place. A file stays, and is named in the
     result, when it was changed since, when its source is gone, so that it may be the last one, or when
@@ -156,7 +208,14 @@ def undo(folder: str | Path) -> Undone:
         raise OrganizeError(f"{printable(output)}: not an output folder of this program, nothing to undo")
     with _in_words(output):
         with locked(output / MARKER):
-            before = journals.read(output)
+            before = read(output)
+            if not (before.moves or before.results or forget_names):
+                said = (
+                    " but what people said; --forget-names removes that"
+                    if (output / MARKER / LIBRARY).exists()
+                    else ""
+                )
+                raise OrganizeError(f"{printable(output)}: nothing is there to undo{said}")
             journals.set_applied(output, False)
             undone = _take_back(before.moves, before, output)
             _remove_results(before.results, output)
@@ -165,10 +224,28 @@ def undo(folder: str | Path) -> Undone:
                 moves = [m for m in before.moves if str(output / m.target) in left]
                 journals.write(replace(before, moves=moves, results=()), output)
             else:
-                shutil.rmtree(output / MARKER)
+                _forget(output / MARKER, everything=forget_names)
         with contextlib.suppress(OSError):  # not empty
             output.rmdir()
     return undone
+
+
+def forget(folder: Path, left: Sequence[Move]) -> None:
+    """Let the plan in `folder` be `left` alone, without results: the caller removes what else it placed."""
+    with _in_words(folder), locked(folder / MARKER):
+        journals.set_applied(folder, False)
+        journals.write(replace(read(folder), moves=left, results=()), folder)
+
+
+def _forget(marker: Path, *, everything: bool) -> None:
+    """Remove what is kept of an output folder: all but the library, or that too."""
+    kept = {f"{LIBRARY}{ending}" for ending in ("", "-wal", "-shm")}
+    if everything or not (marker / LIBRARY).exists():
+        shutil.rmtree(marker)
+        return
+    for entry in marker.iterdir():
+        if entry.name not in kept:
+            entry.unlink()
 
 
 @contextlib.contextmanager
@@ -197,13 +274,80 @@ def _remove_results(names: Iterable[str], output: Path) -> None:
             file.unlink(missing_ok=True)
 
 
+def _settled(
+    stale: Sequence[Move], wanted: Sequence[Move], before: Journal, output: Path
+) -> tuple[Sequence[Move], list[Move]]:
+    """Find a place for copies whose original is gone: the moves still stale, and those in `gone/`."""
+    still, left = Moves(), Moves()
+    for move in stale:
+        (left if is_left(move, output, before.original(move, output)) else still).append(move)
+    if not left:
+        return still, []
+    by_source: dict[str, list[Move]] = defaultdict(list)
+    by_size: dict[int, list[Move]] = defaultdict(list)
+    sources, sizes = {move.source for move in left}, {move.bytes for move in left}
+    for move in wanted:
+        if move.source in sources and not os.path.lexists(output / move.target):
+            by_source[move.source].append(move)
+        if move.bytes in sizes:
+            by_size[move.bytes].append(move)
+    gone: list[Move] = []
+    targets = {move.target for move in wanted}
+    for move in left:
+        place = output / move.target
+        if move.target in targets:
+            continue  # the very file stands in for the picture, or was adopted
+        if stands := by_source[move.source]:
+            give_name(place, output / stands.pop().target)
+        elif any(same_bytes(_now(twin, output), place) for twin in by_size[move.bytes]):
+            place.unlink()
+        else:
+            gone.append(_to_gone(move, output))
+    return still, gone
+
+
+def _now(move: Move, output: Path) -> str:
+    return move.source if os.path.lexists(move.source) else str(output / move.target)
+
+
+def _to_gone(move: Move, output: Path) -> Move:
+    if move.folder == GONE:
+        return move
+    stem, ending = os.path.splitext(os.path.basename(move.target))
+    names = (f"{stem}{f'_{n}' if n else ''}{ending}" for n in itertools.count())
+    name = next(name for name in names if not os.path.lexists(output / GONE / name))
+    give_name(output / move.target, output / GONE / name)
+    time = os.lstat(output / GONE / name).st_mtime_ns
+    return replace(move, target=f"{GONE}/{name}", mode="copy", mtime_ns=time)
+
+
+def _foreign(plans: Sequence[Sequence[Move]], output: Path) -> list[str]:
+    """Files in the folders of some plans that none of them placed, but for what file managers hide there."""
+    ours = [Lookup(plan, lambda m: m.target, lambda m: m) for plan in plans]
+    found = []
+    for folder in sorted({move.folder for plan in plans for move in plan} - {"", GONE}):
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            with os.scandir(output / folder) as entries:
+                files = [e.name for e in entries if not e.is_dir(follow_symlinks=False)]
+            for name in sorted(files):
+                hidden = name.startswith(".") or name.casefold() in _UNMENTIONED
+                if not hidden and not any(f"{folder}/{name}" in own for own in ours):
+                    found.append(str(output / folder / name))
+    return found
+
+
+def _in_turn(moves: Sequence[Move], *, moved_first: bool) -> Iterator[Move]:
+    for turn in (moved_first, not moved_first):
+        yield from (move for move in moves if (move.mode == "move") == turn)
+
+
 def _take_back(moves: Sequence[Move], before: Journal, output: Path) -> Undone:
     """Take back what may go of `moves`, some of those of `before`."""
     for folder in {os.path.dirname(source) for source in before.homes}:
         with contextlib.suppress(OSError):  # what a killed undo left where pictures return to
             os.unlink(os.path.join(folder, PART))
     gone, kept = Counter[bool](), []
-    for move in sorted(moves, key=lambda m: m.mode != "move"):  # originals of copies return first
+    for move in _in_turn(moves, moved_first=True):  # originals of copies return first
         target = output / move.target
         if may_go(move, output, before.original(move, output)):
             take_back(move, output)

@@ -51,6 +51,13 @@ def copy_new(source: str, target: Path, *, size: int, mtime_ns: int, synced: boo
         part.unlink(missing_ok=True)
 
 
+def give_name(place: Path, target: Path) -> None:
+    """Give a file another name on the same file system, and never over what is there. Raises `OSError`."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    _rename_new(place, target)
+    place.unlink(missing_ok=True)
+
+
 def same_bytes(one: str | Path, other: str | Path) -> bool:
     """Whether two paths hold equal content, read anew; False where one cannot be read."""
     filecmp.clear_cache()

@@ -1,55 +1,23 @@
-"""The journal: the plan of an output folder on disk, read as a file from outside.
-
-It follows a person folder that the user has renamed: what was placed in `person_A/` is found in `Alice/`.
-"""
+"""The journal: the plan of an output folder on disk, read as a file from outside."""
 
 from __future__ import annotations
 
-import itertools
 import json
 import os
-from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, atomic_write, printable
+from face_organizer.organize.moves import Lookup, Move, Moves
 
 _PLAN, _APPLIED = "plan.jsonl", "applied"
-MODES = ("copy", "hardlink", "symlink", "move")
-
-
-@dataclass(frozen=True, slots=True)
-class Move:
-    """One picture on its way: `source`, absolute; `target`, FOLDER/…/NAME below the output; size in bytes,
-    modification time, and one of `MODES`."""
-
-    source: str
-    target: str
-    bytes: int
-    mtime_ns: int
-    mode: str = "copy"
-
-    def __post_init__(self) -> None:
-        folder, _, name = self.target.rpartition("/")
-        if not is_folder(folder) or name in ("", ".", "..") or not os.path.isabs(self.source):
-            raise ValueError(f"not a way into the output folder: {self!r}")
-        if type(self.bytes) is not int or type(self.mtime_ns) is not int or self.mode not in MODES:
-            raise TypeError(f"no size, time or mode: {self!r}")
-
-    @property
-    def folder(self) -> str:
-        """The folder of the target, below the output."""
-        return self.target.rpartition("/")[0]
-
-
-def is_folder(name: str) -> bool:
-    """Whether `name` (`person_A`, `Anna/review`; empty for the output itself) stays inside the output."""
-    parts = name.split("/") if name else []
-    return not {"", ".", "..", MARKER}.intersection(parts)
+GONE = "gone"
+"""The folder below the output for copies whose original is gone and that no result wants any more: each may
+be the last one."""
 
 
 @dataclass(frozen=True)
@@ -67,9 +35,19 @@ class Journal:
             raise ValueError(f"results outside the output folder: {self.results!r}")
 
     @cached_property
-    def homes(self) -> dict[str, str]:
+    def homes(self) -> Mapping[str, str]:
         """Target of each source that was to be moved there."""
-        return {m.source: m.target for m in self.moves if m.mode == "move"}
+        return Lookup(self.moves, lambda m: m.source, lambda m: m.target, lambda m: m.mode == "move")
+
+    def lying(self, output: Path) -> Mapping[str, str]:
+        """Home of each picture that was to be moved, by the place below `output` where it was to go."""
+        here = os.path.abspath(output)
+        return Lookup(
+            self.moves,
+            lambda m: os.path.join(here, m.target),
+            lambda m: m.source,
+            lambda m: m.mode == "move",
+        )
 
     def original(self, move: Move, output: Path) -> str:
         """Where the picture that `move` copies lies: at its source, or where the plan has moved it."""
@@ -83,7 +61,11 @@ def write(journal: Journal, output: Path) -> None:
     with atomic_write(output / MARKER / _PLAN) as file:
         first = {"results": [*journal.results], "persons": {**journal.persons}, "library": journal.library}
         file.write(json.dumps(first).encode("ascii") + b"\n")
-        file.writelines(json.dumps(asdict(move)).encode("ascii") + b"\n" for move in journal.moves)
+        file.writelines(_line(move) for move in journal.moves)
+
+
+def _line(move: Move) -> bytes:
+    return json.dumps({name: getattr(move, name) for name in Move.__slots__}).encode("ascii") + b"\n"
 
 
 def set_applied(output: Path, applied: bool) -> None:
@@ -101,36 +83,11 @@ def is_applied(output: Path) -> bool:
     return (output / MARKER / _APPLIED).is_file()
 
 
-def read(output: Path) -> Journal:
-    """The journal that lies in `output`, empty where there is none, with folders called as they are today.
-
-    Raises `OrganizeError` for a damaged one.
-    """
-    journal = _load(output)
-    names = _renamed(journal.moves, output)
-    if not names:
-        return journal
-    parts = [move.target.partition("/") for move in journal.moves]
-    targets = [f"{names.get(folder, folder)}{slash}{rest}" for folder, slash, rest in parts]
-    moves = [replace(move, target=target) for move, target in zip(journal.moves, targets, strict=True)]
-    return replace(journal, moves=moves)
-
-
-def renamed(output: Path) -> dict[str, str]:
-    """Folders of the plan in `output` that the user has renamed: the planned name and today's."""
-    return _renamed(_load(output).moves, output)
-
-
-def moved(output: Path) -> dict[str, str]:
-    """Where the pictures lay that the plan in `output` has moved away, and where they lie now."""
-    homes = {s: os.path.join(os.path.abspath(output), target) for s, target in read(output).homes.items()}
-    return {s: t for s, t in homes.items() if not os.path.lexists(s) and os.path.lexists(t)}
-
-
-def _load(output: Path) -> Journal:
+def read_plan(output: Path) -> Journal:
+    """The journal as it was written, whatever became of its folders since. Raises `OrganizeError`."""
     path = output / MARKER / _PLAN
     first: dict[str, Any] = {}
-    moves: list[Move] = []
+    moves = Moves()
     try:
         with open(path, "rb") as file:
             for line in file:
@@ -143,30 +100,8 @@ def _load(output: Path) -> Journal:
         return Journal(moves, list(first.get("results", ())), persons, str(first.get("library", "")))
     except (FileNotFoundError, NotADirectoryError):
         return Journal()
-    except (ValueError, TypeError, AttributeError) as error:
+    except (ValueError, TypeError, AttributeError, OverflowError) as error:
         raise OrganizeError(
             f"{printable(path)} is damaged, so that nobody can tell which files were made by this program; "
             "give another --output, or delete that file to keep all that is there"
         ) from error
-
-
-def _renamed(moves: Sequence[Move], output: Path) -> dict[str, str]:
-    """A folder that is gone is the new one that holds the most of its files, and more than half of them."""
-    planned: dict[str, set[str]] = defaultdict(set)
-    for move in moves:
-        folder, slash, rest = move.target.partition("/")
-        if slash:
-            planned[folder].add(rest)
-    gone = [folder for folder in planned if not os.path.lexists(output / folder)]
-    if not gone:
-        return {}
-    known = {MARKER, *planned}
-    new = [e.name for e in os.scandir(output) if e.is_dir(follow_symlinks=False) and e.name not in known]
-    shared = Counter[tuple[str, str]]()
-    for folder, name in itertools.product(gone, new):
-        shared[folder, name] = sum(os.path.lexists(output / name / rest) for rest in planned[folder])
-    names: dict[str, str] = {}
-    for (folder, name), count in shared.most_common():
-        if 2 * count > len(planned[folder]) and folder not in names and name not in names.values():
-            names[folder] = name
-    return names

@@ -9,12 +9,12 @@ import contextlib
 import errno
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from face_organizer.files import reason, sync_folder
 from face_organizer.organize.copying import SourceError, copy_new, in_the_way, is_same, same_bytes
-from face_organizer.organize.journal import Move
+from face_organizer.organize.moves import Move
 
 _NO_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK})
 
@@ -34,7 +34,7 @@ def is_made(move: Move, output: Path) -> bool:
 def make(move: Move, output: Path) -> None:
     """Put the picture in its place. Raises `SourceError` for its source, `OSError` for its target."""
     target = output / move.target
-    for folder in reversed(_below(target, output)):
+    for folder in reversed(_below(move, output)):
         if folder.is_symlink():
             raise OSError(errno.ELOOP, "a symbolic link stands where a folder should", str(folder))
         folder.mkdir(exist_ok=True)
@@ -54,7 +54,7 @@ def may_go(move: Move, output: Path, original: str) -> bool:
     For a move: whether its old place is free, or holds the same picture.
     """
     target = output / move.target
-    if any(folder.is_symlink() for folder in _below(target, output)):
+    if any(folder.is_symlink() for folder in _below(move, output)):
         return False
     if move.mode == "move":
         is_free = not os.path.lexists(move.source)
@@ -67,6 +67,27 @@ def may_go(move: Move, output: Path, original: str) -> bool:
         return False
     is_other = there.st_size == move.bytes and not os.path.samestat(there, here)
     return is_other and _is_copy(move, target, original)
+
+
+def is_left(move: Move, output: Path, original: str) -> bool:
+    """Whether a copy is in its place, and what it was made from is gone: it may be the last one."""
+    if move.mode not in ("copy", "hardlink") or os.path.lexists(original):
+        return False
+    if move.mode == "copy":
+        return is_same(output / move.target, move.bytes, move.mtime_ns)
+    try:
+        status = os.lstat(output / move.target)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == move.bytes  # times are shared with other names
+
+
+def as_dated(move: Move, output: Path) -> None:
+    """Give a copy the time of its picture, where it has the bytes and another time: only so it is known again
+    when its original is gone."""
+    target = output / move.target
+    if not is_same(target, move.bytes, move.mtime_ns):
+        os.utime(target, ns=(os.lstat(target).st_atime_ns, move.mtime_ns))
 
 
 def take_back(move: Move, output: Path) -> None:
@@ -82,9 +103,9 @@ def take_back(move: Move, output: Path) -> None:
         raise OSError(errno.EIO, str(error), str(target)) from error
 
 
-def _below(target: Path, output: Path) -> list[Path]:
+def _below(move: Move, output: Path) -> Sequence[Path]:
     """The folders from the picture's own up to, and without, the output."""
-    return [folder for folder in target.parents if output in folder.parents]
+    return (output / move.target).parents[: move.target.count("/")]
 
 
 def _relocate(source: str, target: Path, move: Move) -> None:

@@ -8,16 +8,20 @@ import os
 import stat
 import unicodedata
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from face_organizer.errors import OrganizeError, UsageError
 from face_organizer.files import is_inside, printable, reason
 from face_organizer.organize.applying import Missing, Plan, View
-from face_organizer.organize.copying import PART
-from face_organizer.organize.journal import MODES, Journal, Move, is_folder, read
-from face_organizer.organize.modes import is_made, may_go
+from face_organizer.organize.copying import PART, is_same, same_bytes
+from face_organizer.organize.following import read
+from face_organizer.organize.journal import Journal
+from face_organizer.organize.modes import is_left, is_made, may_go
+from face_organizer.organize.moves import MODES, Lookup, Move, Moves, is_folder
+from face_organizer.organize.sidecars import Sidecars
 
 _LONGEST_NAME = 255  # bytes of a file name on the usual file systems
 
@@ -45,49 +49,143 @@ def plan(
         raise TypeError(f"pairs of path and folder take no options: {', '.join(options)}")
     view = result if isinstance(result, View) else View(result)
     output = Path(folder)
-    entries = {(os.path.abspath(source), place) for source, place in view.entries}
-    wanted = sorted(entries, key=lambda e: (e[1], os.fsencode(e[0])))
-    _check_places(wanted, output)
     journal = read(output)
-    moved = {m.source: m for m in journal.moves if m.mode == "move" and is_made(m, output)}
-    used = _foreign_names({place for _, place in wanted}, output, journal)
-    plain = {(place, _folded(os.path.basename(source))) for source, place in wanted}
-    next_suffix: dict[tuple[str, str], int] = defaultdict(lambda: 1)
-    moves: list[Move] = []
-    missing: list[Missing] = []
-    first: set[str] = set()
-    for source, place in wanted:
-        how = "copy" if mode == "move" and source in first else mode
+    lying = journal.lying(output)
+    given: dict[str, str] = {}
+    places: dict[str, set[str]] = defaultdict(set)
+    for source, place in view.entries:
+        path = os.path.abspath(source)
+        path = source if path == source else path  # which is kept already
+        if (home := lying.get(path)) is not None:
+            given[home] = path
+        places[place].add(home or path)
+    _check_places(places, output)
+    planned = _Planned(output, mode, journal)
+    for place in sorted(places):
+        planned.fill(place, sorted(places.pop(place), key=os.fsencode))
+    if mode == "move":
+        planned.add_sidecars()
+    return Plan(output, mode, planned.moves, planned.missing, view, given)
+
+
+class _Planned:
+    """A plan that is being made, folder by folder."""
+
+    def __init__(self, output: Path, mode: str, journal: Journal) -> None:
+        self.output, self.mode, self.journal = output, mode, journal
+        self.moves = Moves()
+        self.missing: list[Missing] = []
+        self._ours = Lookup(journal.moves, lambda m: m.target, lambda m: m)
+        self._moved = self._by_source(lambda m: m.mode == "move" and is_made(m, output))
+        self._on_their_way: set[str] = set()
+
+    def _by_source(self, wanted: Callable[[Move], bool]) -> Mapping[str, Move]:
+        return Lookup(self.journal.moves, lambda m: m.source, lambda m: m, wanted)
+
+    def fill(self, place: str, sources: Sequence[str]) -> None:
+        """Plan the pictures of one folder, in this order."""
+        plain = {_folded(os.path.basename(source)) for source in sources}
+        taken = self._staying(place)
+        used: set[str] = set()
+        suffixes: dict[str, int] = defaultdict(lambda: 1)
+        for source in sources:
+            try:
+                size, time, mode = self._as_it_is(source)
+            except OSError as error:
+                self.missing.append(Missing(source, reason(error)))
+                continue
+            own = os.path.basename(source)
+            name, key = own, _folded(own)
+            while (
+                _folded(name) in used
+                or (name != own and _folded(name) in plain)
+                or not self._is_free(f"{place}/{name}" if place else name, taken, source, size, time, mode)
+            ):
+                name = _suffixed(own, suffixes[key])
+                suffixes[key] += 1
+            used.add(_folded(name))
+            self.moves.append(Move(source, f"{place}/{name}" if place else name, size, time, mode))
+
+    def _as_it_is(self, source: str) -> tuple[int, int, str]:
+        """Size, time and mode of a picture, wherever an earlier run may have moved it. A copy that an earlier
+        run made stands in for one that cannot be reached. Raises `OSError` for one that cannot go."""
+        mode = "copy" if self.mode == "move" and source in self._on_their_way else self.mode
+        self._on_their_way |= {source} if self.mode == "move" else set()
+        if source in self._moved:
+            return self._moved[source].bytes, self._moved[source].mtime_ns, mode
         try:
-            size, time = _size_and_time(source, how, moved)
-        except OSError as error:
-            missing.append(Missing(source, reason(error)))
-            continue
-        first.add(source)
-        own = os.path.basename(source)
-        name, key = own, (place, _folded(own))
-        while (place, _folded(name)) in used or (name != own and (place, _folded(name)) in plain):
-            name = _suffixed(own, next_suffix[key])
-            next_suffix[key] += 1
-        used.add((place, _folded(name)))
-        moves.append(Move(source, f"{place}/{name}" if place else name, size, time, how))
-    return Plan(output, mode, moves, missing, view)
+            size, time = _size_and_time(source, mode)
+        except OSError:
+            if (copy := self._standing.get(source)) is None:
+                raise
+            return copy.bytes, copy.mtime_ns, "copy"
+        return size, time, mode
+
+    @cached_property
+    def _standing(self) -> Mapping[str, Move]:
+        """Copies of earlier runs whose original is not there."""
+        return self._by_source(lambda m: is_left(m, self.output, self.journal.original(m, self.output)))
+
+    def _staying(self, place: str) -> dict[str, str]:
+        """Folded names and names of all that stands in a folder and will stay."""
+        staying = {}
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+            for name in os.listdir(self.output / place):
+                move = self._ours.get(f"{place}/{name}" if place else name)
+                original = "" if move is None else self.journal.original(move, self.output)
+                if name != PART and not (move and may_go(move, self.output, original)):
+                    staying[_folded(name)] = name
+        return staying
+
+    def _is_free(
+        self, target: str, taken: Mapping[str, str], source: str, size: int, time: int, mode: str
+    ) -> bool:
+        """Whether no other file stands at `target`: none, or one that holds the picture itself."""
+        name = target.rpartition("/")[2]
+        there = taken.get(_folded(name))
+        if there is None:
+            return True
+        place = self.output / target
+        if there != name or mode == "symlink":
+            return False
+        if mode == "hardlink":
+            return is_made(Move(source, target, size, time, mode), self.output)
+        return is_same(place, size, time) or (mode == "copy" and _is_twin(place, source, size))
+
+    def add_sidecars(self) -> None:
+        """Plan what goes along with moved pictures, under the name that its picture gets."""
+        beside = Sidecars(move.source for move in self._moved.values() if move.sidecar)
+        sources = Lookup(self.moves, lambda m: m.source, lambda m: m)
+        taken = Lookup(self.moves, lambda m: _folded(m.target), lambda m: m)
+        placed: set[str] = set()
+        for move in (self.moves[i] for i in range(len(self.moves))):
+            if move.mode != "move":
+                continue
+            for sidecar, name in beside.of(move.source, os.path.basename(move.target)):
+                target = f"{move.folder}/{name}" if move.folder else name
+                old = self._moved.get(sidecar)
+                if sidecar in sources or _folded(target) in placed or _folded(target) in taken:
+                    continue
+                if old is None and os.path.lexists(self.output / target):
+                    continue
+                with contextlib.suppress(OSError):
+                    size, time = (old.bytes, old.mtime_ns) if old else _size_and_time(sidecar, "move")
+                    placed.add(_folded(target))
+                    self.moves.append(Move(sidecar, target, size, time, "move", sidecar=True))
 
 
-def _check_places(wanted: Sequence[tuple[str, str]], output: Path) -> None:
-    for folder in {f for _, f in wanted}:
+def _check_places(places: Mapping[str, set[str]], output: Path) -> None:
+    for folder in places:
         if not is_folder(folder):
             raise OrganizeError(f"{printable(folder)!r} cannot be the name of a folder")
-    for parent in {os.path.dirname(s) for s, _ in wanted}:
+    for parent in {os.path.dirname(source) for sources in places.values() for source in sources}:
         if is_inside(parent, output):
             words = "pictures of the table lie in the output folder; give another --output"
             raise UsageError(f"{printable(parent)}: {words}")
 
 
-def _size_and_time(source: str, mode: str, moved: dict[str, Move]) -> tuple[int, int]:
-    """Of the picture, wherever an earlier run may have moved it. Raises `OSError` for one that cannot go."""
-    if source in moved:
-        return moved[source].bytes, moved[source].mtime_ns
+def _size_and_time(source: str, mode: str) -> tuple[int, int]:
+    """Of a picture. Raises `OSError` for one that cannot go."""
     status = os.stat(source)
     if not stat.S_ISREG(status.st_mode):
         raise OSError(errno.EINVAL, "not a regular file")
@@ -101,21 +199,17 @@ def _size_and_time(source: str, mode: str, moved: dict[str, Move]) -> tuple[int,
     return status.st_size, status.st_mtime_ns
 
 
+def _is_twin(place: Path, source: str, size: int) -> bool:
+    """Whether the regular file at `place` is one of its own that holds the bytes of `source`."""
+    try:
+        status = os.lstat(place)
+    except OSError:
+        return False
+    return stat.S_ISREG(status.st_mode) and status.st_size == size and same_bytes(source, place)
+
+
 def _folded(name: str) -> str:
     return unicodedata.normalize("NFC", unicodedata.normalize("NFC", name).casefold())
-
-
-def _foreign_names(folders: Iterable[str], output: Path, journal: Journal) -> set[tuple[str, str]]:
-    """(folder, folded name) of all that stands in `folders` and will stay, since it is none of ours."""
-    ours = {move.target: move for move in journal.moves}
-    foreign = set()
-    for folder in folders:
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            for name in os.listdir(output / folder):
-                move = ours.get(f"{folder}/{name}" if folder else name)
-                if name != PART and not (move and may_go(move, output, journal.original(move, output))):
-                    foreign.add((folder, _folded(name)))
-    return foreign
 
 
 def _suffixed(name: str, number: int) -> str:

@@ -9,15 +9,18 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from face_organizer.cluster.strangers import sample
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import count, os_errors, printable
+from face_organizer.library.people import Library
 from face_organizer.organize import View, is_folder
 from face_organizer.search import FALSE_MATCHES
 from face_organizer.search.found import JSON, Found
-from face_organizer.search.match import MATCH, Rules, compare
+from face_organizer.search.heeding import heeded, own_faces, with_confirmed
+from face_organizer.search.match import MATCH, Candidates, Rules, compare
 from face_organizer.search.profiles import Profile, make, read
 from face_organizer.search.references import check_space, from_persons, from_photos, listed
-from face_organizer.search.threshold import sample
+from face_organizer.table import fingerprint
 from face_organizer.types import FaceTable, Outcome
 
 
@@ -34,6 +37,7 @@ def search(
     false_matches: float = FALSE_MATCHES,
     threshold: float | None = None,
     strict: bool = False,
+    library: Library | None = None,
     pack: str | None = None,
     device: str | None = None,
 ) -> Found:
@@ -42,7 +46,10 @@ def search(
     `references` is a folder with photos of one person (called `name`, or as the folder is) or with a folder
     per person, or a mapping from names to photos and folders, or to (m, d) vectors of the table's space;
     `profiles` are those of an earlier search (files, or values); `persons` are names in the result of
-    clustering that lies in the folder `people`.
+    clustering that lies in the folder `people`, or without it in the `library`.
+
+    `library`: what people said. A face that was refused does not come back, one that was confirmed is a match
+    and a reference; ignored ones, and those said to be somebody else, are nobody's match.
 
     `reference_face`: a reference photo with several faces is left out ("only"), or its main face is taken
     ("largest"). `keep_outliers` uses references that are unlike the others too. `false_matches` is the share
@@ -57,8 +64,9 @@ def search(
     if not len(table):
         raise FaceOrganizerError(f"no faces among {count(table.total_files, 'picture')}: nobody to find")
     rules, persons = Rules(false_matches, threshold, strict), list(persons)
-    if bool(persons) != (people is not None):
+    if (people is not None and not persons) or (persons and people is None and library is None):
         raise UsageError("persons of a clustering and its folder go together: --from-person and --people")
+    said = None if library is None else library.said(table)
     photos, given = listed(references, name, table.embeddings.shape[1])
     everybody = [one if isinstance(one, Profile) else read(Path(one)) for one in profiles]
     for one in everybody:
@@ -69,10 +77,18 @@ def search(
         given |= from_photos(photos, table, pack, device, reference_face == "largest")
     if people is not None:
         given |= from_persons(persons, Path(people), table)
+    elif said is not None:
+        given |= {who: own_faces(said, who, table) for who in persons}
     some = sample(table.embeddings)
     everybody += [make(who, one, table.stamp, some, keep_outliers) for who, one in given.items()]
+    if said is not None:
+        everybody = [with_confirmed(profile, said, table) for profile in everybody]
     everybody.sort(key=lambda profile: os.fsencode(profile.name))
-    return Found(table, compare(table, everybody, rules), asdict(rules))
+
+    def heed(one: Candidates) -> Candidates:
+        return one if said is None else heeded(one, said)
+
+    return Found(table, compare(table, everybody, rules, heed), asdict(rules))
 
 
 def _check_names(names: list[str]) -> None:
@@ -114,12 +130,16 @@ def leftovers(
 
     `persons` are the names that count (default: all). `without`: a photo is left over without any of them
     ("any"), or where at least one of them is missing ("all"). `review`: whether a photo for review counts as
-    found. Raises `UsageError` for a name that was not searched, `FaceOrganizerError` for a broken report.
+    found. Raises `UsageError` for a name that was not searched and for a table that has changed since,
+    `FaceOrganizerError` for a broken report.
     """
     if isinstance(found, Found):
-        photos = {one.name: one.photos() for one in found.persons}
+        photos, searched = {one.name: one.photos() for one in found.persons}, found.summary()["table"]
+        where = "the search"
     else:
-        photos = _reported(Path(found))
+        photos, searched = _reported(Path(found))
+        where = printable(found)
+    _check_searched(table, searched, where)
     names = list(persons) or list(photos)
     if strange := [name for name in names if name not in photos]:
         searched = ", ".join(map(printable, photos))
@@ -133,16 +153,32 @@ def leftovers(
     return made
 
 
-def _reported(place: Path) -> dict[str, dict[str, bool]]:
-    """Of a report: for each person the photos, and whether a face on one is a match."""
+def _check_searched(table: FaceTable, searched: Mapping[str, Any], where: str) -> None:
+    """Raise where the search did not see the table as it is: photos that came since were never searched."""
+    if "fingerprint" in searched:
+        same = searched["fingerprint"] == fingerprint(table)
+    else:  # a report of an earlier version
+        same = int(searched.get("photos", table.total_files)) == table.total_files
+    if not same:
+        then = count(int(searched.get("photos", 0)), "picture")
+        raise UsageError(
+            f"{where} is of {then}, and the table has changed since: it holds {table.total_files:,} now",
+            "search again first (--profile takes the profiles that lie beside the report)",
+        )
+
+
+def _reported(place: Path) -> tuple[dict[str, dict[str, bool]], dict[str, Any]]:
+    """Of a report: for each person the photos, and whether a face on one is a match; and what is told of the
+    table."""
     path = place / JSON if place.is_dir() else place
     try:
         with os_errors(path):
             document = json.loads(path.read_bytes())
         photos: dict[str, dict[str, bool]] = {str(person["name"]): {} for person in document["persons"]}
+        told = dict(document.get("table", {}))
         for face in document["faces"]:
             seen, source = photos[face["person"]], str(face["source"])
             seen[source] = face["verdict"] == MATCH or seen.get(source, False)
     except (AttributeError, KeyError, RecursionError, TypeError, ValueError) as error:
         raise FaceOrganizerError(f"{printable(path)} is no report of `search`: {error!r}") from error
-    return photos
+    return photos, told

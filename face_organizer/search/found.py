@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 
 from face_organizer.files import write_csv, write_json
+from face_organizer.library import NEW
+from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
 from face_organizer.previews.thumbnails import thumbnails
 from face_organizer.search import pictures, profiles, workbook
 from face_organizer.search.match import CONFIDENCE, MATCH, REVIEW, Candidates
+from face_organizer.table import fingerprint
 from face_organizer.types import FaceTable
 
 CSV, JSON, XLSX = "report.csv", "report.json", "report.xlsx"
@@ -70,6 +73,7 @@ class Found:
         table, persons = self.table, [_person(one) for one in self.persons]
         counts = {"faces": len(table), "photos": table.total_files, "outcomes": table.outcome_counts()}
         counts["pack"] = table.stamp.pack if table.stamp else None
+        counts["fingerprint"] = fingerprint(table)
         return {"settings": dict(self.settings), "persons": persons, "table": counts}
 
     def view(
@@ -78,13 +82,14 @@ class Found:
         thumbnails: int = 500,
         frames: int = 0,
         on_problem: Callable[[str, str], object] = lambda name, why: None,
+        library: Library | None = None,
     ) -> View:
         """The result as folders: photos in NAME, doubtful ones in NAME/review, and beside them the report, a
         contact sheet and a profile per person.
 
         `thumbnails`: how many faces each sheet of report.xlsx shows. `frames`: how many frames of videos are
         written for each person, those that show it best. `on_problem` hears, by name and why, of a file that
-        is not there or not whole.
+        is not there or not whole. `library` takes down whom it found where nobody was known yet.
         """
         entries, files = [], [CSV, JSON, XLSX]
         for one in self.persons:
@@ -112,7 +117,20 @@ class Found:
             for sheet in workbook.write(folder / XLSX, sheets):
                 on_problem(XLSX, f"its sheet {sheet} is full; what follows stands only in {CSV}")
 
-        return View(entries, files, write, sum(len(one.rows) > 0 for one in self.persons))
+        def remember() -> tuple[str, Mapping[str, int]]:
+            return ("", {}) if library is None else (library.uuid, self._remember(library))
+
+        return View(entries, files, write, sum(len(one.rows) > 0 for one in self.persons), remember)
+
+    def _remember(self, library: Library) -> dict[str, int]:
+        said = library.said(self.table)
+        ids = {person.name: person.id for person in said.persons}
+        labels = np.full(len(self.table), NEW, np.int64)
+        for number, one in enumerate(self.persons):
+            free = one.matches[said.before[one.matches] < 0]
+            labels[free] = number
+        names = [one.name for one in self.persons]
+        return library.remember(self.table, labels, names, [ids.get(name) for name in names])
 
     def _faces(self, folder: Path, match: bool, shown: int) -> Iterator[dict[str, Any]]:
         """The rows that are a match, or not, with links, the first ones with thumbnails."""

@@ -7,18 +7,18 @@ collection: of several rules the one that finds most at the same precision (docs
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
+from face_organizer.cluster.strangers import Crowd, crowds_of, sample
 from face_organizer.errors import UsageError
 from face_organizer.organize import Placed
 from face_organizer.search import FALSE_MATCHES
 from face_organizer.search.profiles import Profile
-from face_organizer.search.threshold import Crowd, crowd_of, sample
 from face_organizer.types import FaceTable, Float32, Int64
 
 _STRICT_TIMES, _REVIEW_TIMES, _MOST_REVIEW = 0.1, 100, 1e-2  # strangers let through, as multiples, at most
@@ -120,18 +120,23 @@ class Candidates:
         return dict(seen)
 
 
-def compare(table: FaceTable, profiles: Sequence[Profile], rules: Rules) -> list[Candidates]:
+def compare(
+    table: FaceTable,
+    profiles: Sequence[Profile],
+    rules: Rules,
+    heed: Callable[[Candidates], Candidates] = lambda one: one,
+) -> list[Candidates]:
     """Which faces of `table`, whose embeddings may be memory-mapped, may show each of `profiles`.
 
     Exact: every face is compared with every person. A face that is a match of two persons stays with the one
-    whose crowd it stands out of most; for the other it is for review.
+    whose crowd it stands out of most; for the other it is for review. `heed` may know better of each person.
     """
     some = sample(table.embeddings)
     centers = np.stack([p.center for p in profiles])
-    crowds = [crowd_of(column) for column in (some @ centers.T).T]
+    crowds = crowds_of(some @ centers.T)
     least = np.array([rules.thresholds(crowd)[1] for crowd in crowds], np.float32)
     hits = zip(profiles, crowds, _scan(table.embeddings, centers, least), strict=True)
-    found = [_candidates(table, profile, crowd, rules, *hit) for profile, crowd, hit in hits]
+    found = [heed(_candidates(table, profile, crowd, rules, *hit)) for profile, crowd, hit in hits]
     _one_person_per_face(found)
     return found
 
@@ -169,7 +174,7 @@ def _one_person_per_face(found: Sequence[Candidates]) -> None:
     claims: dict[int, list[tuple[float, int, int]]] = defaultdict(list)
     for person, one in enumerate(found):
         for at in np.flatnonzero(one.is_match).tolist():
-            surplus = (float(one.similarity[at]) - one.crowd.center) / one.crowd.spread
+            surplus = one.crowd.surplus(float(one.similarity[at]))
             claims[int(one.rows[at])].append((-surplus, person, at))
     for rivals in claims.values():
         (_, winner, _), *losers = sorted(rivals)

@@ -13,9 +13,9 @@ from typing import NamedTuple
 import numpy as np
 
 from face_organizer.cluster import components
+from face_organizer.cluster.strangers import crowds_of
 from face_organizer.errors import FaceOrganizerError
 from face_organizer.files import os_errors, printable, write_json
-from face_organizer.search.threshold import crowd_of
 from face_organizer.types import Float32, Stamp
 
 ENDING = ".profile"
@@ -88,7 +88,7 @@ def _unlike(vectors: Float32, sample: Float32) -> tuple[list[int], list[str]]:
     count = len(vectors)
     if count == 1:
         return [], ["rests on one reference: two or three more make it surer"]
-    limits = np.array([crowd_of(column).threshold(_UNLIKE) for column in (sample @ vectors.T).T])
+    limits = np.array([crowd.threshold(_UNLIKE) for crowd in crowds_of(sample @ vectors.T)])
     alike = vectors @ vectors.T >= np.add.outer(limits, limits) / 2
     group = components(count, np.argwhere(alike))
     sizes = np.bincount(group)

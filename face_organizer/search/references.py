@@ -131,9 +131,9 @@ def from_persons(names: Sequence[str], people: Path, searched: FaceTable) -> dic
     if strange := [name for name in names if name not in former.names]:
         raise UsageError(f"{printable(strange[0])}: {printable(people)} has no person of that name")
     persons = [former.names[label] if label >= 0 else "" for label in former.labels.tolist()]
-    person_of = dict(zip(zip(former.paths, former.face_index.tolist(), strict=True), persons, strict=True))
-    paths, index = searched.face_paths(), searched.faces.face_index.tolist()
-    in_table = np.array([person_of.get(face, "") for face in zip(paths, index, strict=True)])
+    rows, paths = former.rows(), searched.face_paths()
+    at = (rows.get(face, -1) for face in zip(paths, searched.faces.face_index.tolist(), strict=True))
+    in_table = np.array([persons[row] if row >= 0 else "" for row in at])
     given = {}
     for name in names:
         own = np.flatnonzero(in_table == name)

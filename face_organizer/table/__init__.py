@@ -8,9 +8,10 @@ Others may import the functions here and `safe_pickle`.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from face_organizer.files import atomic_write, os_errors, printable
 from face_organizer.table import document, folder, safe_pickle
 from face_organizer.types import Columns, Faces, FaceTable, Files, Float32, Int64
 
-__all__ = ["PICKLE_PROTOCOL", "describe", "merge", "read", "safe_pickle", "write"]
+__all__ = ["PICKLE_PROTOCOL", "describe", "fingerprint", "merge", "read", "relocate", "safe_pickle", "write"]
 
 FOLDER_ENDING = ".faces"
 PICKLE_PROTOCOL = 4  # protocol 5, written under numpy 2, does not load under numpy 1
@@ -97,6 +98,32 @@ def merge(tables: Sequence[FaceTable], names: Sequence[str] | None = None) -> Fa
         min((t.stamp for t in tables if t.stamp), key=lambda s: repr(dataclasses.asdict(s)), default=None),
         sum(t.unnamed_files for t in tables),
     )
+
+
+def fingerprint(table: FaceTable) -> str:
+    """A short text that changes with the pictures of a table, where they lie, and the faces on them."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in table.files.path:
+        digest.update(os.fsencode(path) + b"\0")
+    for column in (table.files.content, table.files.outcome, table.faces.file_index, table.faces.face_index):
+        digest.update(np.ascontiguousarray(column).tobytes())
+    return digest.hexdigest()
+
+
+def relocate(table: FaceTable, places: Mapping[str, str]) -> FaceTable:
+    """`table` with pictures at other places: `places` maps paths that it may hold to new ones. The same table
+    where it holds none of them."""
+    paths = [places.get(path, path) for path in table.files.path]
+    if paths == list(table.files.path):
+        return table
+    order = np.array(sorted(range(len(paths)), key=lambda i: os.fsencode(paths[i])), np.int64)
+    new_index = np.empty(len(paths), np.int64)
+    new_index[order] = np.arange(len(paths))
+    moved = new_index[table.faces.file_index]
+    rows = np.lexsort((table.faces.face_index, moved))
+    faces = dataclasses.replace(table.faces.take(rows), file_index=moved[rows])
+    files = dataclasses.replace(table.files, path=paths).take(order)
+    return dataclasses.replace(table, embeddings=table.embeddings[rows], faces=faces, files=files)
 
 
 def _one_per_path(files: Files, faces: Faces, file_index: Int64, embeddings: Float32) -> Int64:
