@@ -84,7 +84,7 @@ class Plans(RuleBasedStateMachine):
         data = b"%05d" % self.number
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(data)
-        os.utime(path, (10**9 + self.number // 3, 10**9 + self.number // 3))
+        os.utime(path, ns=(10**18 + self.number, 10**18 + self.number))  # almost at once
         return data
 
     @rule(
@@ -183,7 +183,8 @@ class Plans(RuleBasedStateMachine):
         applied = self._apply(mode)
         self._check(applied)
         again = self._apply(mode)
-        assert sorted(again.moves, key=str) == sorted(applied.moves, key=str)
+        if not (self.is_lost or self.deleted or self.away.exists()):
+            assert list(again.moves) == list(applied.moves)
         self._check(again)
 
     def _check(self, applied: organize.Applied) -> None:

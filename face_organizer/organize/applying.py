@@ -148,16 +148,19 @@ class Plan(_Placing):
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
             going = Lookup(self.moves, lambda m: m.source, lambda m: m, lambda m: m.mode == "move")
             on_places(before.lying(output, lambda m: m.source not in going))
-            stale, gone = _settled(stale, self.moves, before, output)
-            kept = _take_back(stale, before, output).kept
+            back, last = _moved_on(stale, self.moves, before, output)
+            kept = _take_back(back, before, output).kept
+            gone = _settled(last, self.moves, output)
+            _remove_empty({(output / move.target).parent for move in stale}, output)
             moves = Moves(itertools.chain(self.moves, gone)) if gone else self.moves
-            journals.write(Journal(moves, results, persons, library), output)
+            planned = Journal(moves, results, persons, library)
+            journals.write(planned, output)
             on_places(self._places())
             _remove_results(set(before.results) - set(results), output)
             for move in _in_turn(self.moves, moved_first=False):  # copies need what is moved away
                 try:
                     if not is_made(move, output):
-                        make(move, output)
+                        make(move, output, planned.original(move, output))
                     elif move.mode == "copy":
                         as_dated(move, output)
                 except SourceError as error:
@@ -273,32 +276,40 @@ def _remove_results(names: Iterable[str], output: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _settled(
+def _moved_on(
     stale: Sequence[Move], wanted: Sequence[Move], before: Journal, output: Path
-) -> tuple[Sequence[Move], list[Move]]:
-    """Find a place for moved pictures that are wanted elsewhere, and for copies whose original is gone: the
-    moves still stale, and those in `gone/`."""
-    still, left = Moves(), Moves()
+) -> tuple[Moves, Moves]:
+    """Give moved pictures that are wanted elsewhere their new place, where it is free. Of the rest, those to
+    take back, and copies of which each may be the last one."""
+    back, last = Moves(), Moves()
     going = Lookup(wanted, lambda m: m.source, lambda m: m.target, lambda m: m.mode == "move")
     for move in stale:
         to = going.get(move.source) if move.mode == "move" else None
-        is_home = to is None or os.path.lexists(move.source) or os.path.lexists(output / to)
-        is_wanted = not is_home and is_same(output / move.target, move.bytes, move.mtime_ns)
-        is_last = is_wanted or is_left(move, output, before.original(move, output))
-        (left if is_last else still).append(move)
-    if not left:
-        return still, []
+        is_free = to is not None and not (os.path.lexists(move.source) or os.path.lexists(output / to))
+        if to is not None and is_free and is_same(output / move.target, move.bytes, move.mtime_ns):
+            give_name(output / move.target, output / to)
+        elif is_left(move, output, before.original(move, output)):
+            last.append(move)
+        else:
+            back.append(move)
+    return back, last
+
+
+def _settled(last: Sequence[Move], wanted: Sequence[Move], output: Path) -> list[Move]:
+    """Find a place for copies whose original is gone; those that now lie in `gone/`."""
+    if not last:
+        return []
     by_source: dict[str, list[Move]] = defaultdict(list)
     by_size: dict[int, list[Move]] = defaultdict(list)
-    sources, sizes = {move.source for move in left}, {move.bytes for move in left}
+    sources, sizes = {move.source for move in last}, {move.bytes for move in last}
     for move in wanted:
         if move.source in sources and not os.path.lexists(output / move.target):
             by_source[move.source].append(move)
         if move.bytes in sizes:
             by_size[move.bytes].append(move)
-    gone: list[Move] = []
     targets = {move.target for move in wanted}
-    for move in left:
+    gone: list[Move] = []
+    for move in last:
         place = output / move.target
         if move.target in targets:
             continue  # the very file stands in for the picture, or was adopted
@@ -308,8 +319,7 @@ def _settled(
             place.unlink()
         else:
             gone.append(_to_gone(move, output))
-    _remove_empty({(output / move.target).parent for move in left}, output)
-    return still, gone
+    return gone
 
 
 def _now(move: Move, output: Path) -> str:
@@ -349,8 +359,9 @@ def _in_turn(moves: Sequence[Move], *, moved_first: bool) -> Iterator[Move]:
 
 def _take_back(moves: Sequence[Move], before: Journal, output: Path) -> Undone:
     """Take back what may go of `moves`, some of those of `before`."""
-    for folder in {os.path.dirname(source) for source in before.homes}:
-        with contextlib.suppress(OSError):  # what a killed undo left where pictures return to
+    homes = {os.path.dirname(source) for source in before.homes}
+    for folder in homes | {str(output / move.folder) for move in before.moves}:
+        with contextlib.suppress(OSError):  # what a killed run left
             os.unlink(os.path.join(folder, PART))
     gone, kept = Counter[bool](), []
     for move in _in_turn(moves, moved_first=True):  # originals of copies return first

@@ -78,7 +78,7 @@ def changes(moves: Sequence[Move], output: Path) -> Changes:
         if found is not None and _fits(found[1], file):
             places.is_own[found[0]] = True
             kept[_top(path)] += 1
-        else:
+        elif "/" in path:
             left[path] = file
     lost = [i for i, is_own in enumerate(places.is_own) if not is_own]
     homes: dict[str, str | None] = {folder: folder for folder in planned}
@@ -139,20 +139,20 @@ def _top(path: str) -> str:
 
 
 def _files(output: Path) -> Iterator[tuple[str, _File]]:
-    """All files in folders below `output`, by their path there."""
-    pending = [(entry.path, entry.name) for entry in _scan(os.fspath(output)) if _is_folder(entry)]
+    """All files below `output`, by their path there."""
+    pending = [(os.fspath(output), "")]
     while pending:
         folder, below = pending.pop()
-        if below == MARKER:
+        if below == f"{MARKER}/":
             continue
         for entry in _scan(folder):
             if _is_folder(entry):
-                pending.append((entry.path, f"{below}/{entry.name}"))
+                pending.append((entry.path, f"{below}{entry.name}/"))
             elif entry.name != PART:
                 link = os.readlink(entry.path) if entry.is_symlink() else None
                 status = entry.stat(follow_symlinks=False)
                 if link is not None or stat.S_ISREG(status.st_mode):
-                    yield f"{below}/{entry.name}", _File(status.st_size, status.st_mtime_ns, link)
+                    yield f"{below}{entry.name}", _File(status.st_size, status.st_mtime_ns, link)
 
 
 def _scan(folder: str) -> list[os.DirEntry[str]]:

@@ -10,6 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -90,7 +91,7 @@ class _Planned:
         used: set[str] = set()
         suffixes: dict[str, int] = defaultdict(lambda: 1)
         for source in sources:
-            name = own = os.path.basename(source)
+            first = own = os.path.basename(source)
             try:
                 size, time, mode = self._as_it_is(source)
             except OSError as error:
@@ -100,17 +101,18 @@ class _Planned:
                 if (copy := self._stand_in(source, place, to_come)) is None:
                     continue  # there are fewer copies than folders
                 size, time, mode = copy.bytes, copy.mtime_ns, "copy"
-                name = os.path.basename(copy.target) if copy.folder == place else own
-            key = _folded(own)
-            while (
-                _folded(name) in used
-                or (name != own and _folded(name) in plain)
-                or not self._is_free(f"{place}/{name}" if place else name, taken, source, size, time, mode)
-            ):
-                name = _suffixed(own, suffixes[key])
-                suffixes[key] += 1
-            used.add(_folded(name))
-            self.moves.append(Move(source, f"{place}/{name}" if place else name, size, time, mode))
+                first = os.path.basename(copy.target) if copy.folder == place else own
+            for name in chain([first], (_suffixed(own, n) for n in count(suffixes[_folded(own)]))):
+                folded = _folded(name)
+                if folded in used or (name != own and folded in plain):
+                    continue
+                move = Move(source, f"{place}/{name}" if place else name, size, time, mode)
+                if folded not in taken or (taken[folded] == {name} and self._is_it(move)):
+                    break
+            used.add(folded)
+            while _folded(_suffixed(own, suffixes[_folded(own)])) in used:
+                suffixes[_folded(own)] += 1
+            self.moves.append(move)
 
     def _as_it_is(self, source: str) -> tuple[int, int, str]:
         """Size, time and mode of a picture, wherever an earlier run may have moved it. Raises `OSError` for
@@ -136,34 +138,30 @@ class _Planned:
         """Copies of earlier runs whose original is not there."""
         return self._by_source(lambda m: is_left(m, self.output, self.journal.original(m, self.output)))
 
-    def _staying(self, place: str) -> dict[str, str]:
+    def _staying(self, place: str) -> dict[str, set[str]]:
         """Folded names and names of all that stands in a folder and will stay."""
-        staying = {}
+        staying = defaultdict[str, set[str]](set)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for name in os.listdir(self.output / place):
-                move = self._ours.get(f"{place}/{name}" if place else name)
-                original = "" if move is None else self.journal.original(move, self.output)
-                if name != PART and not (move and may_go(move, self.output, original)):
-                    staying[_folded(name)] = name
+                if name != PART and self._stays(f"{place}/{name}" if place else name):
+                    staying[_folded(name)].add(name)
         return staying
 
-    def _is_free(
-        self, target: str, taken: Mapping[str, str], source: str, size: int, time: int, mode: str
-    ) -> bool:
-        """Whether no other file stands at `target`: none, or one that holds the picture itself."""
-        name = target.rpartition("/")[2]
-        there = taken.get(_folded(name))
-        if there is None:
-            return True
-        place = self.output / target
-        if there != name:
+    def _stays(self, target: str) -> bool:
+        """Whether something stands at `target` that no plan takes away."""
+        move = self._ours.get(target)
+        if move and may_go(move, self.output, self.journal.original(move, self.output)):
             return False
-        own = self._ours.get(target)
-        if own is not None and own.source == source and is_same(place, size, time):
+        return os.path.lexists(self.output / target)
+
+    def _is_it(self, move: Move) -> bool:
+        """Whether the file that stands at the target, and that no plan takes away, is the picture itself."""
+        place, own = self.output / move.target, self._ours.get(move.target)
+        if own and own.source == move.source and move.mode == "copy" and _fits(place, move):
             return True  # a copy whose original is gone
-        if mode in ("hardlink", "symlink"):
-            return is_made(Move(source, target, size, time, mode), self.output)
-        return _is_twin(place, source, size) and (mode == "copy" or is_same(place, size, time))
+        if move.mode in ("hardlink", "symlink"):
+            return is_made(move, self.output)
+        return _is_twin(place, move) and (move.mode == "copy" or _fits(place, move))
 
     def add_sidecars(self) -> None:
         """Plan what goes along with moved pictures, under the name that its picture gets."""
@@ -179,8 +177,8 @@ class _Planned:
                 old = self._moved.get(sidecar)
                 if {sidecar, _folded(target)} & along or sidecar in sources or _folded(target) in taken:
                     continue
-                if old is None and os.path.lexists(self.output / target):
-                    continue
+                if self._stays(target):
+                    continue  # the user's own; the sidecar stays at home
                 with contextlib.suppress(OSError):
                     size, time = (old.bytes, old.mtime_ns) if old else _size_and_time(sidecar, "move")
                     along |= {sidecar, _folded(target)}
@@ -213,13 +211,17 @@ def _size_and_time(source: str, mode: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _is_twin(place: Path, source: str, size: int) -> bool:
-    """Whether the regular file at `place` is one of its own that holds the bytes of `source`."""
+def _fits(place: Path, move: Move) -> bool:
+    return is_same(place, move.bytes, move.mtime_ns)
+
+
+def _is_twin(place: Path, move: Move) -> bool:
+    """Whether the regular file at `place` is one of its own that holds the bytes of the source."""
     try:
         status = os.lstat(place)
     except OSError:
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_size == size and same_bytes(source, place)
+    return stat.S_ISREG(status.st_mode) and status.st_size == move.bytes and same_bytes(move.source, place)
 
 
 def _folded(name: str) -> str:
