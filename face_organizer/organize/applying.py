@@ -16,7 +16,7 @@ from typing import NamedTuple
 from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, printable, reason
 from face_organizer.organize import journal as journals
-from face_organizer.organize.copying import PART, SourceError, give_name, locked, same_bytes
+from face_organizer.organize.copying import PART, SourceError, give_name, is_same, locked, same_bytes
 from face_organizer.organize.following import read
 from face_organizer.organize.journal import GONE, Journal
 from face_organizer.organize.modes import as_dated, is_left, is_made, make, may_go, take_back
@@ -104,8 +104,10 @@ class Plan(_Placing):
         device = os.stat(place).st_dev
 
         def is_written(move: Move) -> bool:
+            if move.mode == "copy":
+                return os.path.lexists(move.source)
             with contextlib.suppress(OSError):
-                return move.mode == "copy" or (move.mode == "move" and os.stat(move.source).st_dev != device)
+                return move.mode == "move" and os.stat(move.source).st_dev != device
             return False
 
         return sum(m.bytes for m in self.moves if is_written(m) and not is_made(m, self.output))
@@ -120,17 +122,17 @@ class Plan(_Placing):
 
         The same plan again finishes what a killed run began and places nothing twice. What another plan made
         in the folder and this one does not want is taken back first, as `undo` does. `on_file` is called
-        after each picture, `on_step` after each slow file of the result (`view.steps` of them), `on_places`
-        before the first picture moves, with the place that the view named and the one where it will lie, for
-        those that are moved: whoever keeps paths writes the new ones then. Raises `OrganizeError` where the
-        folder cannot be written or has no room.
+        after each picture, `on_step` after each slow file of the result (`view.steps` of them). `on_places`
+        is for whoever keeps paths: it is called before pictures return to their old places and before others
+        move, with the paths that are known so far and those where these pictures will lie. Raises
+        `OrganizeError` where the folder cannot be written or has no room.
 
         A copy of an earlier plan whose original is gone is never removed, since it may be the last one. It
         stays, or goes to another folder, where this plan wants the picture all the same (its table knows it,
         and its disk may only be away); else it goes to `gone/`.
         """
         output, results = self.output, self.view.files
-        missing = list(self.missing)
+        missing, failed = list(self.missing), set[str]()
         with _in_words(output), locked(output / MARKER):
             before = read(output)
             wanted = Lookup(self.moves, lambda m: m.target, lambda m: m)
@@ -144,6 +146,8 @@ class Plan(_Placing):
             journals.set_applied(output, False)
             library, persons = self.view.remember()
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
+            going = Lookup(self.moves, lambda m: m.source, lambda m: m, lambda m: m.mode == "move")
+            on_places(before.lying(output, lambda m: m.source not in going))
             stale, gone = _settled(stale, self.moves, before, output)
             kept = _take_back(stale, before, output).kept
             moves = Moves(itertools.chain(self.moves, gone)) if gone else self.moves
@@ -158,10 +162,10 @@ class Plan(_Placing):
                         as_dated(move, output)
                 except SourceError as error:
                     missing.append(Missing(move.source, str(error)))
+                    failed.add(move.target)
                 on_file(move)
             journals.set_applied(output, True)
-        lost = {one.source for one in missing}
-        moves = Moves(move for move in self.moves if move.source not in lost) if lost else self.moves
+        moves = Moves(move for move in self.moves if move.target not in failed) if failed else self.moves
         placed = Lookup(
             moves,
             lambda m: (self.given.get(m.source, m.source), m.folder),
@@ -209,22 +213,24 @@ def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
     with _in_words(output):
         with locked(output / MARKER):
             before = read(output)
-            if not (before.moves or before.results or forget_names):
-                said = (
-                    " but what people said; --forget-names removes that"
-                    if (output / MARKER / LIBRARY).exists()
-                    else ""
-                )
-                raise OrganizeError(f"{printable(output)}: nothing is there to undo{said}")
+            is_said = (output / MARKER / LIBRARY).exists()
+            if is_said and not (before.moves or before.results or forget_names):
+                words = "nothing is there to undo but what people said, which --forget-names removes"
+                raise OrganizeError(f"{printable(output)}: {words}")
             journals.set_applied(output, False)
             undone = _take_back(before.moves, before, output)
             _remove_results(before.results, output)
+            for path in _of_library(output / MARKER) if forget_names else ():
+                path.unlink(missing_ok=True)
             if undone.kept:
                 left = set(undone.kept)
                 moves = [m for m in before.moves if str(output / m.target) in left]
                 journals.write(replace(before, moves=moves, results=()), output)
+            elif is_said and not forget_names:
+                for path in {*(output / MARKER).iterdir()} - _of_library(output / MARKER):
+                    path.unlink()
             else:
-                _forget(output / MARKER, everything=forget_names)
+                shutil.rmtree(output / MARKER)
         with contextlib.suppress(OSError):  # not empty
             output.rmdir()
     return undone
@@ -237,15 +243,8 @@ def forget(folder: Path, left: Sequence[Move]) -> None:
         journals.write(replace(read(folder), moves=left, results=()), folder)
 
 
-def _forget(marker: Path, *, everything: bool) -> None:
-    """Remove what is kept of an output folder: all but the library, or that too."""
-    kept = {f"{LIBRARY}{ending}" for ending in ("", "-wal", "-shm")}
-    if everything or not (marker / LIBRARY).exists():
-        shutil.rmtree(marker)
-        return
-    for entry in marker.iterdir():
-        if entry.name not in kept:
-            entry.unlink()
+def _of_library(marker: Path) -> set[Path]:
+    return {marker / f"{LIBRARY}{ending}" for ending in ("", "-wal", "-shm")}
 
 
 @contextlib.contextmanager
@@ -277,10 +276,16 @@ def _remove_results(names: Iterable[str], output: Path) -> None:
 def _settled(
     stale: Sequence[Move], wanted: Sequence[Move], before: Journal, output: Path
 ) -> tuple[Sequence[Move], list[Move]]:
-    """Find a place for copies whose original is gone: the moves still stale, and those in `gone/`."""
+    """Find a place for moved pictures that are wanted elsewhere, and for copies whose original is gone: the
+    moves still stale, and those in `gone/`."""
     still, left = Moves(), Moves()
+    going = Lookup(wanted, lambda m: m.source, lambda m: m.target, lambda m: m.mode == "move")
     for move in stale:
-        (left if is_left(move, output, before.original(move, output)) else still).append(move)
+        to = going.get(move.source) if move.mode == "move" else None
+        is_home = to is None or os.path.lexists(move.source) or os.path.lexists(output / to)
+        is_wanted = not is_home and is_same(output / move.target, move.bytes, move.mtime_ns)
+        is_last = is_wanted or is_left(move, output, before.original(move, output))
+        (left if is_last else still).append(move)
     if not left:
         return still, []
     by_source: dict[str, list[Move]] = defaultdict(list)
@@ -303,6 +308,7 @@ def _settled(
             place.unlink()
         else:
             gone.append(_to_gone(move, output))
+    _remove_empty({(output / move.target).parent for move in left}, output)
     return still, gone
 
 
@@ -351,7 +357,7 @@ def _take_back(moves: Sequence[Move], before: Journal, output: Path) -> Undone:
         target = output / move.target
         if may_go(move, output, before.original(move, output)):
             take_back(move, output)
-            gone[move.mode == "move"] += 1
+            gone[move.mode == "move"] += not move.sidecar
         elif os.path.lexists(target):
             kept.append(str(target))
     _remove_empty({(output / move.target).parent for move in moves}, output)

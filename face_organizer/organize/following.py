@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from face_organizer.files import MARKER
 from face_organizer.organize.copying import PART, same_bytes
-from face_organizer.organize.journal import Journal, read_plan
+from face_organizer.organize.journal import GONE, Journal, read_plan
 from face_organizer.organize.moves import Lookup, Move, Moves
 
 _NEAR = 2_000_000_000  # FAT keeps times to two seconds
@@ -111,7 +111,7 @@ def read(output: Path) -> Journal:
     found = changes(journal.moves, output)
     if not found.places.elsewhere and all(home in (folder, None) for folder, home in found.homes.items()):
         return journal
-    return replace(journal, moves=Moves(_today(journal.moves, found)))
+    return replace(journal, moves=Moves(_today(journal.moves, found)), written=journal.moves)
 
 
 def _today(moves: Sequence[Move], found: Changes) -> Iterator[Move]:
@@ -200,7 +200,9 @@ def _homes(
     best: dict[str, str | None] = {}
     for folder, found in counts.items():
         most_in, most = max(
-            found.items(), key=lambda one: (one[1], one[0] == folder, one[0]), default=("", 0)
+            ((top, n) for top, n in found.items() if top != GONE),
+            key=lambda one: (one[1], one[0] == folder, one[0]),
+            default=("", 0),
         )
         best[folder] = most_in if most and 2 * most > planned[folder] else None
     moved_in = {home for folder, home in best.items() if home not in (None, folder)}

@@ -87,7 +87,8 @@ def as_dated(move: Move, output: Path) -> None:
     when its original is gone."""
     target = output / move.target
     if not is_same(target, move.bytes, move.mtime_ns):
-        os.utime(target, ns=(os.lstat(target).st_atime_ns, move.mtime_ns))
+        with contextlib.suppress(PermissionError):  # another user put it there
+            os.utime(target, ns=(os.lstat(target).st_atime_ns, move.mtime_ns))
 
 
 def take_back(move: Move, output: Path) -> None:

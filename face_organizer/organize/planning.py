@@ -62,7 +62,7 @@ def plan(
     _check_places(places, output)
     planned = _Planned(output, mode, journal)
     for place in sorted(places):
-        planned.fill(place, sorted(places.pop(place), key=os.fsencode))
+        planned.fill(place, sorted(places.pop(place), key=os.fsencode), places)
     if mode == "move":
         planned.add_sidecars()
     return Plan(output, mode, planned.moves, planned.missing, view, given)
@@ -78,24 +78,30 @@ class _Planned:
         self._ours = Lookup(journal.moves, lambda m: m.target, lambda m: m)
         self._moved = self._by_source(lambda m: m.mode == "move" and is_made(m, output))
         self._on_their_way: set[str] = set()
+        self._standing_in: set[str] = set()
 
-    def _by_source(self, wanted: Callable[[Move], bool]) -> Mapping[str, Move]:
+    def _by_source(self, wanted: Callable[[Move], bool]) -> Lookup[str, Move]:
         return Lookup(self.journal.moves, lambda m: m.source, lambda m: m, wanted)
 
-    def fill(self, place: str, sources: Sequence[str]) -> None:
-        """Plan the pictures of one folder, in this order."""
+    def fill(self, place: str, sources: Sequence[str], to_come: Mapping[str, set[str]]) -> None:
+        """Plan the pictures of one folder, in this order; `to_come` are those of the folders after it."""
         plain = {_folded(os.path.basename(source)) for source in sources}
         taken = self._staying(place)
         used: set[str] = set()
         suffixes: dict[str, int] = defaultdict(lambda: 1)
         for source in sources:
+            name = own = os.path.basename(source)
             try:
                 size, time, mode = self._as_it_is(source)
             except OSError as error:
-                self.missing.append(Missing(source, reason(error)))
-                continue
-            own = os.path.basename(source)
-            name, key = own, _folded(own)
+                if source not in self._standing:
+                    self.missing.append(Missing(source, reason(error)))
+                    continue
+                if (copy := self._stand_in(source, place, to_come)) is None:
+                    continue  # there are fewer copies than folders
+                size, time, mode = copy.bytes, copy.mtime_ns, "copy"
+                name = os.path.basename(copy.target) if copy.folder == place else own
+            key = _folded(own)
             while (
                 _folded(name) in used
                 or (name != own and _folded(name) in plain)
@@ -107,22 +113,26 @@ class _Planned:
             self.moves.append(Move(source, f"{place}/{name}" if place else name, size, time, mode))
 
     def _as_it_is(self, source: str) -> tuple[int, int, str]:
-        """Size, time and mode of a picture, wherever an earlier run may have moved it. A copy that an earlier
-        run made stands in for one that cannot be reached. Raises `OSError` for one that cannot go."""
+        """Size, time and mode of a picture, wherever an earlier run may have moved it. Raises `OSError` for
+        one that cannot go."""
         mode = "copy" if self.mode == "move" and source in self._on_their_way else self.mode
-        self._on_their_way |= {source} if self.mode == "move" else set()
-        if source in self._moved:
-            return self._moved[source].bytes, self._moved[source].mtime_ns, mode
-        try:
-            size, time = _size_and_time(source, mode)
-        except OSError:
-            if (copy := self._standing.get(source)) is None:
-                raise
-            return copy.bytes, copy.mtime_ns, "copy"
+        moved = self._moved.get(source)
+        size, time = (moved.bytes, moved.mtime_ns) if moved else _size_and_time(source, mode)
+        if self.mode == "move":
+            self._on_their_way.add(source)
         return size, time, mode
 
+    def _stand_in(self, source: str, place: str, to_come: Mapping[str, set[str]]) -> Move | None:
+        """A copy for `place` of a picture that cannot be reached: the one there, else one that no other
+        folder wants."""
+        free = [copy for _, copy in self._standing.all(source) if copy.target not in self._standing_in]
+        here = [copy for copy in free if copy.folder == place]
+        here += [copy for copy in free if source not in to_come.get(copy.folder, ())]
+        self._standing_in.update(copy.target for copy in here[:1])
+        return here[0] if here else None
+
     @cached_property
-    def _standing(self) -> Mapping[str, Move]:
+    def _standing(self) -> Lookup[str, Move]:
         """Copies of earlier runs whose original is not there."""
         return self._by_source(lambda m: is_left(m, self.output, self.journal.original(m, self.output)))
 
@@ -146,31 +156,34 @@ class _Planned:
         if there is None:
             return True
         place = self.output / target
-        if there != name or mode == "symlink":
+        if there != name:
             return False
-        if mode == "hardlink":
+        own = self._ours.get(target)
+        if own is not None and own.source == source and is_same(place, size, time):
+            return True  # a copy whose original is gone
+        if mode in ("hardlink", "symlink"):
             return is_made(Move(source, target, size, time, mode), self.output)
-        return is_same(place, size, time) or (mode == "copy" and _is_twin(place, source, size))
+        return _is_twin(place, source, size) and (mode == "copy" or is_same(place, size, time))
 
     def add_sidecars(self) -> None:
         """Plan what goes along with moved pictures, under the name that its picture gets."""
         beside = Sidecars(move.source for move in self._moved.values() if move.sidecar)
         sources = Lookup(self.moves, lambda m: m.source, lambda m: m)
         taken = Lookup(self.moves, lambda m: _folded(m.target), lambda m: m)
-        placed: set[str] = set()
+        along: set[str] = set()
         for move in (self.moves[i] for i in range(len(self.moves))):
             if move.mode != "move":
                 continue
             for sidecar, name in beside.of(move.source, os.path.basename(move.target)):
                 target = f"{move.folder}/{name}" if move.folder else name
                 old = self._moved.get(sidecar)
-                if sidecar in sources or _folded(target) in placed or _folded(target) in taken:
+                if {sidecar, _folded(target)} & along or sidecar in sources or _folded(target) in taken:
                     continue
                 if old is None and os.path.lexists(self.output / target):
                     continue
                 with contextlib.suppress(OSError):
                     size, time = (old.bytes, old.mtime_ns) if old else _size_and_time(sidecar, "move")
-                    placed.add(_folded(target))
+                    along |= {sidecar, _folded(target)}
                     self.moves.append(Move(sidecar, target, size, time, "move", sidecar=True))
 
 
@@ -180,8 +193,9 @@ def _check_places(places: Mapping[str, set[str]], output: Path) -> None:
             raise OrganizeError(f"{printable(folder)!r} cannot be the name of a folder")
     for parent in {os.path.dirname(source) for sources in places.values() for source in sources}:
         if is_inside(parent, output):
-            words = "pictures of the table lie in the output folder; give another --output"
-            raise UsageError(f"{printable(parent)}: {words}")
+            words = "pictures of the table lie in the output folder, and no plan moved them there"
+            mend = "embed them again where they lie now, or give another --output"
+            raise UsageError(f"{printable(parent)}: {words}", mend)
 
 
 def _size_and_time(source: str, mode: str) -> tuple[int, int]:
