@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from face_organizer.compare.benchmark import benchmark as benchmark
     from face_organizer.compare.diagnosis import diagnose as diagnose
     from face_organizer.doctor import doctor as doctor
+    from face_organizer.duplicates import Duplicates as Duplicates
+    from face_organizer.duplicates import duplicates as duplicates
     from face_organizer.embed import embed as embed
     from face_organizer.embed.events import Chosen as Chosen
     from face_organizer.embed.events import Event as Event
@@ -56,6 +58,7 @@ if TYPE_CHECKING:
 OFFERED = {
     "Applied": "organize",
     "Chosen": "embed.events",
+    "Duplicates": "duplicates",
     "Event": "embed.events",
     "FALSE_MATCHES": "search",
     "FaceTable": "types",
@@ -79,6 +82,7 @@ OFFERED = {
     "cluster": "cluster",
     "diagnose": "compare.diagnosis",
     "doctor": "doctor",
+    "duplicates": "duplicates",
     "embed": "embed",
     "evaluate": "evaluate",
     "forget": "forget",

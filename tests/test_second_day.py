@@ -202,6 +202,7 @@ def test_a_picture_of_two_people_lies_with_both(home: Household) -> None:
 def test_moved_pictures_stay_sorted_and_new_ones_join(home: Household) -> None:
     home.cluster("--mode", "move")
     assert not list(home.inbox.iterdir())
+    assert home.embed() == []
     home.photos("ann", 2, first=6)
     (home.people / "person_A").rename(home.people / "Ann")
     assert [Path(p).name for p in home.embed()] == ["ann-6.jpg", "ann-7.jpg"]

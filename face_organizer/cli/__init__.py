@@ -25,6 +25,7 @@ COMMANDS = {
     "evaluate": "Judge a result of cluster: against known people, or by pairs to look at.",
     "search": "Find every photo of a person, from a few photos of theirs.",
     "leftovers": "The photos in which a search found nobody.",
+    "duplicates": "Find pictures that are there twice, or nearly, and move the others away.",
     "gender": "Pick the pictures of women, or of men, into a folder.",
     "benchmark": "Compare face detectors on your own pictures, ours and DeepFace's.",
     "diagnose": "Find out why a face is not found, and what setting finds it.",

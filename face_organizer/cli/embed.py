@@ -181,7 +181,7 @@ def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> 
         rate += f"; {known:,} known already"
     for number, what in (
         (made.moved, "known by their bytes, from another place or time"),
-        (made.copies, "copies of another one, looked at once"),
+        (made.copies, "with the bytes of another one, looked at once"),
         (len(made.stay), "kept from folders that were not looked into: output folders, or away just now"),
     ):
         if number:

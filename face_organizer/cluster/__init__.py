@@ -4,6 +4,8 @@ Others may `read` a result that lies on disk, ask which `components` of a graph 
 `strangers` are to a person.
 """
 
+from face_organizer.cluster import faiss_device, strangers
+from face_organizer.cluster.constraints import person_threshold
 from face_organizer.cluster.divide import cluster
 from face_organizer.cluster.doubt import Outsider
 from face_organizer.cluster.labels import UNASSIGNED, components
@@ -17,7 +19,9 @@ __all__ = [
     "People",
     "cluster",
     "components",
+    "faiss_device",
     "former",
+    "person_threshold",
     "read",
     "result",
     "strangers",

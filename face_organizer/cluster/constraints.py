@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.cluster.labels import components
+from face_organizer.cluster.labels import components, copies_of
 from face_organizer.cluster.merging import Groups, start
-from face_organizer.cluster.threshold import Strangers
+from face_organizer.cluster.threshold import Strangers, estimate
 from face_organizer.types import FaceTable, Float32, Int64
 
 _BLOCK = 8192
@@ -25,13 +25,15 @@ class Hints(NamedTuple):
     """Pairs of faces, as rows: `conflicts` (m, 2) are on one photo or frame, so rather not one person;
     `same` (m, 2) follow one another in a video, so rather one. What people said holds whatever faces look
     like: `known` (n,) is the person that a face is, or -1, None where nothing was said; `refused` (m, 2) are
-    a face and a known person that it is not.
+    a face and a known person that it is not. `copies` (n,) is one number for equal faces on copies of a file,
+    None where there are none.
     """
 
     conflicts: Int64 = _NO_PAIRS
     same: Int64 = _NO_PAIRS
     known: Int64 | None = None
     refused: Int64 = _NO_PAIRS
+    copies: Int64 | None = None
 
     def of(self, rows: Int64) -> Hints:
         """What is known of some of the faces, `rows` in ascending order, numbered anew."""
@@ -40,7 +42,15 @@ class Hints(NamedTuple):
         at = np.searchsorted(rows, faces)
         inside = np.isin(faces, rows)
         refused = np.stack([at[inside], persons[inside]], axis=1).astype(np.int64)
-        return Hints(_among(self.conflicts, rows), _among(self.same, rows), known, refused)
+        copies = None if self.copies is None else self.copies[rows]
+        return Hints(_among(self.conflicts, rows), _among(self.same, rows), known, refused, copies)
+
+    def sizes(self, labels: Int64, count: int) -> Int64:
+        """How many faces each of `count` groups holds, `labels` (n,) of 0 and more; copies count once."""
+        if self.copies is not None:
+            pairs = np.unique(labels * (int(self.copies.max(initial=0)) + 1) + self.copies)
+            labels = pairs // (int(self.copies.max(initial=0)) + 1)
+        return np.bincount(labels, minlength=count).astype(np.int64)
 
     def persons(self, count: int) -> Int64:
         """`known` of `count` faces, -1 for all where nothing was said."""
@@ -86,6 +96,11 @@ def copy_cosine(strangers: Strangers) -> float:
     return 1 - (1 - typical) / 4
 
 
+def person_threshold(table: FaceTable) -> float:
+    """The cosine from which two faces of `table` are one person, as `cluster` reads it from the table."""
+    return estimate(table.embeddings).threshold()
+
+
 def alike(vectors: Float32, pairs: Int64, cosine: float) -> NDArray[np.bool_]:
     """Which `pairs` (m, 2) of rows are at least that alike, (m,)."""
     parts = np.array_split(pairs, len(pairs) // _BLOCK + 1)
@@ -123,7 +138,11 @@ def hints_of(
     two people. `frames`: FaceSwap faces of one number on neighbouring frames, or of one track, are one.
     """
     conflicts = _on_one_photo(table) if photos else _NO_PAIRS
-    return Hints(conflicts, _on_next_frames(table) if frames else _NO_PAIRS, known, refused)
+    copies = copies_of(table)
+    same = _on_next_frames(table) if frames else _NO_PAIRS
+    return Hints(
+        conflicts, same, known, refused, copies if copies.max(initial=-1) + 1 < len(copies) else None
+    )
 
 
 def _on_one_photo(table: FaceTable) -> Int64:

@@ -85,7 +85,7 @@ def find_people(
     conflicts = Conflicts(hints.conflicts, cost) if len(hints.conflicts) else None
     groups = merge(groups, groups.label[found], threshold, conflicts, cosines)
     groups = consolidated(groups, threshold, neighbours, conflicts)
-    small = (np.bincount(groups.label, minlength=len(groups.weight)) < min_cluster_size) & (groups.known < 0)
+    small = (hints.sizes(groups.label, len(groups.weight)) < min_cluster_size) & (groups.known < 0)
     labels = np.where(small[groups.label], -1, groups.label)
     return from_labels(embeddings, labels), Found(threshold, strangers, shift)
 

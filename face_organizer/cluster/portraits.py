@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from face_organizer.cluster import page
-from face_organizer.cluster.labels import UNASSIGNED, Clustering
+from face_organizer.cluster.labels import UNASSIGNED, Clustering, copies_of
 from face_organizer.cluster.page import Card
 from face_organizer.organize import Placed
 from face_organizer.previews.sheets import Section, contact_sheet
@@ -87,13 +87,18 @@ class Portraits(Clustering):
 
     def chosen(self, rows: Int64) -> tuple[Int64, Int64, Int64]:
         """Of a person's rows (ascending, so by path): the most typical ones, in turn from each folder; of the
-        rest the least certain; and of the rest some from the first to the last."""
+        rest the least certain; and of the rest some from the first to the last. Copies are shown once."""
+        rows = rows[np.sort(np.unique(self._copies[rows], return_index=True)[1])]
         typical = self._in_turn(rows[np.argsort(-self.similarity[rows], kind="stable")])
         rest = np.setdiff1d(rows, typical)
         unsure = rest[np.argsort(self.margin[rest], kind="stable")][:_UNSURE]
         rest = np.setdiff1d(rest, unsure)
         spread = rest[np.unique(np.linspace(0, len(rest) - 1, min(_SPREAD, len(rest))).astype(np.int64))]
         return typical, unsure, spread
+
+    @cached_property
+    def _copies(self) -> Int64:
+        return copies_of(self.table)
 
     def doubtful(self, name: str) -> list[int]:
         """The rows for review of a person, the nearest first."""

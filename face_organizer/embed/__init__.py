@@ -110,7 +110,8 @@ def embed(
         fps=float(fps),
     )
     roots = [inputs] if isinstance(inputs, str | Path) else inputs
-    listed = _listed(listing(roots, recursive=recursive, exclude=exclude), roots, shard, offset, limit)
+    found = listing(roots, recursive=recursive, exclude=exclude)
+    listed = _listed(found, roots, shard, offset, limit, known=output is not None and os.path.exists(output))
     tell(listed)
     started = time.perf_counter()
     networks = packs.resolve(pack)
@@ -132,6 +133,8 @@ def embed(
             todo = workplace.plan(
                 listed.paths, stamp, again, replace=replace, unlisted=_away(listed.found, roots)
             )
+            if not (listed.paths or todo.known.stay):
+                raise _nothing_in(found, roots)
             tell(Planned(len(listed.paths), todo.pictures))
             report = Report()
             if todo.shards:
@@ -155,13 +158,25 @@ def _away(found: Listing, roots: Sequence[str | Path]) -> list[str]:
     return [*found.unlisted, *empty]
 
 
+def _nothing_in(found: Listing, roots: Sequence[str | Path]) -> FaceOrganizerError:
+    where = ", ".join(map(printable, roots))
+    other = f" ({count(found.other, 'other file')})" if found.other else ""
+    return FaceOrganizerError(f"no pictures or videos in {where}{other}")
+
+
 def _listed(
-    found: Listing, roots: Sequence[str | Path], shard: str | None, offset: int, limit: int | None
+    found: Listing,
+    roots: Sequence[str | Path],
+    shard: str | None,
+    offset: int,
+    limit: int | None,
+    *,
+    known: bool,
 ) -> Listed:
+    if not found.paths and known:  # all was moved away into folders of persons, or a disk is away
+        return Listed(found, [], 0)
     if not found.paths:
-        where = ", ".join(map(printable, roots))
-        other = f" ({count(found.other, 'other file')})" if found.other else ""
-        raise FaceOrganizerError(f"no pictures or videos in {where}{other}")
+        raise _nothing_in(found, roots)
     paths = list(split(found.paths, shard, roots) if shard else found.paths)[offset:][:limit]
     if not paths:
         raise UsageError(

@@ -98,9 +98,7 @@ class Workplace:
         known = old.fresh.union(old.moved)
         backup = ""
         if before is not None:
-            at = {*old.stay.values(), *old.moved.values()}
-            gone = (row not in at and path not in listed for row, path in enumerate(before.files.path))
-            if dropped := sum(gone):
+            if dropped := len(self._let_go(before, listed, old)):
                 backup = f"it holds {count(dropped, 'picture')} not among the inputs now"
         elif self.output.exists():
             backup = "it was made with other settings or models"
@@ -163,13 +161,20 @@ class Workplace:
         self.clear()
         return merged
 
+    def _let_go(self, there: FaceTable, listed: set[str], known: Known) -> list[str]:
+        """Paths of the table neither listed nor known to stay, whose bytes were not found elsewhere."""
+        at = {*known.stay.values(), *known.moved.values()}
+        contents = there.files.content.tolist()
+        again = {contents[row] for row in known.moved.values() if row < len(contents)} - {0}
+        rows = enumerate(there.files.path)
+        return [p for row, p in rows if not (p in listed or row in at or contents[row] in again)]
+
     def _refuse_others(
         self, there: FaceTable, listed: set[str], known: Known, unlisted: Sequence[str]
     ) -> None:
         """Raise where the table holds pictures that are there, and are neither listed nor known to stay."""
-        at = {*known.stay.values(), *known.moved.values()}
-        others = [p for row, p in enumerate(there.files.path) if p not in listed and row not in at]
-        others = [p for p in others if os.path.exists(p) and not any(is_inside(p, Path(u)) for u in unlisted)]
+        others = [path for path in self._let_go(there, listed, known) if os.path.exists(path)]
+        others = [path for path in others if not any(is_inside(path, Path(folder)) for folder in unlisted)]
         if others:
             raise UsageError(
                 f"{printable(self.output)} holds {count(len(others), 'picture')} not among these inputs, "
