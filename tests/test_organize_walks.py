@@ -152,6 +152,31 @@ class Plans(RuleBasedStateMachine):
             return
         self.mine[path] = self._new(path)
 
+    @rule(folder=st.sampled_from(["ann", "bob"]))
+    def rename(self, folder: str) -> None:
+        """The user gives a folder a name of their own, or its old one back."""
+        one, other = self.out / folder, self.out / f"{folder} smith"
+        if other.exists():
+            one, other = other, one
+        if one.is_dir() and not other.exists():
+            one.rename(other)
+            self.mine = {self._below(path, one, other): content for path, content in self.mine.items()}
+
+    @staticmethod
+    def _below(path: Path, one: Path, other: Path) -> Path:
+        return other / path.relative_to(one) if one in path.parents else path
+
+    @rule(data=st.data(), folder=st.sampled_from(["ann", "bob"]))
+    def drag(self, data: st.DataObject, folder: str) -> None:
+        """The user drags a placed picture into another folder, or out of all where there is another."""
+        placed = [p for p in self._there(self.out) if p not in self.mine and not p.is_symlink()]
+        if not placed:
+            return
+        path = data.draw(st.sampled_from(sorted(placed)))
+        target = self.out / folder / path.name
+        if target.parent.is_dir() and not target.exists():
+            path.rename(target)
+
     @rule(data=st.data())
     def drop_a_twin(self, data: st.DataObject) -> None:
         """The journal is lost: what stands there is nobody's, and the very pictures."""

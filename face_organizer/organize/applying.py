@@ -193,11 +193,13 @@ class Plan(_Placing):
 
 
 class Undone(NamedTuple):
-    """What `undo` did: files removed, files left since they are not what was made, and files moved back."""
+    """What `undo` did: files removed, files left since they are not what was made, pictures moved back, and
+    whether what people said of the folder stays in it."""
 
     removed: int
     kept: Sequence[str]
     returned: int = 0
+    remembers: bool = False
 
 
 def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
@@ -222,6 +224,7 @@ def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
                 raise OrganizeError(f"{printable(output)}: {words}")
             journals.set_applied(output, False)
             undone = _take_back(before.moves, before, output)
+            undone = undone._replace(remembers=is_said and not forget_names)
             _remove_results(before.results, output)
             for path in _of_library(output / MARKER) if forget_names else ():
                 path.unlink(missing_ok=True)
@@ -229,7 +232,7 @@ def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
                 left = set(undone.kept)
                 moves = [m for m in before.moves if str(output / m.target) in left]
                 journals.write(replace(before, moves=moves, results=()), output)
-            elif is_said and not forget_names:
+            elif undone.remembers:
                 for path in {*(output / MARKER).iterdir()} - _of_library(output / MARKER):
                     path.unlink()
             else:
