@@ -93,7 +93,14 @@ class Library(Tables):
 
     def _checked(self, kind: str, person: int, other: int | None = None, faces: Sequence[int] = ()) -> int:
         with self.transaction():
-            decisions.check(self.state, kind, person, other, faces)
+            against = decisions.contradicted(self.state, kind, person, other, faces)
+            if number := next(filter(None, against), None):
+                (line,) = (line for line in self.history() if line.id == number)
+                said = f"{line.kind} {self.name_of(line.person) or ''}, {line.at}"
+                mend = f"`people undo … {number}` takes that back"
+                raise decisions.ContradictionError(f"this contradicts decision {number} ({said})", mend)
+            if person == other:
+                raise UsageError("that is one and the same person already")
             return self.add(kind, person or None, other, faces=faces)
 
     def _person_or_new(self, name: str) -> int:

@@ -246,7 +246,7 @@ def forget(folder: Path, left: Sequence[Move]) -> None:
     """Let the plan in `folder` be `left` alone, without results: the caller removes what else it placed."""
     with _in_words(folder), locked(folder / MARKER):
         journals.set_applied(folder, False)
-        journals.write(replace(read(folder), moves=left, results=()), folder)
+        journals.write(replace(read(folder), moves=left, results=(), persons={}), folder)
 
 
 def _of_library(marker: Path) -> set[Path]:
