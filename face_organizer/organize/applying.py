@@ -7,7 +7,7 @@ import glob
 import itertools
 import os
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +16,15 @@ from typing import NamedTuple
 from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, printable, reason
 from face_organizer.organize import journal as journals
-from face_organizer.organize.copying import PART, SourceError, give_name, is_same, locked, same_bytes
+from face_organizer.organize import settling
+from face_organizer.organize.copying import PART, SourceError, locked
 from face_organizer.organize.following import read
-from face_organizer.organize.journal import GONE, Journal
-from face_organizer.organize.modes import as_dated, is_left, is_made, make, may_go, take_back
+from face_organizer.organize.journal import Journal
+from face_organizer.organize.modes import as_dated, is_made, make, may_go, take_back
 from face_organizer.organize.moves import Lookup, Move, Moves
 
 LIBRARY = "library.sqlite"
 """Name of the library in an output folder: what people said, which no undo takes back."""
-_UNMENTIONED = frozenset({"thumbs.db", "desktop.ini"})
 
 Placed = Mapping[tuple[str, str], str]
 """(source path, folder) of each picture that was placed → its path below the output folder."""
@@ -148,9 +148,9 @@ class Plan(_Placing):
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
             going = Lookup(self.moves, lambda m: m.source, lambda m: m, lambda m: m.mode == "move")
             on_places(before.lying(output, lambda m: m.source not in going))
-            back, last = _moved_on(stale, self.moves, before, output)
+            back, last = settling.moved_on(stale, self.moves, before, output)
             kept = _take_back(back, before, output).kept
-            gone = _settled(last, self.moves, output)
+            gone = settling.settled(last, self.moves, output)
             _remove_empty({(output / move.target).parent for move in stale}, output)
             moves = Moves(itertools.chain(self.moves, gone)) if gone else self.moves
             planned = Journal(moves, results, persons, library)
@@ -177,7 +177,7 @@ class Plan(_Placing):
         )
         self.view.write(output, placed, on_step)
         left = sorted(str(output / move.target) for move in gone)
-        foreign = _foreign([self.moves, gone, before.moves], output)
+        foreign = settling.foreign([self.moves, gone, before.moves], output)
         return Applied(output, self.mode, moves, missing, needed, kept, left, foreign)
 
     def _places(self) -> Mapping[str, str]:
@@ -277,82 +277,6 @@ def _remove_results(names: Iterable[str], output: Path) -> None:
     for name in names:
         for file in (output / name, *output.glob(f".{glob.escape(name)}.*.part")):
             file.unlink(missing_ok=True)
-
-
-def _moved_on(
-    stale: Sequence[Move], wanted: Sequence[Move], before: Journal, output: Path
-) -> tuple[Moves, Moves]:
-    """Give moved pictures that are wanted elsewhere their new place, where it is free. Of the rest, those to
-    take back, and copies of which each may be the last one."""
-    back, last = Moves(), Moves()
-    going = Lookup(wanted, lambda m: m.source, lambda m: m.target, lambda m: m.mode == "move")
-    for move in stale:
-        to = going.get(move.source) if move.mode == "move" else None
-        is_free = to is not None and not (os.path.lexists(move.source) or os.path.lexists(output / to))
-        if to is not None and is_free and is_same(output / move.target, move.bytes, move.mtime_ns):
-            give_name(output / move.target, output / to)
-        elif is_left(move, output, before.original(move, output)):
-            last.append(move)
-        else:
-            back.append(move)
-    return back, last
-
-
-def _settled(last: Sequence[Move], wanted: Sequence[Move], output: Path) -> list[Move]:
-    """Find a place for copies whose original is gone; those that now lie in `gone/`."""
-    if not last:
-        return []
-    by_source: dict[str, list[Move]] = defaultdict(list)
-    by_size: dict[int, list[Move]] = defaultdict(list)
-    sources, sizes = {move.source for move in last}, {move.bytes for move in last}
-    for move in wanted:
-        if move.source in sources and not os.path.lexists(output / move.target):
-            by_source[move.source].append(move)
-        if move.bytes in sizes:
-            by_size[move.bytes].append(move)
-    targets = {move.target for move in wanted}
-    gone: list[Move] = []
-    for move in last:
-        place = output / move.target
-        if move.target in targets:
-            continue  # the very file stands in for the picture, or was adopted
-        if stands := by_source[move.source]:
-            give_name(place, output / stands.pop().target)
-        elif any(same_bytes(_now(twin, output), place) for twin in by_size[move.bytes]):
-            place.unlink()
-        else:
-            gone.append(_to_gone(move, output))
-    return gone
-
-
-def _now(move: Move, output: Path) -> str:
-    return move.source if os.path.lexists(move.source) else str(output / move.target)
-
-
-def _to_gone(move: Move, output: Path) -> Move:
-    if move.folder == GONE:
-        return move
-    stem, ending = os.path.splitext(os.path.basename(move.target))
-    names = (f"{stem}{f'_{n}' if n else ''}{ending}" for n in itertools.count())
-    name = next(name for name in names if not os.path.lexists(output / GONE / name))
-    give_name(output / move.target, output / GONE / name)
-    time = os.lstat(output / GONE / name).st_mtime_ns
-    return replace(move, target=f"{GONE}/{name}", mode="copy", mtime_ns=time)
-
-
-def _foreign(plans: Sequence[Sequence[Move]], output: Path) -> list[str]:
-    """Files in the folders of some plans that none of them placed, but for what file managers hide there."""
-    ours = [Lookup(plan, lambda m: m.target, lambda m: m) for plan in plans]
-    found = []
-    for folder in sorted({move.folder for plan in plans for move in plan} - {"", GONE}):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            with os.scandir(output / folder) as entries:
-                files = [e.name for e in entries if not e.is_dir(follow_symlinks=False)]
-            for name in sorted(files):
-                hidden = name.startswith(".") or name.casefold() in _UNMENTIONED
-                if not hidden and not any(f"{folder}/{name}" in own for own in ours):
-                    found.append(str(output / folder / name))
-    return found
 
 
 def _in_turn(moves: Sequence[Move], *, moved_first: bool) -> Iterator[Move]:
