@@ -45,7 +45,7 @@ test-container: $(package) $(dev) ## build the cpu image and run the original fl
 
 bench: $(package) $(dev) ## measure everything in benchmarks/README.md, an hour or so; needs the photos of ../shared
 	@: > $(VENV)/results.jsonl
-	@set -e; for name in speed finding faceswap resume separation gender startup kill kill_apply search; do \
+	@set -e; for name in speed finding faceswap resume separation gender startup kill kill_apply kill_library library placing search; do \
 	  echo "benchmarks/$$name.py" >&2; $(VENV)/bin/python benchmarks/$$name.py >> $(VENV)/results.jsonl; done
 	mv $(VENV)/results.jsonl benchmarks/results.jsonl
 	$(VENV)/bin/python benchmarks/plot.py

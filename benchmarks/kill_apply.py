@@ -1,5 +1,7 @@
 """SIGKILL at random moments of placing pictures, by copy and by move, then the same call again or `undo`: is
-a picture lost or there twice? `python benchmarks/kill_apply.py [--kills 20] [--pictures 2000]`
+a picture lost or there twice, or one of the sidecars that go along with moved ones?
+
+`python benchmarks/kill_apply.py [--kills 20] [--pictures 2000]`
 """
 
 from __future__ import annotations
@@ -29,8 +31,8 @@ _RUN = (
 
 def contents(*folders: Path) -> Counter[bytes]:
     """How often each picture's bytes are there."""
-    files = (p for f in folders if f.exists() for p in f.rglob("*.jpg"))
-    return Counter(p.read_bytes() for p in files)
+    files = (p for f in folders if f.exists() for p in f.rglob("*.*") if MARKER not in p.parts)
+    return Counter(p.read_bytes() for p in files if p.is_file())
 
 
 def one(folder: Path, mode: str, wanted: argparse.Namespace, luck: random.Random, number: int) -> bool:
@@ -42,6 +44,9 @@ def one(folder: Path, mode: str, wanted: argparse.Namespace, luck: random.Random
         path = pictures / f"{i:05d}.jpg"
         path.write_bytes(b"%d " % i * luck.randrange(1, 4000))
         entries.append((str(path), f"person_{'ABC'[i % 3]}"))
+    alone = contents(pictures)
+    for i in range(0, wanted.pictures, 10):
+        (pictures / f"{i:05d}.xmp").write_bytes(b"edit %d" % i)
     before = contents(pictures)
     listed.write_text(json.dumps(entries))
     child = subprocess.Popen([sys.executable, "-c", _RUN, listed, out, mode], stdout=subprocess.PIPE)
@@ -53,7 +58,7 @@ def one(folder: Path, mode: str, wanted: argparse.Namespace, luck: random.Random
     child.stdout.close()
     if number % 2:
         organize.plan(entries, out, mode=mode).apply()
-        placed = contents(out) == before
+        placed = contents(out) == (alone if mode == "copy" else before)
         return placed and contents(pictures) == (before if mode == "copy" else Counter())
     if (out / MARKER).is_dir():  # else the kill came before the first step
         organize.undo(out)

@@ -87,6 +87,7 @@ def test_what_was_forgotten_is_found_in_no_file(home: Household) -> None:
     assert (home.people / home.of("bob") / "both.jpg").is_file()
     assert len(list(home.inbox.glob("ann-*.jpg"))) == 6, "originals stay"
     assert b"Ann" not in (home.people / ".face-organizer" / "library.sqlite").read_bytes()
+    assert b"Ann" not in (home.people / ".face-organizer" / "plan.jsonl").read_bytes()
     assert "was forgotten" in home.say("history").out
     left = table.read(home.table)
     assert left.outcome_counts()["no_face"] == 6

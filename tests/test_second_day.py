@@ -240,7 +240,7 @@ def test_sidecars_go_along(home: Household) -> None:
 def test_undo_keeps_what_people_said(home: Household) -> None:
     (home.people / "person_A").rename(home.people / "Ann")
     home.cluster()
-    assert "what people said is kept there" in here("undo", home.people).out
+    assert "names and corrections stay in" in here("undo", home.people).out
     home.cluster()
     assert home.of("ann") == "Ann"
     assert here("undo", home.people, "--forget-names").code == 0

@@ -204,9 +204,10 @@ def _report(
 ) -> int:
     """Print the counts; every input picture is in exactly one of the last line's."""
     table, gone = people.table, {m.source for m in placed.missing}
-    nobody = {move.source for move in placed.moves if move.folder == UNASSIGNED}
-    review = {move.source for move in placed.moves if move.folder.endswith(f"/{REVIEW}")}
-    known = {move.source for move in placed.moves} - nobody - review
+    moves = [move for move in placed.moves if not move.sidecar]
+    nobody = {move.source for move in moves if move.folder == UNASSIGNED}
+    review = {move.source for move in moves if move.folder.endswith(f"/{REVIEW}")}
+    known = {move.source for move in moves} - nobody - review
     hidden = set(people.paths) - {path for path, _ in people.entries()} if people.hidden else set()
     counted = ((review, "for review"), (nobody, UNASSIGNED), (hidden, "hidden"), (gone, "missing"))
     parts = [f"{len(known):,} sorted", *(f"{len(them):,} {word}" for them, word in counted if them)]

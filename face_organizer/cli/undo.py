@@ -33,8 +33,8 @@ def undo(folder: Path, forget_names: bool, as_json: bool, quiet: bool) -> int:
     if undone.returned:
         console.say(f"{undone.returned:,} pictures moved back to where they were")
     if undone.removed or not undone.returned:
-        console.say(f"{undone.removed:,} copies removed from {printable(folder)}")
-    if folder.exists():
-        console.say(f"{printable(folder)} stays: what people said is kept there, or files of your own")
-    console.result({"removed": undone.removed, "returned": undone.returned, "kept": list(undone.kept)})
+        console.say(f"{undone.removed:,} copies and links removed from {printable(folder)}")
+    if undone.remembers:
+        console.say(f"names and corrections stay in {printable(folder)}; --forget-names removes them too")
+    console.result(undone._asdict() | {"kept": list(undone.kept)})
     return EXIT_SOME_UNUSABLE if undone.kept else EXIT_DONE

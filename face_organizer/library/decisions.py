@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NamedTuple
@@ -220,28 +220,21 @@ def add(
     return number
 
 
-def check(state: State, kind: str, person: int, other: int | None, faces: Sequence[int]) -> None:
-    """Raise `ContradictionError` where this cannot be after what was said before."""
+def contradicted(
+    state: State, kind: str, person: int, other: int | None, faces: Sequence[int]
+) -> Iterator[int | None]:
+    """The decisions that speak against this one, None among them for what nothing speaks against."""
     if kind == "is":
-        _refuse(state.refused.get((face, person)) for face in faces)
-        _refuse(state.said.get(f) for f in faces if state.known.get(f) != person)
+        yield from (state.refused.get((face, person)) for face in faces)
+        yield from (state.said.get(face) for face in faces if state.known.get(face) != person)
     elif kind == "is-not":
-        _refuse(state.said.get(face) for face in faces if state.known.get(face) == person)
+        yield from (state.said.get(face) for face in faces if state.known.get(face) == person)
     elif kind == "ignore":
-        _refuse(state.said.get(face) for face in faces)
+        yield from (state.said.get(face) for face in faces)
     elif kind == "same" and other is not None:
-        _refuse([state.differ.get((min(person, other), max(person, other)))])
+        yield state.differ.get((min(person, other), max(person, other)))
         both = {person: other, other: person}
         said = ((face, both[state.known[face]]) for face in state.said if state.known[face] in both)
-        _refuse(state.refused.get(pair) for pair in said)
+        yield from (state.refused.get(pair) for pair in said)
     elif kind == "differ" and person == other:
-        _refuse([*state.joined.values()][-1:] or [0])
-
-
-def _refuse(numbers: Iterable[int | None]) -> None:
-    for number in numbers:
-        if number is not None:
-            raise ContradictionError(
-                f"this contradicts decision {number}" if number else "that is one person",
-                f"`people history` shows it, and `people undo {number}` takes it back" if number else "",
-            )
+        yield from [*state.joined.values()][-1:]

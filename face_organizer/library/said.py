@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -52,3 +52,8 @@ class Said:
         none, new = np.full(count, NOBODY, np.int64), np.full(count, NEW, np.int64)
         nowhere = np.zeros(count, np.bool_)
         return cls((), none, pairs, nowhere, new, pairs, nowhere)
+
+
+def pairs_of(pairs: Iterable[tuple[int, int]]) -> Int64:
+    """Pairs as (m, 2) int64."""
+    return np.array(list(pairs), np.int64).reshape(-1, 2)

@@ -7,7 +7,7 @@ import glob
 import itertools
 import os
 import shutil
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,15 +16,15 @@ from typing import NamedTuple
 from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, printable, reason
 from face_organizer.organize import journal as journals
-from face_organizer.organize.copying import PART, SourceError, give_name, locked, same_bytes
+from face_organizer.organize import settling
+from face_organizer.organize.copying import PART, SourceError, locked
 from face_organizer.organize.following import read
-from face_organizer.organize.journal import GONE, Journal
-from face_organizer.organize.modes import as_dated, is_left, is_made, make, may_go, take_back
+from face_organizer.organize.journal import Journal
+from face_organizer.organize.modes import as_dated, is_made, make, may_go, take_back
 from face_organizer.organize.moves import Lookup, Move, Moves
 
 LIBRARY = "library.sqlite"
 """Name of the library in an output folder: what people said, which no undo takes back."""
-_UNMENTIONED = frozenset({"thumbs.db", "desktop.ini"})
 
 Placed = Mapping[tuple[str, str], str]
 """(source path, folder) of each picture that was placed → its path below the output folder."""
@@ -104,8 +104,10 @@ class Plan(_Placing):
         device = os.stat(place).st_dev
 
         def is_written(move: Move) -> bool:
+            if move.mode == "copy":
+                return os.path.lexists(move.source)
             with contextlib.suppress(OSError):
-                return move.mode == "copy" or (move.mode == "move" and os.stat(move.source).st_dev != device)
+                return move.mode == "move" and os.stat(move.source).st_dev != device
             return False
 
         return sum(m.bytes for m in self.moves if is_written(m) and not is_made(m, self.output))
@@ -120,17 +122,17 @@ class Plan(_Placing):
 
         The same plan again finishes what a killed run began and places nothing twice. What another plan made
         in the folder and this one does not want is taken back first, as `undo` does. `on_file` is called
-        after each picture, `on_step` after each slow file of the result (`view.steps` of them), `on_places`
-        before the first picture moves, with the place that the view named and the one where it will lie, for
-        those that are moved: whoever keeps paths writes the new ones then. Raises `OrganizeError` where the
-        folder cannot be written or has no room.
+        after each picture, `on_step` after each slow file of the result (`view.steps` of them). `on_places`
+        is for whoever keeps paths: it is called before pictures return to their old places and before others
+        move, with the paths that are known so far and those where these pictures will lie. Raises
+        `OrganizeError` where the folder cannot be written or has no room.
 
         A copy of an earlier plan whose original is gone is never removed, since it may be the last one. It
         stays, or goes to another folder, where this plan wants the picture all the same (its table knows it,
         and its disk may only be away); else it goes to `gone/`.
         """
         output, results = self.output, self.view.files
-        missing = list(self.missing)
+        missing, failed = list(self.missing), set[str]()
         with _in_words(output), locked(output / MARKER):
             before = read(output)
             wanted = Lookup(self.moves, lambda m: m.target, lambda m: m)
@@ -144,24 +146,29 @@ class Plan(_Placing):
             journals.set_applied(output, False)
             library, persons = self.view.remember()
             # Until the journal of the new plan stands, the old one tells what there is: it comes last.
-            stale, gone = _settled(stale, self.moves, before, output)
-            kept = _take_back(stale, before, output).kept
+            going = Lookup(self.moves, lambda m: m.source, lambda m: m, lambda m: m.mode == "move")
+            on_places(before.lying(output, lambda m: m.source not in going))
+            back, last = settling.moved_on(stale, self.moves, before, output)
+            kept = _take_back(back, before, output).kept
+            gone = settling.settled(last, self.moves, output)
+            _remove_empty({(output / move.target).parent for move in stale}, output)
             moves = Moves(itertools.chain(self.moves, gone)) if gone else self.moves
-            journals.write(Journal(moves, results, persons, library), output)
+            planned = Journal(moves, results, persons, library)
+            journals.write(planned, output)
             on_places(self._places())
             _remove_results(set(before.results) - set(results), output)
             for move in _in_turn(self.moves, moved_first=False):  # copies need what is moved away
                 try:
                     if not is_made(move, output):
-                        make(move, output)
+                        make(move, output, planned.original(move, output))
                     elif move.mode == "copy":
                         as_dated(move, output)
                 except SourceError as error:
                     missing.append(Missing(move.source, str(error)))
+                    failed.add(move.target)
                 on_file(move)
             journals.set_applied(output, True)
-        lost = {one.source for one in missing}
-        moves = Moves(move for move in self.moves if move.source not in lost) if lost else self.moves
+        moves = Moves(move for move in self.moves if move.target not in failed) if failed else self.moves
         placed = Lookup(
             moves,
             lambda m: (self.given.get(m.source, m.source), m.folder),
@@ -170,7 +177,7 @@ class Plan(_Placing):
         )
         self.view.write(output, placed, on_step)
         left = sorted(str(output / move.target) for move in gone)
-        foreign = _foreign([self.moves, gone, before.moves], output)
+        foreign = settling.foreign([self.moves, gone, before.moves], output)
         return Applied(output, self.mode, moves, missing, needed, kept, left, foreign)
 
     def _places(self) -> Mapping[str, str]:
@@ -186,11 +193,13 @@ class Plan(_Placing):
 
 
 class Undone(NamedTuple):
-    """What `undo` did: files removed, files left since they are not what was made, and files moved back."""
+    """What `undo` did: files removed, files left since they are not what was made, pictures moved back, and
+    whether what people said of the folder stays in it."""
 
     removed: int
     kept: Sequence[str]
     returned: int = 0
+    remembers: bool = False
 
 
 def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
@@ -209,22 +218,25 @@ def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
     with _in_words(output):
         with locked(output / MARKER):
             before = read(output)
-            if not (before.moves or before.results or forget_names):
-                said = (
-                    " but what people said; --forget-names removes that"
-                    if (output / MARKER / LIBRARY).exists()
-                    else ""
-                )
-                raise OrganizeError(f"{printable(output)}: nothing is there to undo{said}")
+            is_said = (output / MARKER / LIBRARY).exists()
+            if is_said and not (before.moves or before.results or forget_names):
+                words = "nothing is there to undo but what people said, which --forget-names removes"
+                raise OrganizeError(f"{printable(output)}: {words}")
             journals.set_applied(output, False)
             undone = _take_back(before.moves, before, output)
+            undone = undone._replace(remembers=is_said and not forget_names)
             _remove_results(before.results, output)
+            for path in _of_library(output / MARKER) if forget_names else ():
+                path.unlink(missing_ok=True)
             if undone.kept:
                 left = set(undone.kept)
                 moves = [m for m in before.moves if str(output / m.target) in left]
                 journals.write(replace(before, moves=moves, results=()), output)
+            elif undone.remembers:
+                for path in {*(output / MARKER).iterdir()} - _of_library(output / MARKER):
+                    path.unlink()
             else:
-                _forget(output / MARKER, everything=forget_names)
+                shutil.rmtree(output / MARKER)
         with contextlib.suppress(OSError):  # not empty
             output.rmdir()
     return undone
@@ -234,18 +246,11 @@ def forget(folder: Path, left: Sequence[Move]) -> None:
     """Let the plan in `folder` be `left` alone, without results: the caller removes what else it placed."""
     with _in_words(folder), locked(folder / MARKER):
         journals.set_applied(folder, False)
-        journals.write(replace(read(folder), moves=left, results=()), folder)
+        journals.write(replace(read(folder), moves=left, results=(), persons={}), folder)
 
 
-def _forget(marker: Path, *, everything: bool) -> None:
-    """Remove what is kept of an output folder: all but the library, or that too."""
-    kept = {f"{LIBRARY}{ending}" for ending in ("", "-wal", "-shm")}
-    if everything or not (marker / LIBRARY).exists():
-        shutil.rmtree(marker)
-        return
-    for entry in marker.iterdir():
-        if entry.name not in kept:
-            entry.unlink()
+def _of_library(marker: Path) -> set[Path]:
+    return {marker / f"{LIBRARY}{ending}" for ending in ("", "-wal", "-shm")}
 
 
 @contextlib.contextmanager
@@ -274,68 +279,6 @@ def _remove_results(names: Iterable[str], output: Path) -> None:
             file.unlink(missing_ok=True)
 
 
-def _settled(
-    stale: Sequence[Move], wanted: Sequence[Move], before: Journal, output: Path
-) -> tuple[Sequence[Move], list[Move]]:
-    """Find a place for copies whose original is gone: the moves still stale, and those in `gone/`."""
-    still, left = Moves(), Moves()
-    for move in stale:
-        (left if is_left(move, output, before.original(move, output)) else still).append(move)
-    if not left:
-        return still, []
-    by_source: dict[str, list[Move]] = defaultdict(list)
-    by_size: dict[int, list[Move]] = defaultdict(list)
-    sources, sizes = {move.source for move in left}, {move.bytes for move in left}
-    for move in wanted:
-        if move.source in sources and not os.path.lexists(output / move.target):
-            by_source[move.source].append(move)
-        if move.bytes in sizes:
-            by_size[move.bytes].append(move)
-    gone: list[Move] = []
-    targets = {move.target for move in wanted}
-    for move in left:
-        place = output / move.target
-        if move.target in targets:
-            continue  # the very file stands in for the picture, or was adopted
-        if stands := by_source[move.source]:
-            give_name(place, output / stands.pop().target)
-        elif any(same_bytes(_now(twin, output), place) for twin in by_size[move.bytes]):
-            place.unlink()
-        else:
-            gone.append(_to_gone(move, output))
-    return still, gone
-
-
-def _now(move: Move, output: Path) -> str:
-    return move.source if os.path.lexists(move.source) else str(output / move.target)
-
-
-def _to_gone(move: Move, output: Path) -> Move:
-    if move.folder == GONE:
-        return move
-    stem, ending = os.path.splitext(os.path.basename(move.target))
-    names = (f"{stem}{f'_{n}' if n else ''}{ending}" for n in itertools.count())
-    name = next(name for name in names if not os.path.lexists(output / GONE / name))
-    give_name(output / move.target, output / GONE / name)
-    time = os.lstat(output / GONE / name).st_mtime_ns
-    return replace(move, target=f"{GONE}/{name}", mode="copy", mtime_ns=time)
-
-
-def _foreign(plans: Sequence[Sequence[Move]], output: Path) -> list[str]:
-    """Files in the folders of some plans that none of them placed, but for what file managers hide there."""
-    ours = [Lookup(plan, lambda m: m.target, lambda m: m) for plan in plans]
-    found = []
-    for folder in sorted({move.folder for plan in plans for move in plan} - {"", GONE}):
-        with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-            with os.scandir(output / folder) as entries:
-                files = [e.name for e in entries if not e.is_dir(follow_symlinks=False)]
-            for name in sorted(files):
-                hidden = name.startswith(".") or name.casefold() in _UNMENTIONED
-                if not hidden and not any(f"{folder}/{name}" in own for own in ours):
-                    found.append(str(output / folder / name))
-    return found
-
-
 def _in_turn(moves: Sequence[Move], *, moved_first: bool) -> Iterator[Move]:
     for turn in (moved_first, not moved_first):
         yield from (move for move in moves if (move.mode == "move") == turn)
@@ -343,15 +286,16 @@ def _in_turn(moves: Sequence[Move], *, moved_first: bool) -> Iterator[Move]:
 
 def _take_back(moves: Sequence[Move], before: Journal, output: Path) -> Undone:
     """Take back what may go of `moves`, some of those of `before`."""
-    for folder in {os.path.dirname(source) for source in before.homes}:
-        with contextlib.suppress(OSError):  # what a killed undo left where pictures return to
+    homes = {os.path.dirname(source) for source in before.homes}
+    for folder in homes | {str(output / move.folder) for move in before.moves}:
+        with contextlib.suppress(OSError):  # what a killed run left
             os.unlink(os.path.join(folder, PART))
     gone, kept = Counter[bool](), []
     for move in _in_turn(moves, moved_first=True):  # originals of copies return first
         target = output / move.target
         if may_go(move, output, before.original(move, output)):
             take_back(move, output)
-            gone[move.mode == "move"] += 1
+            gone[move.mode == "move"] += not move.sidecar
         elif os.path.lexists(target):
             kept.append(str(target))
     _remove_empty({(output / move.target).parent for move in moves}, output)

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 from face_organizer.files import MARKER
 from face_organizer.organize.copying import PART, same_bytes
-from face_organizer.organize.journal import Journal, read_plan
+from face_organizer.organize.journal import GONE, Journal, read_plan
 from face_organizer.organize.moves import Lookup, Move, Moves
 
 _NEAR = 2_000_000_000  # FAT keeps times to two seconds
@@ -78,7 +78,7 @@ def changes(moves: Sequence[Move], output: Path) -> Changes:
         if found is not None and _fits(found[1], file):
             places.is_own[found[0]] = True
             kept[_top(path)] += 1
-        else:
+        elif "/" in path:
             left[path] = file
     lost = [i for i, is_own in enumerate(places.is_own) if not is_own]
     homes: dict[str, str | None] = {folder: folder for folder in planned}
@@ -111,7 +111,7 @@ def read(output: Path) -> Journal:
     found = changes(journal.moves, output)
     if not found.places.elsewhere and all(home in (folder, None) for folder, home in found.homes.items()):
         return journal
-    return replace(journal, moves=Moves(_today(journal.moves, found)))
+    return replace(journal, moves=Moves(_today(journal.moves, found)), written=journal.moves)
 
 
 def _today(moves: Sequence[Move], found: Changes) -> Iterator[Move]:
@@ -139,20 +139,20 @@ def _top(path: str) -> str:
 
 
 def _files(output: Path) -> Iterator[tuple[str, _File]]:
-    """All files in folders below `output`, by their path there."""
-    pending = [(entry.path, entry.name) for entry in _scan(os.fspath(output)) if _is_folder(entry)]
+    """All files below `output`, by their path there."""
+    pending = [(os.fspath(output), "")]
     while pending:
         folder, below = pending.pop()
-        if below == MARKER:
+        if below == f"{MARKER}/":
             continue
         for entry in _scan(folder):
             if _is_folder(entry):
-                pending.append((entry.path, f"{below}/{entry.name}"))
+                pending.append((entry.path, f"{below}{entry.name}/"))
             elif entry.name != PART:
                 link = os.readlink(entry.path) if entry.is_symlink() else None
                 status = entry.stat(follow_symlinks=False)
                 if link is not None or stat.S_ISREG(status.st_mode):
-                    yield f"{below}/{entry.name}", _File(status.st_size, status.st_mtime_ns, link)
+                    yield f"{below}{entry.name}", _File(status.st_size, status.st_mtime_ns, link)
 
 
 def _scan(folder: str) -> list[os.DirEntry[str]]:
@@ -200,7 +200,9 @@ def _homes(
     best: dict[str, str | None] = {}
     for folder, found in counts.items():
         most_in, most = max(
-            found.items(), key=lambda one: (one[1], one[0] == folder, one[0]), default=("", 0)
+            ((top, n) for top, n in found.items() if top != GONE),
+            key=lambda one: (one[1], one[0] == folder, one[0]),
+            default=("", 0),
         )
         best[folder] = most_in if most and 2 * most > planned[folder] else None
     moved_in = {home for folder, home in best.items() if home not in (None, folder)}

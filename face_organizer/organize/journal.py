@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +30,8 @@ class Journal:
     results: Sequence[str] = ()
     persons: Mapping[str, int] = field(default_factory=dict)
     library: str = ""
+    written: Sequence[Move] = ()
+    """The moves as they were planned, where the user's hand has changed something since."""
 
     def __post_init__(self) -> None:
         if any(name != os.path.basename(name) or name in ("", ".", "..", MARKER) for name in self.results):
@@ -39,14 +42,15 @@ class Journal:
         """Target of each source that was to be moved there."""
         return Lookup(self.moves, lambda m: m.source, lambda m: m.target, lambda m: m.mode == "move")
 
-    def lying(self, output: Path) -> Mapping[str, str]:
-        """Home of each picture that was to be moved, by the place below `output` where it was to go."""
+    def lying(self, output: Path, wanted: Callable[[Move], bool] = lambda move: True) -> Mapping[str, str]:
+        """Home of each picture that was to be moved, by the place below `output` where it was to go, and by
+        that where it lies today."""
         here = os.path.abspath(output)
         return Lookup(
-            self.moves,
+            Moves(chain(self.moves, self.written)) if self.written else self.moves,
             lambda m: os.path.join(here, m.target),
             lambda m: m.source,
-            lambda m: m.mode == "move",
+            lambda m: m.mode == "move" and wanted(m),
         )
 
     def original(self, move: Move, output: Path) -> str:

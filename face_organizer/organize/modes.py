@@ -31,16 +31,19 @@ def is_made(move: Move, output: Path) -> bool:
     return _is_copy(move, target, move.source)
 
 
-def make(move: Move, output: Path) -> None:
-    """Put the picture in its place. Raises `SourceError` for its source, `OSError` for its target."""
+def make(move: Move, output: Path, original: str) -> None:
+    """Put the picture in its place, a copy from where the `original` lies now. Raises `SourceError` for its
+    source, `OSError` for its target."""
     target = output / move.target
     for folder in reversed(_below(move, output)):
         if folder.is_symlink():
             raise OSError(errno.ELOOP, "a symbolic link stands where a folder should", str(folder))
         folder.mkdir(exist_ok=True)
     if move.mode == "copy":
-        copy_new(move.source, target, size=move.bytes, mtime_ns=move.mtime_ns)
+        copy_new(original, target, size=move.bytes, mtime_ns=move.mtime_ns)
     elif move.mode != "move":
+        if move.mode == "hardlink" and _is_twin(move.source, target):
+            target.unlink()  # a link to what lay there before and was brought back from a backup
         _link(move, target)
     elif is_same(target, move.bytes, move.mtime_ns) and _is_twin(move.source, target):
         os.unlink(move.source)  # a killed run had come so far
@@ -59,14 +62,17 @@ def may_go(move: Move, output: Path, original: str) -> bool:
     if move.mode == "move":
         is_free = not os.path.lexists(move.source)
         return is_same(target, move.bytes, move.mtime_ns) and (is_free or _is_twin(move.source, target))
-    if move.mode != "copy":
+    if move.mode == "hardlink":
+        return _is_twin(move.source, target)
+    if move.mode == "symlink":
         return is_made(move, output)
     try:
         there, here = os.stat(original), os.lstat(target)
     except OSError:
         return False
-    is_other = there.st_size == move.bytes and not os.path.samestat(there, here)
-    return is_other and _is_copy(move, target, original)
+    if os.path.samestat(there, here):
+        return _is_one(original, target)  # a link stood in for it while it was away
+    return there.st_size == move.bytes and _is_copy(move, target, original)
 
 
 def is_left(move: Move, output: Path, original: str) -> bool:
@@ -87,7 +93,8 @@ def as_dated(move: Move, output: Path) -> None:
     when its original is gone."""
     target = output / move.target
     if not is_same(target, move.bytes, move.mtime_ns):
-        os.utime(target, ns=(os.lstat(target).st_atime_ns, move.mtime_ns))
+        with contextlib.suppress(PermissionError):  # another user put it there
+            os.utime(target, ns=(os.lstat(target).st_atime_ns, move.mtime_ns))
 
 
 def take_back(move: Move, output: Path) -> None:

@@ -7,6 +7,7 @@ from array import array
 from bisect import bisect_left
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any, Generic, TypeVar
 
 import numpy as np
@@ -113,16 +114,19 @@ class Lookup(Mapping[K, V], Generic[K, V]):
         self._hashes = np.asarray(hashes, np.int64)[order].data
         self._rows = np.asarray(rows, np.uint32)[order].data
 
-    def find(self, key: K) -> tuple[int, Move] | None:
-        """The move of that key, and which of the moves it is."""
-        found, value = None, hash(key)
+    def all(self, key: K) -> Iterator[tuple[int, Move]]:
+        """The moves of that key, in order, and which of the moves each is."""
+        value = hash(key)
         for at in range(bisect_left(self._hashes, value), len(self._hashes)):
             if self._hashes[at] != value:
                 break
             move = self._moves[self._rows[at]]
             if self._key(move) == key:
-                found = self._rows[at], move
-        return found
+                yield self._rows[at], move
+
+    def find(self, key: K) -> tuple[int, Move] | None:
+        """The last move of that key, and which of the moves it is."""
+        return max(self.all(key), key=itemgetter(0), default=None)
 
     def __getitem__(self, key: K) -> V:
         found = self.find(key)

@@ -10,6 +10,7 @@ import unicodedata
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -62,7 +63,7 @@ def plan(
     _check_places(places, output)
     planned = _Planned(output, mode, journal)
     for place in sorted(places):
-        planned.fill(place, sorted(places.pop(place), key=os.fsencode))
+        planned.fill(place, sorted(places.pop(place), key=os.fsencode), places)
     if mode == "move":
         planned.add_sidecars()
     return Plan(output, mode, planned.moves, planned.missing, view, given)
@@ -78,99 +79,109 @@ class _Planned:
         self._ours = Lookup(journal.moves, lambda m: m.target, lambda m: m)
         self._moved = self._by_source(lambda m: m.mode == "move" and is_made(m, output))
         self._on_their_way: set[str] = set()
+        self._standing_in: set[str] = set()
 
-    def _by_source(self, wanted: Callable[[Move], bool]) -> Mapping[str, Move]:
+    def _by_source(self, wanted: Callable[[Move], bool]) -> Lookup[str, Move]:
         return Lookup(self.journal.moves, lambda m: m.source, lambda m: m, wanted)
 
-    def fill(self, place: str, sources: Sequence[str]) -> None:
-        """Plan the pictures of one folder, in this order."""
+    def fill(self, place: str, sources: Sequence[str], to_come: Mapping[str, set[str]]) -> None:
+        """Plan the pictures of one folder, in this order; `to_come` are those of the folders after it."""
         plain = {_folded(os.path.basename(source)) for source in sources}
         taken = self._staying(place)
         used: set[str] = set()
         suffixes: dict[str, int] = defaultdict(lambda: 1)
         for source in sources:
+            first = own = os.path.basename(source)
             try:
                 size, time, mode = self._as_it_is(source)
             except OSError as error:
-                self.missing.append(Missing(source, reason(error)))
-                continue
-            own = os.path.basename(source)
-            name, key = own, _folded(own)
-            while (
-                _folded(name) in used
-                or (name != own and _folded(name) in plain)
-                or not self._is_free(f"{place}/{name}" if place else name, taken, source, size, time, mode)
-            ):
-                name = _suffixed(own, suffixes[key])
-                suffixes[key] += 1
-            used.add(_folded(name))
-            self.moves.append(Move(source, f"{place}/{name}" if place else name, size, time, mode))
+                if source not in self._standing:
+                    self.missing.append(Missing(source, reason(error)))
+                    continue
+                if (copy := self._stand_in(source, place, to_come)) is None:
+                    continue  # there are fewer copies than folders
+                size, time, mode = copy.bytes, copy.mtime_ns, "copy"
+                first = os.path.basename(copy.target) if copy.folder == place else own
+            for name in chain([first], (_suffixed(own, n) for n in count(suffixes[_folded(own)]))):
+                folded = _folded(name)
+                if folded in used or (name != own and folded in plain):
+                    continue
+                move = Move(source, f"{place}/{name}" if place else name, size, time, mode)
+                if folded not in taken or (taken[folded] == {name} and self._is_it(move)):
+                    break
+            used.add(folded)
+            while _folded(_suffixed(own, suffixes[_folded(own)])) in used:
+                suffixes[_folded(own)] += 1
+            self.moves.append(move)
 
     def _as_it_is(self, source: str) -> tuple[int, int, str]:
-        """Size, time and mode of a picture, wherever an earlier run may have moved it. A copy that an earlier
-        run made stands in for one that cannot be reached. Raises `OSError` for one that cannot go."""
+        """Size, time and mode of a picture, wherever an earlier run may have moved it. Raises `OSError` for
+        one that cannot go."""
         mode = "copy" if self.mode == "move" and source in self._on_their_way else self.mode
-        self._on_their_way |= {source} if self.mode == "move" else set()
-        if source in self._moved:
-            return self._moved[source].bytes, self._moved[source].mtime_ns, mode
-        try:
-            size, time = _size_and_time(source, mode)
-        except OSError:
-            if (copy := self._standing.get(source)) is None:
-                raise
-            return copy.bytes, copy.mtime_ns, "copy"
+        moved = self._moved.get(source)
+        size, time = (moved.bytes, moved.mtime_ns) if moved else _size_and_time(source, mode)
+        if self.mode == "move":
+            self._on_their_way.add(source)
         return size, time, mode
 
+    def _stand_in(self, source: str, place: str, to_come: Mapping[str, set[str]]) -> Move | None:
+        """A copy for `place` of a picture that cannot be reached: the one there, else one that no other
+        folder wants."""
+        free = [copy for _, copy in self._standing.all(source) if copy.target not in self._standing_in]
+        here = [copy for copy in free if copy.folder == place]
+        here += [copy for copy in free if source not in to_come.get(copy.folder, ())]
+        self._standing_in.update(copy.target for copy in here[:1])
+        return here[0] if here else None
+
     @cached_property
-    def _standing(self) -> Mapping[str, Move]:
+    def _standing(self) -> Lookup[str, Move]:
         """Copies of earlier runs whose original is not there."""
         return self._by_source(lambda m: is_left(m, self.output, self.journal.original(m, self.output)))
 
-    def _staying(self, place: str) -> dict[str, str]:
+    def _staying(self, place: str) -> dict[str, set[str]]:
         """Folded names and names of all that stands in a folder and will stay."""
-        staying = {}
+        staying = defaultdict[str, set[str]](set)
         with contextlib.suppress(FileNotFoundError, NotADirectoryError):
             for name in os.listdir(self.output / place):
-                move = self._ours.get(f"{place}/{name}" if place else name)
-                original = "" if move is None else self.journal.original(move, self.output)
-                if name != PART and not (move and may_go(move, self.output, original)):
-                    staying[_folded(name)] = name
+                if name != PART and self._stays(f"{place}/{name}" if place else name):
+                    staying[_folded(name)].add(name)
         return staying
 
-    def _is_free(
-        self, target: str, taken: Mapping[str, str], source: str, size: int, time: int, mode: str
-    ) -> bool:
-        """Whether no other file stands at `target`: none, or one that holds the picture itself."""
-        name = target.rpartition("/")[2]
-        there = taken.get(_folded(name))
-        if there is None:
-            return True
-        place = self.output / target
-        if there != name or mode == "symlink":
+    def _stays(self, target: str) -> bool:
+        """Whether something stands at `target` that no plan takes away."""
+        move = self._ours.get(target)
+        if move and may_go(move, self.output, self.journal.original(move, self.output)):
             return False
-        if mode == "hardlink":
-            return is_made(Move(source, target, size, time, mode), self.output)
-        return is_same(place, size, time) or (mode == "copy" and _is_twin(place, source, size))
+        return os.path.lexists(self.output / target)
+
+    def _is_it(self, move: Move) -> bool:
+        """Whether the file that stands at the target, and that no plan takes away, is the picture itself."""
+        place, own = self.output / move.target, self._ours.get(move.target)
+        if own and own.source == move.source and move.mode == "copy" and _fits(place, move):
+            return True  # a copy whose original is gone
+        if move.mode in ("hardlink", "symlink"):
+            return is_made(move, self.output)
+        return _is_twin(place, move) and (move.mode == "copy" or _fits(place, move))
 
     def add_sidecars(self) -> None:
         """Plan what goes along with moved pictures, under the name that its picture gets."""
         beside = Sidecars(move.source for move in self._moved.values() if move.sidecar)
         sources = Lookup(self.moves, lambda m: m.source, lambda m: m)
         taken = Lookup(self.moves, lambda m: _folded(m.target), lambda m: m)
-        placed: set[str] = set()
+        along: set[str] = set()
         for move in (self.moves[i] for i in range(len(self.moves))):
             if move.mode != "move":
                 continue
             for sidecar, name in beside.of(move.source, os.path.basename(move.target)):
                 target = f"{move.folder}/{name}" if move.folder else name
                 old = self._moved.get(sidecar)
-                if sidecar in sources or _folded(target) in placed or _folded(target) in taken:
+                if {sidecar, _folded(target)} & along or sidecar in sources or _folded(target) in taken:
                     continue
-                if old is None and os.path.lexists(self.output / target):
-                    continue
+                if self._stays(target):
+                    continue  # the user's own; the sidecar stays at home
                 with contextlib.suppress(OSError):
                     size, time = (old.bytes, old.mtime_ns) if old else _size_and_time(sidecar, "move")
-                    placed.add(_folded(target))
+                    along |= {sidecar, _folded(target)}
                     self.moves.append(Move(sidecar, target, size, time, "move", sidecar=True))
 
 
@@ -180,8 +191,9 @@ def _check_places(places: Mapping[str, set[str]], output: Path) -> None:
             raise OrganizeError(f"{printable(folder)!r} cannot be the name of a folder")
     for parent in {os.path.dirname(source) for sources in places.values() for source in sources}:
         if is_inside(parent, output):
-            words = "pictures of the table lie in the output folder; give another --output"
-            raise UsageError(f"{printable(parent)}: {words}")
+            words = "pictures of the table lie in the output folder, and no plan moved them there"
+            mend = "embed them again where they lie now, or give another --output"
+            raise UsageError(f"{printable(parent)}: {words}", mend)
 
 
 def _size_and_time(source: str, mode: str) -> tuple[int, int]:
@@ -199,13 +211,17 @@ def _size_and_time(source: str, mode: str) -> tuple[int, int]:
     return status.st_size, status.st_mtime_ns
 
 
-def _is_twin(place: Path, source: str, size: int) -> bool:
-    """Whether the regular file at `place` is one of its own that holds the bytes of `source`."""
+def _fits(place: Path, move: Move) -> bool:
+    return is_same(place, move.bytes, move.mtime_ns)
+
+
+def _is_twin(place: Path, move: Move) -> bool:
+    """Whether the regular file at `place` is one of its own that holds the bytes of the source."""
     try:
         status = os.lstat(place)
     except OSError:
         return False
-    return stat.S_ISREG(status.st_mode) and status.st_size == size and same_bytes(source, place)
+    return stat.S_ISREG(status.st_mode) and status.st_size == move.bytes and same_bytes(move.source, place)
 
 
 def _folded(name: str) -> str:
