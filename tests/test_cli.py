@@ -271,7 +271,7 @@ def test_json_is_one_object_and_all_else_goes_to_stderr(photos: Path, tmp_path: 
         "removed": 12,
         "returned": 0,
         "kept": [],
-        "remembers": True,
+        "remembers": False,
     }
     assert "opencv" in [row["name"] for row in json.loads(here("packs", "list", "--json").out)["packs"]]
 

@@ -258,6 +258,6 @@ def test_looking_at_a_run_writes_nothing(tmp_path: Path) -> None:
     home.cluster()
     before = files(home.people)
     (home.people / "person_A").rename(home.people / "Ann")
-    assert "person_A is called Ann" in home.cluster("--dry-run").out
+    assert "would be learned: person_A is called Ann" in home.cluster("--dry-run").out
     (home.people / "Ann").rename(home.people / "person_A")
     assert files(home.people) == before

@@ -14,8 +14,8 @@ from test_organize import Entries, files, picture, pictures, sort, targets
 from face_organizer import organize
 from face_organizer.errors import UsageError
 from face_organizer.files import MARKER
-from face_organizer.organize.applying import LIBRARY
 from face_organizer.organize.moves import Lookup, Move, Moves
+from face_organizer.organize.undoing import LIBRARY
 
 TEXT = st.text(st.characters(exclude_characters="/\0"), min_size=1).filter(
     lambda name: name not in {".", "..", MARKER}

@@ -324,6 +324,20 @@ def test_rows_of_folders_that_cannot_be_looked_into_stay(files: list[str], place
     assert content(made) == content(first)
 
 
+def test_pictures_of_a_disk_that_was_away_are_known_when_it_is_back(
+    files: list[str], place: Workplace, tmp_path: Path
+) -> None:
+    extra = folder_of(Path(files[0]).parent / "share", ["a.jpg", "b.jpg"])
+    everything = sorted([*files, *extra])
+    _, first = run(place, everything)
+    (Path(files[0]).parent / "share").rename(tmp_path / "away")
+    assert list(run(place, files)[1].files.path) == files
+    (tmp_path / "away").rename(Path(files[0]).parent / "share")
+    seen, made = run(place, everything)
+    assert seen == []
+    assert content(made) == content(first)
+
+
 def test_pictures_in_output_folders_stay_and_are_followed(
     files: list[str], place: Workplace, tmp_path: Path
 ) -> None:

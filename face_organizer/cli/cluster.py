@@ -122,7 +122,9 @@ def cluster(
     table = fo.read(*embeddings)
     console.say(f"{count(len(table), 'face')} on {count(table.total_files, 'picture')}")
     with fo.Library(library or output, dry_run=dry_run) as opened:
-        told = learned(opened, output, table, console, learns=learns, deletions=learn_deletions)
+        told = learned(
+            opened, output, table, console, learns=learns, deletions=learn_deletions, dry_run=dry_run
+        )
         if previous is None and fo.unknown(output, opened):
             previous = output
         people = fo.cluster(table, clusters or "auto", previous=previous, library=opened, **options)

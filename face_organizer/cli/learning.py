@@ -38,7 +38,14 @@ library_options = together(
 
 
 def learned(
-    library: fo.Library, output: Path, table: FaceTable, console: Console, *, learns: bool, deletions: bool
+    library: fo.Library,
+    output: Path,
+    table: FaceTable,
+    console: Console,
+    *,
+    learns: bool,
+    deletions: bool,
+    dry_run: bool,
 ) -> dict[str, Any]:
     """Learn from `output`, say what, and return it for `--json`."""
     if not learns:
@@ -48,7 +55,8 @@ def learned(
     found = fo.learn(library, output, table, deletions=deletions)
     if parts := ", ".join(_parts(found)):
         where = printable(output) if library.path.is_relative_to(output) else printable(library.path)
-        console.say(f"learned: {parts} (`face-organizer people undo {where}` takes the last back)")
+        mend = f" (`face-organizer people undo {where}` takes the last back)"
+        console.say(f"would be learned: {parts}" if dry_run else f"learned: {parts}{mend}")
     for name, (gone, planned) in found.doubts.items():
         of = f"{gone:,} of the {count(planned, 'picture')} of {printable(name)} are gone"
         console.warn(

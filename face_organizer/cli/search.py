@@ -97,7 +97,9 @@ def search(
     opened = fo.Library(place_of, dry_run=dry_run or not output) if (place_of := library or output) else None
     told_before: dict[str, Any] = {}
     if opened and output:
-        told_before = learned(opened, output, table, console, learns=learns, deletions=learn_deletions)
+        told_before = learned(
+            opened, output, table, console, learns=learns, deletions=learn_deletions, dry_run=dry_run
+        )
     with quiet_libraries():
         found = fo.search(table, **wanted, library=opened)
     used = {"command": "search", "version": fo.__version__, "embeddings": embeddings, **wanted, "mode": mode}

@@ -142,7 +142,11 @@ def embed(
                 report = engine.run(setup, todo.shards, tell)
             made = workplace.finish(todo, listed.paths, stamp)
     known = todo.known
-    figures = len(known.moved), len(known.twins), sorted(set(known.stay) - set(known.moved), key=os.fsencode)
+    figures = (
+        len(known.moved) + len(known.back),
+        len(known.twins),
+        sorted(set(known.stay) - set(known.moved), key=os.fsencode),
+    )
     tell(Made(report, todo.pictures, todo.backup, time.perf_counter() - started, *figures))
     return made
 

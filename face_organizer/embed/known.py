@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -24,12 +24,14 @@ class Known:
     """What a table knows of the pictures that are listed now.
 
     `fresh` are paths that are as they were. `moved` are paths whose bytes the table knows from another place:
-    path → row of its files. `twins` are new paths whose bytes another new one has too: path → that one, which
-    is looked at. `stay` are rows of the table that are kept although nobody lists them now.
+    path → row of its files; `back` are those that its backup knows (of a disk that was away). `twins` are new
+    paths whose bytes another new one has too: path → that one, which is looked at. `stay` are rows of the
+    table that are kept although nobody lists them now.
     """
 
     fresh: set[str] = field(default_factory=set)
     moved: dict[str, int] = field(default_factory=dict)
+    back: dict[str, int] = field(default_factory=dict)
     twins: dict[str, str] = field(default_factory=dict)
     stay: dict[str, int] = field(default_factory=dict)
 
@@ -68,10 +70,10 @@ def find(
     before: FaceTable | None,
     again: str | None,
     unlisted: Sequence[str],
-    known: set[str],
+    backup: Callable[[], FaceTable | None],
 ) -> Known:
-    """What the table `before` knows of the listed `paths`, beside those already `known`; `unlisted` are
-    folders that should have been looked into and could not be.
+    """What the table `before`, and its `backup`, know of the listed `paths`; `unlisted` are folders that
+    should have been looked into and could not be.
 
     Rows stay whose picture lies in such a folder, or was moved into an output folder of this program, which
     is never listed. A picture that is gone from there is looked for among the listed ones (it came home), and
@@ -82,13 +84,14 @@ def find(
     by_content: dict[int, int] = {}
     sizes: set[int] = set()
     if before is not None:
-        files = before.files
         found.fresh.update(fresh(before, again) & listed)
-        usable = np.flatnonzero(~_repeated(before, again) & (files.content != 0))
-        by_content = dict(zip(files.content[usable].tolist(), usable.tolist(), strict=True))
-        sizes = set(files.bytes[usable].tolist())
+        by_content, sizes = _by_content(before, again)
         _keep(found, before, listed, unlisted)
-    new = [path for path in paths if path not in found.fresh and path not in known]
+    new = [path for path in paths if path not in found.fresh]
+    old: dict[int, int] = {}
+    if new and before is not None and (kept := backup()) is not None:
+        old, more = _by_content(kept, again)
+        sizes |= more
     contents = _contents(new, sizes)
     first: dict[int, str] = {}
     for path in new:
@@ -97,11 +100,20 @@ def find(
             continue
         if content in by_content:
             found.moved[path] = by_content[content]
+        elif content in old:
+            found.back[path] = old[content]
         elif first.setdefault(content, path) != path:
             found.twins[path] = first[content]
     if before is not None:
         _follow(found, before, listed)
     return found
+
+
+def _by_content(table: FaceTable, again: str | None) -> tuple[dict[int, int], set[int]]:
+    """The row of each file by its content, and the sizes of these files."""
+    usable = np.flatnonzero(~_repeated(table, again) & (table.files.content != 0))
+    rows = dict(zip(table.files.content[usable].tolist(), usable.tolist(), strict=True))
+    return rows, set(table.files.bytes[usable].tolist())
 
 
 def _contents(paths: Sequence[str], sizes: set[int]) -> dict[str, int]:

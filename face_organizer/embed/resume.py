@@ -92,10 +92,10 @@ class Workplace:
         read = self.output.exists() and not (everything and replace)
         there = table.read(self.output) if read else None
         before = None if everything else _if_made_as(there, settings)
-        old = find(paths, before, again, unlisted, set())
+        old = find(paths, before, again, unlisted, lambda: self._backed_up(settings))
         if there is not None and not replace:
             self._refuse_others(there, listed, old, unlisted)
-        known = old.fresh.union(old.moved)
+        known = old.fresh.union(old.moved, old.back)
         backup = ""
         if before is not None:
             if dropped := len(self._let_go(before, listed, old)):
@@ -136,7 +136,7 @@ class Workplace:
         """Merge what was kept and all shards into the table, write it, and forget the plan. Raises
         `FaceOrganizerError` where the tables of the shards do not hold all pictures."""
         known = todo.known
-        if not (todo.done or todo.shards or todo.backup or known.moved or known.twins):
+        if not (todo.done or todo.shards or todo.backup or known.moved or known.back or known.twins):
             self.clear()
             return table.read(self.output)
         parts = [table.read(s.target) for s in (*todo.done, *todo.shards)]
@@ -147,6 +147,8 @@ class Workplace:
             )
             parts.append(before.take_files(np.array([p in wanted for p in before.files.path], bool)))
             parts.append(at_new_places(before, known.moved))
+            if known.back and (old := self._backed_up(_settings(stamp))) is not None:
+                parts.append(at_new_places(old, known.back))
         merged = dataclasses.replace(table.merge(parts, [str(self.output)] * len(parts)), stamp=stamp)
         if known.twins:
             row_of = {path: row for row, path in enumerate(merged.files.path)}
@@ -160,6 +162,14 @@ class Workplace:
         table.write(merged, self.output)
         self.clear()
         return merged
+
+    def _backed_up(self, settings: Mapping[str, Any]) -> FaceTable | None:
+        """The table before, if it is there and was made with these settings."""
+        return _if_made_as(table.read(self._bak) if self._bak.exists() else None, settings)
+
+    @property
+    def _bak(self) -> Path:
+        return self.output.with_name(self.output.name + ".bak")
 
     def _let_go(self, there: FaceTable, listed: set[str], known: Known) -> list[str]:
         """Paths of the table neither listed nor known to stay, whose bytes were not found elsewhere."""
@@ -189,7 +199,7 @@ class Workplace:
             place.unlink(missing_ok=True)
 
     def _keep_old(self) -> None:
-        backup = self.output.with_name(self.output.name + ".bak")
+        backup = self._bak
         if backup.is_dir():
             shutil.rmtree(backup)
         if self.output.is_dir():

@@ -6,11 +6,12 @@ Nothing that is already there is ever written over; so a killed run is finished 
 taken back by `undo`, which touches only what is still exactly what the plan made.
 """
 
-from face_organizer.organize.applying import Applied, Placed, Plan, Undone, View, forget, undo
+from face_organizer.organize.applying import Applied, Placed, Plan, View
 from face_organizer.organize.following import Changes, changes, moved, read, renamed
 from face_organizer.organize.journal import GONE, Journal, is_applied, read_plan
 from face_organizer.organize.moves import MODES, is_folder
 from face_organizer.organize.planning import plan
+from face_organizer.organize.undoing import Undone, forget, undo
 
 __all__ = [
     "GONE",

@@ -1,30 +1,27 @@
-"""Carrying out a plan, and taking it back. Killed at any moment, the next call finishes or undoes it."""
+"""A plan, and carrying it out. Killed at any moment, the next call finishes it."""
 
 from __future__ import annotations
 
 import contextlib
-import glob
 import itertools
 import os
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
 from face_organizer.errors import OrganizeError
-from face_organizer.files import MARKER, printable, reason
+from face_organizer.files import MARKER, printable
 from face_organizer.organize import journal as journals
 from face_organizer.organize import settling
-from face_organizer.organize.copying import PART, SourceError, locked
+from face_organizer.organize.copying import SourceError, locked
 from face_organizer.organize.following import read
 from face_organizer.organize.journal import Journal
-from face_organizer.organize.modes import as_dated, is_made, make, may_go, take_back
+from face_organizer.organize.modes import as_dated, is_made, make, may_go
 from face_organizer.organize.moves import Lookup, Move, Moves
-
-LIBRARY = "library.sqlite"
-"""Name of the library in an output folder: what people said, which no undo takes back."""
+from face_organizer.organize.undoing import in_turn, in_words, remove_empty, remove_results, take_all_back
 
 Placed = Mapping[tuple[str, str], str]
 """(source path, folder) of each picture that was placed → its path below the output folder."""
@@ -133,7 +130,7 @@ class Plan(_Placing):
         """
         output, results = self.output, self.view.files
         missing, failed = list(self.missing), set[str]()
-        with _in_words(output), locked(output / MARKER):
+        with in_words(output), locked(output / MARKER):
             before = read(output)
             wanted = Lookup(self.moves, lambda m: m.target, lambda m: m)
             stale: Sequence[Move] = Moves(m for m in before.moves if wanted.get(m.target) != m)
@@ -149,15 +146,15 @@ class Plan(_Placing):
             going = Lookup(self.moves, lambda m: m.source, lambda m: m, lambda m: m.mode == "move")
             on_places(before.lying(output, lambda m: m.source not in going))
             back, last = settling.moved_on(stale, self.moves, before, output)
-            kept = _take_back(back, before, output).kept
+            kept = take_all_back(back, before, output).kept
             gone = settling.settled(last, self.moves, output)
-            _remove_empty({(output / move.target).parent for move in stale}, output)
+            remove_empty({(output / move.target).parent for move in stale}, output)
             moves = Moves(itertools.chain(self.moves, gone)) if gone else self.moves
             planned = Journal(moves, results, persons, library)
             journals.write(planned, output)
             on_places(self._places())
-            _remove_results(set(before.results) - set(results), output)
-            for move in _in_turn(self.moves, moved_first=False):  # copies need what is moved away
+            remove_results(set(before.results) - set(results), output)
+            for move in in_turn(self.moves, moved_first=False):  # copies need what is moved away
                 try:
                     if not is_made(move, output):
                         make(move, output, planned.original(move, output))
@@ -192,77 +189,6 @@ class Plan(_Placing):
         return Lookup(self.moves, given, place, lambda m: m.mode == "move" and given(m) != place(m))
 
 
-class Undone(NamedTuple):
-    """What `undo` did: files removed, files left since they are not what was made, pictures moved back, and
-    whether what people said of the folder stays in it."""
-
-    removed: int
-    kept: Sequence[str]
-    returned: int = 0
-    remembers: bool = False
-
-
-def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
-    """Take back what the plan in `folder` made, and the files of its results; empty folders go too.
-
-    What people said stays in the library of the folder, unless `forget_names`.
-
-    Copies and links are removed, moved pictures return to their old place. A file stays, and is named in the
-    result, when it was changed since, when its source is gone, so that it may be the last one, or when
-    something else stands at its old place; a later `undo` tries those again. Raises `OrganizeError` where
-    there is nothing to undo.
-    """
-    output = Path(folder)
-    if not (output / MARKER).is_dir():
-        raise OrganizeError(f"{printable(output)}: not an output folder of this program, nothing to undo")
-    with _in_words(output):
-        with locked(output / MARKER):
-            before = read(output)
-            is_said = (output / MARKER / LIBRARY).exists()
-            if is_said and not (before.moves or before.results or forget_names):
-                words = "nothing is there to undo but what people said, which --forget-names removes"
-                raise OrganizeError(f"{printable(output)}: {words}")
-            journals.set_applied(output, False)
-            undone = _take_back(before.moves, before, output)
-            undone = undone._replace(remembers=is_said and not forget_names)
-            _remove_results(before.results, output)
-            for path in _of_library(output / MARKER) if forget_names else ():
-                path.unlink(missing_ok=True)
-            if undone.kept:
-                left = set(undone.kept)
-                moves = [m for m in before.moves if str(output / m.target) in left]
-                journals.write(replace(before, moves=moves, results=()), output)
-            elif undone.remembers:
-                for path in {*(output / MARKER).iterdir()} - _of_library(output / MARKER):
-                    path.unlink()
-            else:
-                shutil.rmtree(output / MARKER)
-        with contextlib.suppress(OSError):  # not empty
-            output.rmdir()
-    return undone
-
-
-def forget(folder: Path, left: Sequence[Move]) -> None:
-    """Let the plan in `folder` be `left` alone, without results: the caller removes what else it placed."""
-    with _in_words(folder), locked(folder / MARKER):
-        journals.set_applied(folder, False)
-        journals.write(replace(read(folder), moves=left, results=(), persons={}), folder)
-
-
-def _of_library(marker: Path) -> set[Path]:
-    return {marker / f"{LIBRARY}{ending}" for ending in ("", "-wal", "-shm")}
-
-
-@contextlib.contextmanager
-def _in_words(output: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        where = printable(error.filename or output)
-        mend = "nothing is lost, and the same command goes on from here"
-        raise OrganizeError(f"{where}: {reason(error)}; {mend}") from error
-
-
 def _check_room(needed: int, stale: Sequence[Move], before: Journal, output: Path) -> None:
     free = shutil.disk_usage(output).free
     if needed > free:
@@ -271,43 +197,3 @@ def _check_room(needed: int, stale: Sequence[Move], before: Journal, output: Pat
     if needed > free:
         sizes = f"{needed / 1e9:.1f} GB to copy and {free / 1e9:.1f} GB free"
         raise OrganizeError(f"{printable(output)}: {sizes}; nothing was copied")
-
-
-def _remove_results(names: Iterable[str], output: Path) -> None:
-    for name in names:
-        for file in (output / name, *output.glob(f".{glob.escape(name)}.*.part")):
-            file.unlink(missing_ok=True)
-
-
-def _in_turn(moves: Sequence[Move], *, moved_first: bool) -> Iterator[Move]:
-    for turn in (moved_first, not moved_first):
-        yield from (move for move in moves if (move.mode == "move") == turn)
-
-
-def _take_back(moves: Sequence[Move], before: Journal, output: Path) -> Undone:
-    """Take back what may go of `moves`, some of those of `before`."""
-    homes = {os.path.dirname(source) for source in before.homes}
-    for folder in homes | {str(output / move.folder) for move in before.moves}:
-        with contextlib.suppress(OSError):  # what a killed run left
-            os.unlink(os.path.join(folder, PART))
-    gone, kept = Counter[bool](), []
-    for move in _in_turn(moves, moved_first=True):  # originals of copies return first
-        target = output / move.target
-        if may_go(move, output, before.original(move, output)):
-            take_back(move, output)
-            gone[move.mode == "move"] += not move.sidecar
-        elif os.path.lexists(target):
-            kept.append(str(target))
-    _remove_empty({(output / move.target).parent for move in moves}, output)
-    return Undone(gone[False], kept, gone[True])
-
-
-def _remove_empty(folders: set[Path], output: Path) -> None:
-    """Remove `folders` below `output`, the deepest first, and those above them, where nothing is left."""
-    above = {parent for folder in folders for parent in (folder, *folder.parents) if output in parent.parents}
-    for folder in sorted(above, key=lambda f: -len(f.parts)):
-        if folder.is_dir() and not folder.is_symlink():
-            (folder / PART).unlink(missing_ok=True)
-            with contextlib.suppress(OSError):  # not empty
-                folder.rmdir()
-    (output / PART).unlink(missing_ok=True)
