@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import itertools
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +19,8 @@ from hypothesis import strategies as st
 from face_organizer.detect import Found, Look, canvases, finder
 from face_organizer.embed.setup import Models, open_models
 from face_organizer.geometry import align, canvas
-from face_organizer.geometry.boxes import main_face
-from face_organizer.media.images import Source
+from face_organizer.geometry.boxes import main_face, overlap
+from face_organizer.media.images import Decoded, Source
 from face_organizer.networks import packs
 from face_organizer.networks.devices import CPU
 from face_organizer.types import Detections, Image
@@ -60,6 +62,15 @@ def look(models: Models, pictures: Sequence[Any], **options: Any) -> list[Found]
     return finder.find(pictures, models.detector, Look(**options))
 
 
+def turn_of(picture: Any, found: Found) -> int:
+    """By how much the picture is turned for its main face."""
+    return int(found.turns[main_face(found.faces.boxes, picture.width, picture.height)])
+
+
+def turns_of(pictures: Sequence[Image], found: Sequence[Found]) -> list[int]:
+    return [turn_of(Whole(p), f) for p, f in zip(pictures, found, strict=True)]
+
+
 def embedded(models: Models, pictures: Sequence[Image], found: Sequence[Found]) -> np.ndarray:
     """(n, d) unit embeddings of the main faces."""
     aligned = []
@@ -93,7 +104,8 @@ def test_faces_of_turned_photos(models: Models, photos: list[Image], degrees: in
     found = look(models, [Whole(p) for p in pictures])
     missing = [i for i, f in enumerate(found) if not len(f.faces)]
     assert missing == []
-    off = [abs((f.turn - u.turn - degrees + 180) % 360 - 180) for f, u in zip(found, upright, strict=True)]
+    both = zip(turns_of(pictures, found), turns_of(photos, upright), strict=True)
+    off = [abs((turn - before - degrees + 180) % 360 - 180) for turn, before in both]
     assert np.median(off) <= 25, off  # tilts are straightened to the degree
     assert sum(o > 60 for o in off) <= 1, off
     cosines = (embedded(models, photos, upright) * embedded(models, pictures, found)).sum(axis=1)
@@ -104,15 +116,15 @@ def test_faces_of_turned_photos(models: Models, photos: list[Image], degrees: in
 def test_without_turns(models: Models, photos: list[Image]) -> None:
     pictures = [Whole(turned(p, 180)) for p in photos[:8]]
     found = look(models, pictures, turns=False)
-    assert {f.turn for f in found} == {0}
-    assert all(f.looks <= 2 for f in found)
-    assert all(135 < f.turn < 225 for f in look(models, pictures))
+    assert not any(f.turns.any() for f in found)
+    assert all(f.looks <= 3 for f in found)
+    assert all(135 < turn_of(p, f) < 225 for p, f in zip(pictures, look(models, pictures), strict=True))
 
 
 @pytest.mark.slow
 def test_upright_photos_stay_upright_and_are_looked_at_once(models: Models, photos: list[Image]) -> None:
     found = look(models, [Whole(p) for p in photos])
-    assert sum(45 <= f.turn <= 315 for f in found) == 0
+    assert not any(45 <= turn <= 315 for turn in turns_of(photos, found))
     assert np.median([f.looks for f in found]) == 1
 
 
@@ -128,7 +140,145 @@ def test_every_face_large_and_small(models: Models, photos: list[Image], degrees
     size = np.sqrt(np.prod(every.faces.boxes[:, 2:] - every.faces.boxes[:, :2], axis=1))
     assert [int((size > 500).sum()), int((size < 120).sum())] == [1, 1]
     assert len(every.faces) == 2, "each once, although seen on two canvases"
-    assert abs((every.turn - degrees + 180) % 360 - 180) <= 25
+    assert (np.abs((every.turns - degrees + 180) % 360 - 180) <= 25).all()
+
+
+def listed(folder: Path, step: int = 1) -> list[Path]:
+    return sorted(p for p in folder.rglob("*") if p.suffix in (".jpg", ".jpeg", ".png"))[::step]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("every_face", [False, True])
+def test_no_upright_photo_is_turned_over(models: Models, dev_faces: Path, every_face: bool) -> None:
+    """Neither a portrait nor one of a group with hands, clocks and backs of heads on it."""
+    names = {"celeb5": 2, "group_photos": 1, "detection_gt_dlib": 1, "utkface": 8, "opencv_series": 1}
+    for name, step in names.items():
+        paths = listed(dev_faces / name, step)
+        pictures = [Whole(read_rgb(p)) for p in paths]
+        for path, found in zip(paths, look(models, pictures, every_face=every_face), strict=True):
+            assert not ((found.turns >= 45) & (found.turns <= 315)).any(), path
+
+
+@pytest.mark.slow
+def test_masked_faces_are_not_turned_over(models: Models, shared: Path) -> None:
+    paths = listed(shared / "data" / "hard" / "masks", 9)
+    pictures = [read_rgb(path) for path in paths]
+    found = look(models, [Whole(p) for p in pictures])
+    kept = [(p, f) for p, f in zip(pictures, found, strict=True) if len(f.faces)]
+    over = sum(90 < turn_of(Whole(p), f) < 270 for p, f in kept)
+    assert over <= len(kept) / 50, (over, len(kept))
+
+
+@pytest.mark.slow
+def test_faces_of_one_picture_have_turns_of_their_own(models: Models, photos: list[Image]) -> None:
+    """Two who stand, and a child that lies across."""
+    scene = np.full((700, 1100, 3), 120, np.uint8)
+    places = {(80, 60): 0, (80, 600): 0, (420, 320): 90}
+    for (y, x), turn in places.items():
+        scene[y : y + 250, x : x + 250] = np.rot90(photos[2 + turn // 90], -turn // 90)
+    (found,) = look(models, [Whole(scene)], every_face=True)
+    for (y, x), turn in places.items():
+        middles = (found.faces.boxes[:, :2] + found.faces.boxes[:, 2:]) / 2
+        there = np.abs(middles - [x + 125, y + 125]).max(axis=1) < 60
+        assert there.sum() == 1
+        assert abs((found.turns[there][0] - turn + 180) % 360 - 180) <= 25
+
+
+@pytest.mark.slow
+def test_what_is_no_face_is_left_out(shared: Path) -> None:
+    """Hands, a clock, gaps between two faces: found by YuNet at the default score, seen by eye. What SCRFD
+    sees too are faces."""
+    detector = open_models(packs.find("opencv"), CPU).detector
+    rows = list(csv.DictReader((Path(__file__).parent / "not_faces.csv").read_text().splitlines()))
+    gone, there = 0, 0
+    for name in sorted({row["path"] for row in rows}):
+        picture = Whole(read_rgb(shared / "data" / name))
+        (found,) = finder.find([picture], detector, Look(every_face=True))
+        own = [[float(row[side]) for side in ("x1", "y1", "x2", "y2")] for row in rows if row["path"] == name]
+        seen = overlap(np.array(own, np.float32), found.faces.boxes).max(axis=1, initial=0) >= 0.3
+        gone, there = gone + int((~seen).sum()), there + len(own)
+        assert found.none >= (~seen).sum() - 1
+    assert there >= 40
+    assert gone / there >= 0.8, (gone, there)
+
+
+def paste(scene: Image, photos: Sequence[Image], places: Sequence[tuple[int, int]], side: int) -> np.ndarray:
+    """Put 250 px portraits, shrunk to `side`, onto the scene; the boxes (n, 4) of their faces, about."""
+    for n, (y, x) in enumerate(places):
+        small = cv2.resize(photos[n % len(photos)], (side, side), interpolation=cv2.INTER_AREA)
+        scene[y : y + side, x : x + side] = small
+    half = side * 0.22
+    middles = np.array([(x + side / 2, y + side / 2) for y, x in places])
+    return np.concatenate([middles - half, middles + half], axis=1).astype(np.float32)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("height", "width", "side", "count"),
+    [(6000, 8000, 132, 30), (2000, 24000, 260, 20), (14000, 1080, 230, 20), (600, 40000, 200, 12)],
+    ids=["48 megapixels", "panorama", "tall screenshot", "wider than OpenCV draws"],
+)
+def test_small_faces_on_large_pictures(
+    models: Models, photos: list[Image], height: int, width: int, side: int, count: int
+) -> None:
+    scene = np.full((height, width, 3), 140, np.uint8)
+    rng = np.random.default_rng(5)
+    cells = [(y, x) for y in range(0, height - side, side + 20) for x in range(0, width - side, side + 20)]
+    boxes = paste(scene, photos, [cells[i] for i in rng.permutation(len(cells))[:count]], side)
+    (found,) = look(models, [Decoded(scene)], every_face=True)
+    assert (overlap(boxes, found.faces.boxes).max(axis=1) >= 0.3).mean() >= 0.95
+    each = overlap(found.faces.boxes, found.faces.boxes) >= 0.3
+    assert each.sum() == len(found.faces), "each face once, although parts overlap"
+    assert found.looks <= canvases.MOST_TILES + 2 + 20 * count
+
+
+@pytest.mark.slow
+def test_small_faces_on_an_ordinary_photo(models: Models, photos: list[Image]) -> None:
+    """Alone, a small face is looked for in parts; beside large ones where that is asked for, and the finder
+    says that there may be some."""
+    scene = np.full((3000, 4000, 3), 140, np.uint8)
+    small = paste(scene, photos, [(1400, 2900)], 90)
+    (alone,) = look(models, [Decoded(scene)])
+    assert overlap(small, alone.faces.boxes).max() >= 0.3
+    large = paste(scene, photos[3:], [(300, 300), (1200, 1500)], 180)
+    (without,) = look(models, [Decoded(scene)], every_face=True)
+    (with_parts,) = look(models, [Decoded(scene)], every_face=True, tiles="all")
+    assert (without.smaller, with_parts.smaller) == (True, False)
+    assert (overlap(np.concatenate([small, large]), with_parts.faces.boxes).max(axis=1) >= 0.3).all()
+
+
+@given(
+    width=st.integers(1, 40_000),
+    height=st.integers(1, 40_000),
+    least=st.floats(1, 400),
+    every=st.booleans(),
+    none=st.booleans(),
+    mode=st.sampled_from(["off", "auto", "all"]),
+)
+def test_parts_cover_the_picture(
+    width: int, height: int, least: float, every: bool, none: bool, mode: str
+) -> None:
+    class Sized:
+        def __init__(self) -> None:
+            self.width, self.height = width, height
+
+    options = Look(min_face_size=least, every_face=every, tiles=mode)
+    parts = canvases.tiles(Sized(), Recorder(), options, none=none)  # type: ignore[arg-type]
+    assert len(parts) <= canvases.MOST_TILES
+    if mode == "off" or not parts:
+        assert mode == "off" or not parts
+        return
+    scale = parts[0].scale
+    assert {part.scale for part in parts} == {scale}
+    assert max(max(part.width, part.height) for part in parts) <= canvases.LARGEST_LOOK
+    for length, middles, side in (
+        (width, sorted({p.x for p in parts}), parts[0].width),
+        (height, sorted({p.y for p in parts}), parts[0].height),
+    ):
+        ends = [(middle + 0.5 - side / scale / 2, middle + 0.5 + side / scale / 2) for middle in middles]
+        assert ends[0][0] <= 1 / scale
+        assert ends[-1][1] >= length - 1 / scale
+        assert all(b[0] <= a[1] for a, b in itertools.pairwise(ends)), "no gap between two"
 
 
 @pytest.mark.slow
@@ -156,11 +306,8 @@ def test_an_answer_does_not_depend_on_the_companions(
         for i, picture in enumerate(pictures):
             alone = look(models, [picture], every_face=every_face)[0]
             for other in (together[i], backwards[i]):
-                assert (other.turn, other.looks, len(other.faces)) == (
-                    alone.turn,
-                    alone.looks,
-                    len(alone.faces),
-                )
+                assert (other.looks, other.none, other.smaller) == (alone.looks, alone.none, alone.smaller)
+                np.testing.assert_array_equal(other.turns, alone.turns)
                 np.testing.assert_allclose(other.faces.landmarks, alone.faces.landmarks, atol=1e-2)
     assert len(together[5].faces) == 0
 
@@ -204,8 +351,8 @@ def test_a_detector_of_one_size_is_shown_that_size_alone() -> None:
     sizes = [(100, 100), (50, 900), (2000, 1500), (1, 1)]
     found = finder.find([Whole(np.zeros((*s, 3), np.uint8)) for s in sizes], detector, Look())
     assert set(detector.sizes) == {(640, 640)}
-    assert len(detector.sizes) == len(sizes) * (1 + 1 + 3)
-    assert all(f.looks == 5 for f in found)
+    assert [f.looks for f in found] == [5, 5, 5 + canvases.MOST_TILES_ORDINARY, 5]
+    assert len(detector.sizes) == sum(f.looks for f in found)
 
 
 @given(width=st.integers(1, 9000), height=st.integers(1, 9000), least=st.floats(1, 400), every=st.booleans())

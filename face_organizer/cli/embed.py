@@ -59,6 +59,13 @@ def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) ->
     click.IntRange(64, 4096),
     "Longer side of the first look, in pixels, rounded up to 32.  [default: by the picture]",
 )
+@option(
+    "--tiles",
+    ["auto", "all", "off"],
+    "Look at pictures tile by tile for faces that are small on them: at very large, wide or tall ones and, "
+    "less finely, those that show no face; at all; or at none.",
+    "auto",
+)
 @option("--turns", ["auto", "off"], "Look for turned faces where none is surely upright.", "auto")
 @option("--max-side", click.IntRange(64), "Shrink pictures to less than twice this, in pixels.")
 @option(
@@ -108,6 +115,16 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
         watch = _Watch(console, stack)
         table = fo.embed(inputs, output, **options, on_event=watch)
     return _report(table, output, watch, console)
+
+
+_SENTENCES = {
+    "false faces": "Left out, since they look like faces at one size alone: {:,}",
+    "maybe with smaller faces": "Pictures with faces so small that there may be smaller ones: {:,}; "
+    "--tiles all looks for them too",
+    "with a companion": "Pictures on which another face is about as large as the one taken: {:,}; "
+    "--faces all takes each",
+}
+_OFTEN = 0.1  # of the pictures
 
 
 class _Watch:
@@ -190,7 +207,11 @@ def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> 
     if total := sum(report.seconds.values()):
         stages = ", ".join(f"{stage} {100 * s / total:.0f} %" for stage, s in report.seconds.items())
         console.say(f"Time by stage: {stages}")
-    if extra := ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n):
+    for what, sentence in _SENTENCES.items():
+        if (number := report.counts[what]) > (made.looked_at * _OFTEN if what == "with a companion" else 0):
+            console.say(sentence.format(number))
+    extra = ", ".join(f"{n:,} {what}" for what, n in report.counts.items() if n and what not in _SENTENCES)
+    if extra:
         console.say(f"Pictures: {extra}")
     console.result(
         {

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -22,7 +22,7 @@ from face_organizer.networks import inventory, packs
 from face_organizer.networks.child import first_line
 from face_organizer.networks.devices import CPU_PROVIDER, CUDA_PROVIDER, Device
 from face_organizer.recognize import open_embedder
-from face_organizer.types import Detections, Image
+from face_organizer.types import Detections, Image, Int64
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,10 +121,10 @@ def ours(location: str, embeds: bool, device: Device) -> Backend:
         found, chips = [], []
         for picture, one in zip(pictures, finder.find(pictures, detectors[threads], look), strict=True):
             large = quality.size(one.faces.boxes) >= look.min_face_size
-            faces = _main_first(one.faces.take(large & align.usable(one.faces.landmarks)), picture)
-            found.append(replace(one, faces=faces))
+            rows = _main_first(one.faces, picture)
+            found.append(one.take(rows[(large & align.usable(one.faces.landmarks))[rows]]))
             if embeds:
-                taken = faces.landmarks[: None if look.every_face else 1]
+                taken = found[-1].faces.landmarks[: None if look.every_face else 1]
                 chips += [align.cut(picture, matrix) for matrix in align.estimate(taken)]
         if chips:
             embedders[threads].embed(np.stack(chips))
@@ -183,11 +183,11 @@ def _one_by_one(faces: Callable[[Image], Faces], device: Callable[[], str]) -> B
         columns = zip(*rows, strict=True) if rows else ((), (), ())
         boxes, scores, landmarks = (np.array(column, np.float32) for column in columns)
         detections = Detections(boxes.reshape(-1, 4), scores, landmarks.reshape(-1, 5, 2))
-        return Found(_main_first(detections, picture))
+        return Found(detections.take(_main_first(detections, picture)))
 
     return Backend(lambda pictures, look: [found(picture) for picture in pictures], device)
 
 
-def _main_first(faces: Detections, picture: Shrinkable) -> Detections:
-    """`faces` of a picture, the main one first."""
-    return faces.take(np.argsort(-prominence(faces.boxes, picture.width, picture.height), kind="stable"))
+def _main_first(faces: Detections, picture: Shrinkable) -> Int64:
+    """The rows of `faces` of a picture, the main one first."""
+    return np.argsort(-prominence(faces.boxes, picture.width, picture.height), kind="stable")

@@ -131,7 +131,7 @@ def judge_gender(trials: Sequence[Trial], device: devices.Device) -> bool:
             box, landmarks = one.found.faces.boxes[:1], one.found.faces.landmarks[:1]
             if not align.usable(landmarks)[0]:
                 landmarks = align.about_eyes(align.eyes_in(box[0].tolist()))[None].astype(np.float32)
-            row = Faces.empty(1, box=box, landmarks=landmarks, turn=np.array([one.found.turn], np.int16))
+            row = Faces.empty(1, box=box, landmarks=landmarks, turn=one.found.turns[:1].astype(np.int16))
             with suppress(ImageError):
                 woman = float(model.judge(model.crop(open_source(one.path), row)).woman[0])
                 one.gender_confidence = max(woman, 1 - woman)

@@ -34,13 +34,14 @@ class Detector(ABC):
 
     Of each kind: `portrait` is the longer side of the canvas on which it finds the face of a portrait or a
     crop best for its cost; `sure` a score that upright faces rarely stay below and turned ones rarely reach
-    (measured, see benchmarks/README.md); `straight` the tilt, in degrees, up to which its landmarks are as
-    good as on an upright face; `iou` the overlap from which two boxes are one face's; `extra` as in
-    `boxes.nms`; `required` the outputs it must have; `prepare` makes its input of canvases.
-    """
+    (measured, see benchmarks/README.md); `real` a mean score at two sizes that faces rarely stay below and
+    other things rarely reach; `straight` the tilt, in degrees, up to which its landmarks are as good as on an
+    upright face; `iou` the overlap from which two boxes are one face's; `extra` as in `boxes.nms`; `required`
+    the outputs it must have; `prepare` makes its input of canvases."""
 
     portrait: ClassVar[int]
     sure: ClassVar[float]
+    real: ClassVar[float]
     straight: ClassVar[float]
     iou: ClassVar[float]
     extra: ClassVar[float] = 0.0

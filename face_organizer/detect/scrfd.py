@@ -22,6 +22,7 @@ class Scrfd(Detector):
 
     portrait = 160
     sure = 0.75
+    real = 0.41
     straight = 15.0
     iou = 0.4
     extra = 1.0

@@ -21,6 +21,7 @@ class YuNet(Detector):
 
     portrait = 256
     sure = 0.9
+    real = 0.64
     straight = 7.0
     iou = 0.3  # OpenCV's default
     prepare = partial(planes, bgr=True)

@@ -44,6 +44,7 @@ def embed(
     min_confidence: float = 0.5,
     min_face_size: float = 20,
     det_size: int | None = None,
+    tiles: str = "auto",
     turns: bool = True,
     max_side: int | None = None,
     enhance: Literal["none", "clahe"] = "none",
@@ -77,10 +78,12 @@ def embed(
 
     `faces`: the "largest" of each picture or "all"; `min_confidence`: a detection score, 0 to 1;
     `min_face_size`: in pixels of the picture, at least 1; `det_size`: the longer side of the first look, 64
-    to 4096 pixels, rounded up to 32 (default: by the picture); `turns`: look for turned faces where none is
-    surely upright; `max_side`: shrink pictures to less than twice that, in pixels; `enhance`: "clahe" lights
-    dark pictures evenly; `headers`: align FaceSwap crops by their headers where the detector confirms them;
-    `max_megapixels`: larger pictures are not decoded; `fps`: frames per second of a video, 0.01 to 240.
+    to 4096 pixels, rounded up to 32 (default: by the picture); `tiles`: look at pictures tile by tile for
+    small faces, at very large, wide or tall ones and those without a face ("auto"), at "all" or none ("off");
+    `turns`: look for turned faces where none is surely upright; `max_side`: shrink pictures to less than
+    twice that, in pixels; `enhance`: "clahe" lights dark pictures evenly; `headers`: align FaceSwap crops by
+    their headers where the detector confirms them; `max_megapixels`: larger pictures are not decoded; `fps`:
+    frames per second of a video, 0.01 to 240.
 
     `again`: look also at known files that "failed", whose bytes "changed" under the same size and time, or at
     "all". `replace`: let go of what a table at `output` holds of other pictures (it is kept as NAME.bak).
@@ -103,6 +106,7 @@ def embed(
         min_face_size=float(min_face_size),
         max_pixels=int(max_megapixels * 1e6),
         det_size=det_size and -(-det_size // 32) * 32,
+        tiles=tiles,
         turns=turns,
         max_side=max_side,
         enhance=enhance,

@@ -19,8 +19,10 @@ from face_organizer.faceswap import Header
 from face_organizer.faceswap.trust import Crops
 from face_organizer.geometry import align, boxes, quality
 from face_organizer.media import images
-from face_organizer.types import NO_FACES, Detections, Faces, FaceTable, Files, Float32, Image, Outcome
+from face_organizer.types import NO_FACES, Detections, Faces, FaceTable, Files, Float32, Image, Int64, Outcome
 
+COMPANION = 0.7
+"""Of the main face's size: another face that large may be whom the photo is of."""
 BATCH_PIXELS = 64_000_000  # pixels of the pictures that a thread holds at a time, about 200 MB
 
 
@@ -41,6 +43,7 @@ class Picture:
     header: Header | None = None
     seen: Found = field(default_factory=Found)  # every face on it
     found: Detections = NO_FACES  # those that become rows of the table, the main one first
+    turns: Int64 = field(default_factory=lambda: np.zeros(0, np.int64))  # of those, as in `Found`
 
     @classmethod
     def at(cls, path: str) -> Picture:
@@ -53,7 +56,7 @@ class Picture:
     def fails(self, error: ImageError) -> None:
         """Settle the outcome of a picture that cannot be used."""
         self.outcome, self.reason, self.retry = error.outcome, error.reason, error.passing
-        self.source, self.seen, self.found = None, Found(), NO_FACES
+        self.source, self.seen, self.found, self.turns = None, Found(), NO_FACES, np.zeros(0, np.int64)
 
 
 def look(
@@ -138,14 +141,15 @@ def detect(pictures: Sequence[Picture], detector: Detector, options: EmbedOption
         return
     for picture, picture.seen in zip(pictures, found, strict=True):
         report.counts["looked again"] += picture.seen.again
-        report.counts["turned"] += 45 <= picture.seen.turn <= 315
-        report.counts["straightened"] += 0 < picture.seen.turn < 45 or picture.seen.turn > 315
+        report.counts["false faces"] += picture.seen.none
+        report.counts["maybe with smaller faces"] += picture.seen.smaller
 
 
 def choose(pictures: Sequence[Picture], options: EmbedOptions, report: Report) -> None:
     """Keep of the faces seen on each picture those that the options ask for, the main face first, and settle
     the picture's outcome."""
     faces = Detections.concatenate([p.seen.faces for p in pictures])
+    turns = np.concatenate([np.zeros(0, np.int64), *(p.seen.turns for p in pictures)])
     owner = np.repeat(np.arange(len(pictures)), [len(p.seen.faces) for p in pictures])
     sides = np.array([(p.width, p.height) for p in pictures])[owner]
     size = quality.size(faces.boxes)
@@ -158,9 +162,15 @@ def choose(pictures: Sequence[Picture], options: EmbedOptions, report: Report) -
         large = rows[size[rows] >= options.min_face_size]
         if len(large):
             picture.outcome = Outcome.FACES
-            picture.found = faces.take(large[:1] if options.faces == "largest" else large)
+            chosen = large[:1] if options.faces == "largest" else large
+            picture.found, picture.turns = faces.take(chosen), turns[chosen]
+            tilts = np.abs((picture.turns + 180) % 360 - 180)
+            report.counts["turned"] += bool((tilts >= 45).any())
+            report.counts["straightened"] += bool(((tilts > 0) & (tilts < 45)).any())
             if options.faces == "all":
                 report.counts["with smaller faces left out"] += len(large) < len(rows)
+            elif len(large) > 1:
+                report.counts["with a companion"] += bool(size[large[1:]].max() >= COMPANION * size[large[0]])
         elif len(rows):
             picture.outcome = Outcome.TOO_SMALL
             picture.reason = f"largest face {size[rows].max():.0f} px, the least is {options.min_face_size:g}"
@@ -200,7 +210,7 @@ def measure(pictures: Sequence[Picture], chips: Sequence[Image], raw: Float32) -
         box=found.boxes,
         landmarks=found.landmarks,
         score=found.scores,
-        turn=np.array([p.seen.turn for p in of], np.int16),
+        turn=np.concatenate([[0], *(p.turns for p in pictures)])[1:].astype(np.int16),
         size=quality.size(found.boxes),
         sharpness=sharpness,
         brightness=brightness,

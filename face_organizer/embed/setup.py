@@ -26,7 +26,7 @@ _RANGES = {
     "det_size": (64, 4096),
     "max_side": (64, math.inf),
 }
-_CHOICES = {"faces": ("largest", "all"), "enhance": ("none", "clahe")}
+_CHOICES = {"faces": ("largest", "all"), "enhance": ("none", "clahe"), "tiles": ("auto", "all", "off")}
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +39,7 @@ class EmbedOptions:
     min_face_size: float = 20.0
     max_pixels: int = images.DEFAULT_MAX_PIXELS
     det_size: int | None = None
+    tiles: str = "auto"
     turns: bool = True
     max_side: int | None = None
     enhance: str = "none"
@@ -58,7 +59,8 @@ class EmbedOptions:
     @property
     def look(self) -> Look:
         """The part of the options that the finder needs."""
-        return Look(self.min_confidence, self.min_face_size, self.faces == "all", self.det_size, self.turns)
+        every = self.faces == "all"
+        return Look(self.min_confidence, self.min_face_size, every, self.det_size, self.turns, self.tiles)
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,9 @@ def open_models(pack: Pack, device: Device, cuda: CudaOptions = CUDA_DEFAULTS) -
 
 def stamp_of(pack: Pack, options: EmbedOptions, shard: str = "") -> Stamp:
     """The stamp of the tables that `pack` makes under `options`; `shard` as `embed` has it."""
+    said = asdict(options)
+    if options.tiles == "auto":  # tables made before there was a choice go on
+        del said["tiles"]
     return Stamp(
         pack=pack.name,
         detector=pack.detector.kind,
@@ -108,6 +113,6 @@ def stamp_of(pack: Pack, options: EmbedOptions, shard: str = "") -> Stamp:
         preprocessing=f"{pack.embedder.preprocessing}; arcface template {align.SIZE}",
         licence=pack.licence,
         # `half` was an option once: tables made without it go on.
-        options={**asdict(options), "shard": shard, "half": False},
+        options={**said, "shard": shard, "half": False},
         version=__version__,
     )

@@ -7,6 +7,7 @@ does not depend on the length of the video.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 
@@ -35,7 +36,8 @@ def look(
     `on_frames` is called with the number of frames that were just looked at. A damaged video ends with what
     was readable: its reason says how far that is, and so does a note of the report.
     """
-    options = setup.options
+    # A face too small for a look at the whole frame tells little, and many frames show no face.
+    options = replace(setup.options, tiles="all" if setup.options.tiles == "all" else "off")
     report, tracker, clip = Report(), Tracker(), Picture.at(path)
     outcomes: set[Outcome] = set()
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from face_organizer.geometry.canvas import warped
 from face_organizer.types import Float32, Image
 
 if TYPE_CHECKING:
@@ -28,7 +29,6 @@ _EYES_IN_BOX = np.array([[0.31, 0.38], [0.69, 0.38]])
 """As shares of a box's sides: about there in Haar's, SSD's and YOLO's boxes."""
 _SMALLEST_SPREAD = 1e-2  # pixels; below it five points are one, and scale and angle are rounding noise
 _LARGEST = 1e7  # pixels; beyond any picture
-_REMAP_LIMIT = 32766  # cv2.warpAffine refuses sources with a side of SHRT_MAX or more
 
 
 def usable(landmarks: NDArray[np.floating]) -> NDArray[np.bool_]:
@@ -115,11 +115,7 @@ def warp(image: Image, matrix: Float32, size: int = SIZE) -> Image:
 
     Bilinear; what lies outside the picture is black, as insightface and OpenCV do it.
     """
-    import cv2
-
-    if max(image.shape[:2]) > _REMAP_LIMIT:
-        image, matrix = _part(image, matrix, size)
-    return np.asarray(cv2.warpAffine(image, matrix, (size, size), flags=cv2.INTER_LINEAR), np.uint8)
+    return warped(image, matrix, size, size)
 
 
 def cut(source: Shrinkable, matrix: Float32, size: int = SIZE) -> Image:
@@ -131,16 +127,3 @@ def cut(source: Shrinkable, matrix: Float32, size: int = SIZE) -> Image:
         shift = matrix[:, 2] + matrix[:, :2] @ np.full(2, (reduction - 1) / 2, np.float32)
         matrix = np.column_stack([matrix[:, :2] * np.float32(reduction), shift]).astype(np.float32)
     return warp(pixels, matrix, size)
-
-
-def _part(image: Image, matrix: Float32, size: int) -> tuple[Image, Float32]:
-    """The part of a very large picture that `matrix` shows, at most `_REMAP_LIMIT` a side, and its matrix."""
-    linear, shift = matrix[:, :2].astype(np.float64), matrix[:, 2].astype(np.float64)
-    corners = np.array([[0, 0], [size, 0], [0, size], [size, size]], np.float64)
-    source = np.linalg.solve(linear, (corners - shift).T).T
-    low = np.clip(np.floor(source.min(axis=0)).astype(np.int64) - 2, 0, None)
-    high = np.minimum(np.ceil(source.max(axis=0)).astype(np.int64) + 2, low + _REMAP_LIMIT)
-    part = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
-    if part.size == 0:
-        part = np.zeros((1, 1, 3), np.uint8)
-    return part, np.column_stack([linear, shift + linear @ low]).astype(np.float32)

@@ -18,6 +18,7 @@ Matrix = NDArray[np.float64]
 
 STRIDE = 32
 """Sides of a canvas are multiples of this many pixels."""
+_REMAP_LIMIT = 32766  # cv2.warpAffine refuses sources with a side of SHRT_MAX or more
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,14 +90,48 @@ def around(box: Float32, side: int, face: float, turn: int = 0) -> Placement:
     return Placement(side, side, face / size, (x1 + x2) / 2, (y1 + y2) / 2, turn)
 
 
+def uncut(boxes: Float32, placement: Placement, width: int, height: int) -> NDArray[np.bool_]:
+    """(n,) whether no edge of the canvas cuts off the face in each of `boxes` (n, 4), in pixels of the
+    picture of `width` x `height`, where the picture goes on behind that edge. A canvas that is turned cuts
+    nothing."""
+    if placement.turn:
+        return np.ones(len(boxes), np.bool_)
+    half = np.array([placement.width, placement.height]) / placement.scale / 2
+    middle, limits, near = (
+        np.array([placement.x, placement.y]),
+        np.array([width, height]),
+        2 / placement.scale,
+    )
+    low, high = middle - half, middle + half
+    cut_low = (boxes[:, :2] < low + near) & (low > near)
+    cut_high = (boxes[:, 2:] > high - near) & (high < limits - near)
+    return np.asarray(~(cut_low | cut_high).any(axis=1))
+
+
 def draw(image: Image, reduction: float, placement: Placement, canvas: Image | None = None) -> Image:
     """The canvas, (height, width, 3) uint8, with `image`, the picture shrunk by `reduction`, on it, black
     around; drawn over `canvas`, where that is given. Bilinear: `image` is to be less than twice too large.
     """
+    return warped(image, placement.matrix(reduction), placement.width, placement.height, canvas)
+
+
+def warped(
+    image: Image, matrix: NDArray[np.floating], width: int, height: int, onto: Image | None = None
+) -> Image:
+    """(height, width, 3) uint8 of `image` (h, w, 3) under the (2, 3) `matrix`: bilinear, black where there is
+    no picture. Of very large pictures OpenCV gets only what is shown."""
     import cv2
 
-    size = placement.width, placement.height
-    drawn = cv2.warpAffine(image, placement.matrix(reduction), size, dst=canvas, flags=cv2.INTER_LINEAR)
+    if max(image.shape[:2]) > _REMAP_LIMIT:
+        linear, shift = matrix[:, :2].astype(np.float64), matrix[:, 2].astype(np.float64)
+        corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], np.float64)
+        source = np.linalg.solve(linear, (corners - shift).T).T
+        low = np.clip(np.floor(source.min(axis=0)).astype(np.int64) - 2, 0, None)
+        high = np.minimum(np.ceil(source.max(axis=0)).astype(np.int64) + 2, low + _REMAP_LIMIT)
+        image = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
+        image = image if image.size else np.zeros((1, 1, 3), np.uint8)
+        matrix = np.column_stack([linear, shift + linear @ low])
+    drawn = cv2.warpAffine(image, matrix, (width, height), dst=onto, flags=cv2.INTER_LINEAR)
     return np.asarray(drawn, np.uint8)
 
 
