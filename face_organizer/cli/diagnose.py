@@ -21,14 +21,20 @@ from face_organizer.files import MARKER, count, printable
 @click.option(
     "--samples", type=click.IntRange(1), default=10, show_default=True, help="Pictures out of --input."
 )
+@click.option(
+    "--embeddings",
+    "table",
+    type=click.Path(path_type=Path),
+    help="Look with the options that this table was made under.",
+)
 @shared.output_option("Folder for an annotated picture per file and summary.jpg.  [default: diagnosis]")
 @backend_options
 @shared.json_option
 def diagnose(files: tuple[str, ...], output: Path | None, as_json: bool, quiet: bool, **options: Any) -> int:
     """Say for each picture and detector what is found, why not, and in what setting it is.
 
-    Ours look as `embed` does by default; where that finds nothing, in other settings of it: what is said to
-    help was tried. Pictures are opened read-only. Exit code 3: a picture could not be read, or a back end
+    Ours look as `embed` did for the table given by --embeddings, or does by default; where that finds
+    nothing, in other settings of it: what is said to help was tried. A video is looked at in its second 1. Pictures are opened read-only. Exit code 3: a picture could not be read, or a back end
     could not run.
 
     \b

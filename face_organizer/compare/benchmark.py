@@ -13,12 +13,11 @@ import numpy as np
 from face_organizer.compare.backends import choose
 from face_organizer.compare.trial import Trial, try_out
 from face_organizer.compare.truth import against, read_boxes
-from face_organizer.detect import Look
+from face_organizer.embed.setup import EmbedOptions
 from face_organizer.errors import FaceOrganizerError, ImageError, ModelMissingError, UsageError
 from face_organizer.files import printable
 from face_organizer.gender import open_model
 from face_organizer.geometry import align
-from face_organizer.media.images import open_source
 from face_organizer.media.listing import listing
 from face_organizer.media.video import is_video
 from face_organizer.networks import devices
@@ -96,7 +95,9 @@ def benchmark(
     trials = []
     for name, opener in wanted.items():
         on_progress(name)
-        trial = try_out(name, opener, taken, chosen, time_limit, look=Look(every_face=bool(boxes)))
+        trial = try_out(
+            name, opener, taken, chosen, time_limit, options=EmbedOptions("all" if boxes else "largest")
+        )
         if boxes and trial.looked:
             found = [(one.path, one.found.faces) for one in trial.looked]
             trial.precision, trial.recall = against(truth, found)
@@ -133,7 +134,8 @@ def judge_gender(trials: Sequence[Trial], device: devices.Device) -> bool:
                 landmarks = align.about_eyes(align.eyes_in(box[0].tolist()))[None].astype(np.float32)
             row = Faces.empty(1, box=box, landmarks=landmarks, turn=one.found.turns[:1].astype(np.int16))
             with suppress(ImageError):
-                woman = float(model.judge(model.crop(open_source(one.path), row)).woman[0])
+                picture = EmbedOptions().open(one.path)
+                woman = float(model.judge(model.crop(picture, row)).woman[0])
                 one.gender_confidence = max(woman, 1 - woman)
                 if one.gender_confidence >= model.min_confidence:
                     one.gender = "Woman" if woman > 0.5 else "Man"

@@ -14,11 +14,13 @@ import numpy as np
 from face_organizer.compare.backends import choose
 from face_organizer.compare.benchmark import judge_gender, pictures_of, sample
 from face_organizer.compare.trial import Seen, Trial, try_out
+from face_organizer.embed.setup import EmbedOptions
 from face_organizer.errors import FaceOrganizerError, ImageError, UsageError
 from face_organizer.geometry import align, quality
 from face_organizer.media import images
 from face_organizer.media.listing import listing
 from face_organizer.networks import devices
+from face_organizer.table import read
 from face_organizer.types import NO_FACES, Detections
 
 CAUSES = {
@@ -100,19 +102,22 @@ def diagnose(
     allow_downloads: bool = False,
     recursive: bool = True,
     exclude: Sequence[str] = (),
+    table: str | Path | None = None,
     on_progress: Callable[[str], object] = lambda name: None,
 ) -> Diagnosed:
     """Find out why a face is not found, and in what setting it is.
 
-    Looks at each of `files` and at `samples` pictures out of `inputs` as `embed` does by default and, where
-    ours find nothing, in other settings of `embed`. The other options are those of `benchmark`. Pictures are
-    opened read-only.
+    Looks at each of `files` and at `samples` pictures out of `inputs` as `embed` did for `table`, or does by
+    default, and, where ours find nothing, in other settings of `embed`; of a video at the frame at second 1.
+    The other options are those of `benchmark`. Pictures are opened read-only.
 
     What cannot be read, or is too much for a back end, is a result that says so. Raises `UsageError`,
     `DeviceError`, and `FaceOrganizerError` where there are no pictures.
     """
     if not files and not inputs:
         raise UsageError("no pictures are named", "name some, or a folder by --input")
+    made = read(table) if table else None
+    options = EmbedOptions.of(made.stamp if made else None)
     wanted = choose(backends, downloads=allow_downloads)
     chosen = devices.require(devices.choose_one(device)[0])
     named = listing(files, recursive=recursive, exclude=exclude).paths
@@ -123,14 +128,14 @@ def diagnose(
     trials = []
     for name, opener in wanted.items():
         on_progress(name)
-        trials.append(try_out(name, opener, paths, chosen, time_limit, settings=True))
+        trials.append(try_out(name, opener, paths, chosen, time_limit, settings=True, options=options))
     judge_gender(trials, chosen)
     pictures = []
     for path in paths:
         findings = {trial.name: one for trial in trials for one in trial.seen if one.path == path}
         facts, unreadable = dict[str, float](), ""
         try:
-            facts = facts_of(_surest(findings.values()), images.open_source(path))
+            facts = facts_of(_surest(findings.values()), options.open(path))
         except ImageError as error:
             unreadable = error.reason
         pictures.append(Diagnosis(path, unreadable, facts, findings))
@@ -148,7 +153,7 @@ def _surest(seen: Iterable[Seen]) -> Detections:
     return max(found, key=rank, default=NO_FACES)
 
 
-def facts_of(faces: Detections, source: images.Source) -> dict[str, float]:
+def facts_of(faces: Detections, source: images.Shrinkable) -> dict[str, float]:
     """Size (pixels), place (shares), sharpness, brightness and pose (degrees) of the main face, as far as
     they are known; without a face, the brightness of the picture."""
     box, landmarks = faces.boxes[:1], faces.landmarks[:1]

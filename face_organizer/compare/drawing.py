@@ -10,9 +10,9 @@ from PIL import Image as Pillow
 from PIL import ImageDraw, ImageFont
 
 from face_organizer.compare.trial import Seen, Trial
+from face_organizer.embed.setup import EmbedOptions
 from face_organizer.errors import ImageError
 from face_organizer.files import atomic_write, count, printable, write_jpeg
-from face_organizer.media import images
 from face_organizer.previews.sheets import Section, contact_sheet
 from face_organizer.previews.thumbnails import Tile, thumbnails
 
@@ -68,7 +68,7 @@ def annotated(picture: str, findings: Mapping[str, Seen]) -> Pillow.Image:
     """A picture with what each back end found, in a colour of its own, and thin what the surest other setting
     found more."""
     try:
-        pixels = images.read(picture)
+        pixels = EmbedOptions().open(picture).pixels()[0]
     except ImageError:
         pixels = np.full((200, WIDTH, 3), 96, np.uint8)
     scale = WIDTH / max(pixels.shape)

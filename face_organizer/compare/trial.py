@@ -5,26 +5,26 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from face_organizer.compare.backends import Backend, Opener
-from face_organizer.detect import Found, Look
+from face_organizer.detect import Found
+from face_organizer.embed.setup import EmbedOptions
 from face_organizer.errors import FaceOrganizerError, ImageError, PackError
-from face_organizer.media.images import open_source
 from face_organizer.networks.child import Child, first_line
 from face_organizer.networks.devices import Device
 
-DEFAULT = Look()
-"""How `embed` looks by default."""
-SETTINGS = {
-    "--faces all": Look(every_face=True),
-    "--det-size 1280": Look(canvas=1280),
-    "--min-confidence 0.3": Look(min_score=0.3),
-    "--min-face-size 5": Look(min_face_size=5.0),
-    "--enhance clahe": Look(),
+DEFAULT = EmbedOptions()
+SETTINGS: dict[str, dict[str, Any]] = {
+    "--faces all": {"faces": "all"},
+    "--tiles all": {"tiles": "all"},
+    "--det-size 1280": {"det_size": 1280},
+    "--min-confidence 0.3": {"min_confidence": 0.3},
+    "--min-face-size 5": {"min_face_size": 5.0},
+    "--enhance clahe": {"enhance": "clahe"},
 }
-"""What a user of `embed` can say, in the order in which it is tried, and how to look then."""
+"""What a user of `embed` can say, in the order in which it is tried, and the options that this is."""
 
 
 @dataclass(slots=True)
@@ -97,9 +97,10 @@ def try_out(
     limit: float,
     *,
     settings: bool = False,
-    look: Look = DEFAULT,
+    options: EmbedOptions = DEFAULT,
 ) -> Trial:
-    """Try a back end on `paths` for `limit` seconds, loading included; with `settings` in other ones too.
+    """Try a back end on `paths` for `limit` seconds, loading included; with `settings` in other ones than
+    `options` too.
 
     A back end that dies, or is stopped at the limit, slow or hung, keeps what it did.
     """
@@ -115,12 +116,14 @@ def try_out(
         with Child(open_backend, opener, device, limit=left()) as child:
             for turn, path in enumerate([paths[0], *paths]):  # the first one twice, to warm up
                 at = f"at {os.path.basename(path)}"
-                seen, trial.device = child.ask(look_at, path, look, settings and turn > 0, limit=left())
+                seen, trial.device = child.ask(look_at, path, options, settings and turn > 0, limit=left())
                 trial.peak_mb = (child.peak_memory() or 0) / 1e6 or None
                 if turn:
                     trial.seen.append(seen)
             if not settings and 2 * sum(one.seconds for one in trial.looked) < left():
-                trial.speed = child.ask(look_together, [one.path for one in trial.looked], look, limit=left())
+                trial.speed = child.ask(
+                    look_together, [one.path for one in trial.looked], options, limit=left()
+                )
     except PackError as error:
         trial.state, trial.why = "missing", str(error)
     except FaceOrganizerError as error:
@@ -146,17 +149,17 @@ def open_backend(opener: Opener, device: Device) -> Callable[..., Any]:
     return lambda function, *arguments: function(backend, *arguments)
 
 
-def look_at(backend: Backend, path: str, look: Look, settings: bool) -> tuple[Seen, str]:
+def look_at(backend: Backend, path: str, options: EmbedOptions, settings: bool) -> tuple[Seen, str]:
     """The faces on one picture, with `settings` also those in other ones, where that makes sense; and what
     it ran on."""
     start = time.perf_counter()
     try:
-        found = backend.find([open_source(path)], look)[0]
+        found = backend.find([options.open(path)], options.look)[0]
         seen = Seen(path, time.perf_counter() - start, found)
         for name, setting in SETTINGS.items() if settings and backend.settings else ():
-            if setting.every_face or not len(found.faces):
-                picture = open_source(path, enhance=name.startswith("--enhance"))
-                other = backend.find([picture], setting)[0]
+            other_options = replace(options, **setting)
+            if other_options.faces == "all" or not len(found.faces):
+                other = backend.find([other_options.open(path)], other_options.look)[0]
                 if len(other.faces) > len(found.faces):
                     seen.tried[name] = other
         seen.tried = dict(sorted(seen.tried.items(), key=lambda item: -item[1].faces.scores[0]))
@@ -167,12 +170,12 @@ def look_at(backend: Backend, path: str, look: Look, settings: bool) -> tuple[Se
     return seen, backend.device()
 
 
-def look_together(backend: Backend, paths: Sequence[str], look: Look) -> float | None:
+def look_together(backend: Backend, paths: Sequence[str], options: EmbedOptions) -> float | None:
     """Pictures per second where many are given at once, reading included; None for a back end that takes them
     one by one."""
     size, start = backend.at_once, time.perf_counter()
     if size == 1 or not paths:
         return None
     for i in range(0, len(paths), size):
-        backend.find([open_source(path) for path in paths[i : i + size]], look)
+        backend.find([options.open(path) for path in paths[i : i + size]], options.look)
     return len(paths) / (time.perf_counter() - start)

@@ -33,10 +33,9 @@ MOST_MISFIT = 0.45
 HALF_STEP = 22
 """Degrees to either side of the best of eight turns: YuNet's landmarks do not show a tilt, its score does."""
 CLEARLY, MARGIN = 0.06, 0.01
-"""By how much a turned face must score above the same face as it lies, in its
-best look and in the mean of many. On the photos of `benchmarks/README.md` a best look more than 0.06 above was
-wrong once in 3,900 faces; of 450 closer calls the mean of nine looks decided 446 rightly, the best look
-436."""
+"""By how much a turned face must score above the same face as it lies, in its best look and in the mean of
+many. On the photos of `benchmarks/finding.py` a best look more than 0.06 above was wrong once in 3,900 faces;
+of 450 closer calls the mean of nine looks decided 446 rightly, the best look 436."""
 CLOSE_CALL_FACES = (45.0, 60.0, 84.0)
 """Pixels of a face on the canvases of a close call."""
 MOST_TURNED = 8

@@ -109,10 +109,8 @@ def read(waiting: Iterator[Picture], options: EmbedOptions) -> list[Picture]:
 
 
 def _open(picture: Picture, options: EmbedOptions) -> None:
-    clahe = options.enhance == "clahe"
-    source = images.open_source(
-        picture.path, max_pixels=options.max_pixels, max_side=options.max_side, enhance=clahe
-    )
+    source = options.open(picture.path)
+    assert isinstance(source, images.Source)
     picture.source, picture.content = source, source.content
     picture.width, picture.height = source.width, source.height
     source.pixels(canvases.LARGEST_LOOK if options.faces == "all" else canvases.FIRST_LOOK)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 
 import numpy as np
 
@@ -12,7 +12,7 @@ from face_organizer import __version__
 from face_organizer.detect import Detector, Look, open_detector
 from face_organizer.errors import UsageError
 from face_organizer.geometry import align
-from face_organizer.media import images
+from face_organizer.media import images, video
 from face_organizer.networks.devices import CUDA_DEFAULTS, CudaOptions, Device
 from face_organizer.networks.packs import Pack
 from face_organizer.recognize import Embedder, open_embedder
@@ -26,6 +26,8 @@ _RANGES = {
     "det_size": (64, 4096),
     "max_side": (64, math.inf),
 }
+VIDEO_LOOK = 1.0
+"""Second of a video at which a single look is had: the first frame is often black."""
 _CHOICES = {"faces": ("largest", "all"), "enhance": ("none", "clahe"), "tiles": ("auto", "all", "off")}
 
 
@@ -55,6 +57,22 @@ class EmbedOptions:
         for name, words in _CHOICES.items():
             if getattr(self, name) not in words:
                 raise UsageError(f"{name} must be {' or '.join(words)}, not {getattr(self, name)!r}")
+
+    @classmethod
+    def of(cls, stamp: Stamp | None) -> EmbedOptions:
+        """Those that a table was made under; the defaults where it does not say."""
+        names = {spec.name for spec in fields(cls)}
+        return cls(
+            **{name: value for name, value in (stamp.options if stamp else {}).items() if name in names}
+        )
+
+    def open(self, path: str) -> images.Shrinkable:
+        """The picture at `path`, of a video its frame at `VIDEO_LOOK`. Raises `ImageError`."""
+        clahe = self.enhance == "clahe"
+        if video.is_video(path):
+            image = video.frame(path, VIDEO_LOOK)
+            return images.Decoded(image, max_side=self.max_side, enhance=clahe)
+        return images.open_source(path, max_pixels=self.max_pixels, max_side=self.max_side, enhance=clahe)
 
     @property
     def look(self) -> Look:
