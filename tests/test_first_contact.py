@@ -36,9 +36,7 @@ def test_diagnose_takes_the_widest_pictures_and_videos(
     files = [save(tmp_path / "wide.png", wide), save(tmp_path / "usual.png", portraits[1]), clip]
     found = fo.diagnose(files, backends=["yunet"], device="cpu")
     found.draw(tmp_path)
-    assert [len(one.findings["ours:yunet"].found.faces) for one in found.pictures if not one.unreadable] == [
-        1
-    ] * 3
+    assert all(len(one.findings["ours:yunet"].found.faces) for one in found.pictures)
 
 
 def test_diagnose_looks_as_embed_did(portraits: list[Image], tmp_path: Path) -> None:

@@ -34,8 +34,8 @@ def diagnose(files: tuple[str, ...], output: Path | None, as_json: bool, quiet: 
     """Say for each picture and detector what is found, why not, and in what setting it is.
 
     Ours look as `embed` did for the table given by --embeddings, or does by default; where that finds
-    nothing, in other settings of it: what is said to help was tried. A video is looked at in its second 1. Pictures are opened read-only. Exit code 3: a picture could not be read, or a back end
-    could not run.
+    nothing, in other settings of it: what is said to help was tried. A video is looked at in its second 1.
+    Pictures are opened read-only. Exit code 3: a picture could not be read, or a back end could not run.
 
     \b
     face-organizer diagnose photos/IMG_1.jpg --backends yunet

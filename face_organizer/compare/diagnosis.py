@@ -116,8 +116,7 @@ def diagnose(
     """
     if not files and not inputs:
         raise UsageError("no pictures are named", "name some, or a folder by --input")
-    made = read(table) if table else None
-    options = EmbedOptions.of(made.stamp if made else None)
+    options = EmbedOptions.of(read(table).stamp if table else None)
     wanted = choose(backends, downloads=allow_downloads)
     chosen = devices.require(devices.choose_one(device)[0])
     named = listing(files, recursive=recursive, exclude=exclude).paths
