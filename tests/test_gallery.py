@@ -103,6 +103,41 @@ def test_a_thumbnail_is_upright_and_stays_inside_a_tight_crop(tmp_path: Path) ->
     assert made[50:75, 5:75].min() > 200, "bright below, and no black from outside"
 
 
+FACE = np.array([[35, 45], [65, 45], [50, 60], [38, 75], [62, 75]], np.float32)
+
+
+def test_a_face_at_the_edge_stands_near_the_middle_with_its_picture_spread_out(tmp_path: Path) -> None:
+    """The picture is blue with a red face at its left edge, and a green neighbour in its middle."""
+    from PIL import Image, ImageDraw
+
+    made = Image.new("RGB", (900, 600), (0, 0, 250))
+    pen = ImageDraw.Draw(made)
+    pen.ellipse((0, 270, 60, 330), (250, 0, 0))
+    pen.ellipse((170, 270, 230, 330), (0, 250, 0))
+    made.save(tmp_path / "edge.png")
+    edge = FACE + np.array([-20, 240], np.float32)
+    shown = thumbnails.thumbnail(thumbnails.Tile(str(tmp_path / "edge.png"), edge), 100)
+    red = np.argwhere(shown[..., 0] > 200)
+    assert 30 < red[:, 1].mean() < 50, "nearly in the middle, though half of the tile lies outside"
+    assert not (shown[..., 1] > 100).any(), "the neighbour stays out"
+    assert shown.max(axis=2).min() > 60, "nothing is black"
+
+
+def test_a_face_is_ringed_where_others_are_beside_it_on_the_same_frame(tmp_path: Path) -> None:
+    photo = picture(tmp_path / "a.png", (90, 90, 90), (600, 400))
+    table = table_of({photo: 3, str(tmp_path / "b.png"): 1})
+    shift = np.array([[100, 100], [180, 100], [480, 300], [100, 100]], np.float32)
+    table.faces.landmarks[:] = FACE + shift[:, None]
+    table.faces.time[:] = np.nan
+    ringed = [
+        bool((thumbnails.thumbnail(thumbnails.tile(table, row, photo), 120)[..., 0] > 200).any())
+        for row in range(4)
+    ]
+    assert ringed == [True, True, False, False], "a far one, and one alone on its picture, need no ring"
+    table.faces.time[:] = [1, 2, 1, 1]
+    assert len(thumbnails.tile(table, 0, photo).others) == 1, "of a video, those of the same moment"
+
+
 @pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page in")
 def test_the_page_opens_in_a_browser_without_a_complaint(
     people: tuple[Path, Portraits], tmp_path: Path
