@@ -10,20 +10,17 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from face_organizer.cluster import result
-from face_organizer.cluster.doubt import Outsider, Suggestion
 from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
 from face_organizer.cluster.portraits import REVIEW, Portraits
 from face_organizer.cluster.result import PICKLE, Former, Kept
-from face_organizer.cluster.threshold import Strangers
 from face_organizer.files import atomic_write, write_csv, write_json
 from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
@@ -55,10 +52,6 @@ class People(Portraits):
 
     reasons: Sequence[str]
     """(n): why each face is where it is."""
-    threshold: float = math.nan
-    """The cosine from which two faces are one person."""
-    strangers: Strangers | None = None
-    """How alike faces of different people are in this table."""
     advice: Advice | None = None
     """Whether another number of people would fit better; None where no number was asked for."""
     kept: Kept | None = None
@@ -67,10 +60,6 @@ class People(Portraits):
     """(k): the id of the person before that each one is; None for somebody new."""
     nearness: Float32 | None = None
     """(n,): how alike a face of nobody is to the nearest person, to be held against `threshold`; else NaN."""
-    suggestions: Sequence[Suggestion] = ()
-    """Persons that may be one, the likeliest first."""
-    outsiders: Sequence[Outsider] = ()
-    """Members that may not be their person, the least like the others first."""
     device: str = "cpu"
     """Where the faces were compared: "cpu" or the number of a GPU."""
     device_why: str = ""
@@ -144,12 +133,6 @@ class People(Portraits):
             pickle.dump(document, file, protocol=PICKLE_PROTOCOL)
         write_csv(place / CSV, COLUMNS, self.rows(placed))
         write_json(place / JSON, {"persons": list(self.names)}, faces=self.rows(placed))
-
-    def questions(self, most: int) -> list[Suggestion | Outsider]:
-        """The `most` questions whose answers help most, in turn of persons that may be one and of faces that
-        may not be theirs."""
-        turns = zip_longest(self.suggestions[:most], self.outsiders[:most])
-        return [one for pair in turns for one in pair if one is not None][:most]
 
     def lower(self) -> Lower | None:
         """What a lower threshold would bring in, where many faces are for review; None where few are."""
