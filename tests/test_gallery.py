@@ -5,12 +5,12 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import needs_browser, opened
 from making_tables import table_of, unit
 
 from face_organizer.cluster import page
@@ -20,8 +20,6 @@ from face_organizer.cluster.portraits import Portraits
 from face_organizer.previews import thumbnails
 from face_organizer.types import FaceTable
 
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_browser = pytest.mark.skipif(CHROMIUM is None, reason="no Chromium to open the page in")
 NASTY = ["Zoë & Söhne", '<script>alert("x")', "50% off #1?", "=1+1"]
 
 
@@ -218,27 +216,17 @@ def test_the_page_begins_with_what_to_look_at_and_tiles_lead_to_photos(
     assert "<b>" not in text.replace("<li><b>", "")
 
 
-def browser(page: Path, profile: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    assert CHROMIUM
-    command = [CHROMIUM, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    command += ["--disable-background-networking", "--disable-component-update", "--disable-sync", *options]
-    command += ["--enable-logging=stderr", f"--user-data-dir={profile}", "--dump-dom", page.as_uri()]
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-
-
 @needs_browser
 def test_a_click_shows_the_photo_with_the_face_ringed_and_a_phone_needs_no_sideways_scrolling(
     doubtful: tuple[Path, Portraits], tmp_path: Path
 ) -> None:
-    page = doubtful[0] / "index.html"
     script = """
       document.querySelector('.person a[data-box]').click();
       const shown = document.querySelector('#viewer img');
       const tell = () => document.title = [shown.naturalWidth, document.querySelector('#viewer i').style.left,
-        document.documentElement.scrollWidth <= innerWidth, document.getElementById('viewer').open].join(' ');
-      shown.decode().then(tell, tell);</script></body>"""
-    page.write_text(page.read_text().replace("</script>\n</body>", script))
-    done = browser(page, tmp_path / "profile", "--window-size=500,800", "--virtual-time-budget=20000")
+        document.documentElement.scrollWidth <= innerWidth, viewer.open].join(' ');
+      shown.decode().then(tell, tell);"""
+    done = opened(doubtful[0] / "index.html", tmp_path / "profile", "--window-size=500,800", script=script)
     assert "<title>200 10% true true</title>" in done.stdout, done.stderr
 
 
@@ -248,7 +236,7 @@ def test_the_page_opens_in_a_browser_without_a_complaint(
 ) -> None:
     out, portraits = people
     portraits.draw(out, {}, 10)
-    done = browser(out / "index.html", tmp_path / "profile")
+    done = opened(out / "index.html", tmp_path / "profile")
     assert "CONSOLE" not in done.stderr, done.stderr
     assert re.findall(r'<a href="([^"]+/)">Folder', done.stdout) == [
         "Zo%C3%AB%20%26%20S%C3%B6hne/",

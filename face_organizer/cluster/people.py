@@ -20,17 +20,18 @@ from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
 from face_organizer.cluster.portraits import REVIEW, Portraits
-from face_organizer.cluster.result import PICKLE, Former, Kept
+from face_organizer.cluster.result import MORE, PICKLE, Former, Kept
 from face_organizer.files import atomic_write, write_csv, write_json
 from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
 from face_organizer.table import PICKLE_PROTOCOL
-from face_organizer.types import Float32
+from face_organizer.types import Float32, Int64
 
 CSV, JSON = "manifest.csv", "manifest.json"
 FILES = (PICKLE, CSV, JSON)
 COLUMNS = ("source", "face_index", "person", "similarity", "margin", "review", "nearness", "reason", "placed")
 _MANY, _BLOCK = 2048, 65_536
+_SAMPLE, _SEED = 1000, 1234  # faces of nobody whose nearest person is kept, for `evaluate`
 _WORTH = 10  # faces for review: from there on a lower threshold is told of
 
 
@@ -86,6 +87,15 @@ class People(Portraits):
         names = [*self.names, UNASSIGNED]
         return [names[label] for label in self.labels]
 
+    @property
+    def more(self) -> tuple[Float32, Float32, Int64]:
+        """The columns of `Former` by which faces are shown."""
+        nearest, nobody = np.full(len(self.labels), -1, np.int64), np.flatnonzero(self.labels < 0)
+        if len(nobody) and self.names:
+            some = np.random.default_rng(_SEED).choice(nobody, min(_SAMPLE, len(nobody)), replace=False)
+            nearest[some] = self.nearest(some)
+        return np.asarray(self.table.faces.landmarks), np.asarray(self.table.faces.time), nearest
+
     @cached_property
     def maybe(self) -> dict[int, str]:
         """The name of the person that each face for review may be."""
@@ -118,7 +128,7 @@ class People(Portraits):
 
         The pickle is a dict of `labels` (n,) int64, `image_paths` list of n paths, `cluster_centers` (k, d)
         float32, and beside these of the original `face_index` (n,) int32, `similarity` (n,) float32 and
-        `persons`, k names. `placed` is as for `rows`.
+        `persons`, k names, and for `evaluate` `landmarks`, `time` and `nearest`. `placed` is as for `rows`.
         """
         place = Path(folder)
         document = {
@@ -128,6 +138,7 @@ class People(Portraits):
             "face_index": np.asarray(self.table.faces.face_index),
             "similarity": np.asarray(self.similarity),
             "persons": list(self.names),
+            **dict(zip(MORE, self.more, strict=True)),
         }
         with atomic_write(place / PICKLE) as file:
             pickle.dump(document, file, protocol=PICKLE_PROTOCOL)
@@ -183,7 +194,7 @@ def former(given: People | str | Path) -> Former:
     if not isinstance(given, People):
         return result.read(Path(given))
     index = np.asarray(given.table.faces.face_index, np.int64)
-    return Former(given.paths, index, given.labels, given.names, given.centers)
+    return Former(given.paths, index, given.labels, given.names, given.centers, {}, *given.more)
 
 
 def margins(embeddings: Float32, clustering: Clustering) -> Float32:

@@ -67,10 +67,9 @@ class Portraits(Clustering):
         turns = zip_longest(self.suggestions[:most], self.outsiders[:most])
         return [one for pair in turns for one in pair if one is not None][:most]
 
-    def nearest(self, row: int) -> str:
-        """The name of the person that a face is most like; empty where there is nobody."""
-        near = self.centers @ np.asarray(self.table.embeddings[row], np.float32)
-        return self.names[int(near.argmax())] if len(near) else ""
+    def nearest(self, rows: Int64) -> Int64:
+        """The person, by number, that each of `rows` (r,) is most like, (r,); there must be one."""
+        return np.asarray((self.table.embeddings[rows] @ self.centers.T).argmax(axis=1), np.int64)
 
     @cached_property
     def cards(self) -> list[Card]:
@@ -217,7 +216,9 @@ class Portraits(Clustering):
 
     def _caption(self, row: int, copies: int) -> str:
         """How near, to whom where that is not said, and for how many faces; below it the picture's name."""
-        near = f" to {self.nearest(row)}" if self.labels[row] < 0 else ""
+        near = ""
+        if self.labels[row] < 0 and self.names:
+            near = f" to {self.names[self.nearest(np.array([row]))[0]]}"
         words = f"{self.similarity[row]:.2f}{near}{f' x{copies}' if copies > 1 else ''}"
         return f"{printable(words)}\n{printable(self._name(row))}"
 
