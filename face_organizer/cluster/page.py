@@ -6,6 +6,7 @@ import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
-from face_organizer.files import count, printable
+from face_organizer.files import count
 from face_organizer.previews import pages
 from face_organizer.types import FaceTable, Float32, Image, Int64, Outcome
 
@@ -37,11 +38,6 @@ class Face:
     box: Sequence[float] = ()
     copies: int = 1
     mark: str = ""
-
-    @property
-    def moment(self) -> str:
-        """Behind the address of a video: where it starts to play."""
-        return "" if math.isnan(self.time) else f"#t={self.time:.2f}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,9 +66,7 @@ def write(
     threshold: float = math.nan,
 ) -> None:
     """Write the page, replacing what is there; `threshold` is drawn as a line."""
-    all_cards = [_card(table, clustering, i, card) for i, card in enumerate(cards)]
     outcomes = table.outcome_counts().items()
-    groups, points = _points(table, cards)
     pages.write(
         path,
         "face_organizer.cluster",
@@ -80,11 +74,12 @@ def write(
         totals=_totals(table, clustering),
         outcomes=[(k.replace("_", " "), f"{n:,}") for k, n in outcomes if n and k != Outcome.FACES.label],
         questions=questions,
-        shown=[card for card in all_cards if card["shown"]],
-        rest=[card for card in all_cards if not card["shown"]],
+        cards=cards,
+        facts=partial(facts, table, clustering),
+        hue=hue,
         histogram=_histogram(clustering, threshold),
-        groups=groups,
-        point_count=count(points, "face"),
+        points=_points(table, cards),
+        point_count=count(min(len(table), _POINTS), "face"),
         named=_NAMED,
     )
 
@@ -111,19 +106,6 @@ def _totals(table: FaceTable, clustering: Clustering) -> list[list[str]]:
         count(int((~known).sum()), "unassigned face"),
     ]
     return [words.split(" ", 1) for words in counts]
-
-
-def _card(table: FaceTable, clustering: Clustering, index: int, card: Card) -> dict[str, Any]:
-    return {
-        "id": f"p{index}",
-        "name": printable(card.name),
-        "folder": f"{card.name}/",
-        "sheet": f"{card.name}.jpg",
-        "faces": f"{len(card.rows):,}",
-        "facts": facts(table, clustering, card.rows),
-        "hue": hue(card.name),
-        "shown": card.faces,
-    }
 
 
 def hue(name: str) -> int | None:
@@ -157,23 +139,18 @@ def _histogram(clustering: Clustering, threshold: float) -> dict[str, Any]:
     return {"bars": bars, "ticks": marks, "top": f"{top:,}", "line": line if is_seen else None}
 
 
-def _points(table: FaceTable, cards: Sequence[Card]) -> tuple[list[dict[str, Any]], int]:
-    """The map: a sample of the faces along their two principal axes, 0 to 100 each, by card; how many."""
+def _points(table: FaceTable, cards: Sequence[Card]) -> list[list[list[float]]]:
+    """The map: a sample of the faces along their two principal axes, 0 to 100 each, for each card."""
     rows = np.arange(len(table))
     if len(rows) > _POINTS:
         rows = np.sort(np.random.default_rng(_SEED).choice(len(rows), _POINTS, replace=False))
-    flat = _principal(np.asarray(table.embeddings[rows], np.float32))
+    flat = _principal(np.asarray(table.embeddings[rows], np.float32)).astype(np.float64).round(2)
     of_row = np.full(len(table), -1, np.int64)
     for i, card in enumerate(cards):
         of_row[card.rows] = i
     order = np.argsort(of_row[rows], kind="stable")
-    ends = np.searchsorted(of_row[rows][order], np.arange(len(cards) + 1))
-    groups = []
-    for i, (start, end) in enumerate(pairwise(ends.tolist())):
-        points = flat[order[start:end]].astype(np.float64).round(2).tolist()
-        name = cards[i].name
-        groups.append({"id": f"p{i}", "name": printable(name), "hue": hue(name), "points": points})
-    return [group for group in groups if group["points"]], len(rows)
+    ends = np.searchsorted(of_row[rows], np.arange(len(cards) + 1), sorter=order)
+    return [flat[order[start:end]].tolist() for start, end in pairwise(ends.tolist())]
 
 
 def _principal(vectors: Float32) -> Float32:

@@ -94,7 +94,8 @@ class People(Portraits):
         if len(nobody) and self.names:
             some = np.random.default_rng(_SEED).choice(nobody, min(_SAMPLE, len(nobody)), replace=False)
             nearest[some] = self.nearest(some)
-        return np.asarray(self.table.faces.landmarks), np.asarray(self.table.faces.time), nearest
+        faces = self.table.faces
+        return np.asarray(faces.landmarks, np.float32), np.asarray(faces.time, np.float32), nearest
 
     @cached_property
     def maybe(self) -> dict[int, str]:

@@ -67,6 +67,13 @@ class Portraits(Clustering):
         turns = zip_longest(self.suggestions[:most], self.outsiders[:most])
         return [one for pair in turns for one in pair if one is not None][:most]
 
+    def in_words(self, one: Suggestion | Outsider) -> str:
+        """One of the questions as a sentence."""
+        name = self.names[one.person]
+        if isinstance(one, Outsider):
+            return f"{self._name(one.face)} may not be {name}: {one.similarity:.2f}"
+        return f"{name} may be {self.names[one.other]}: {one.likeness:.2f}"
+
     def nearest(self, rows: Int64) -> Int64:
         """The person, by number, that each of `rows` (r,) is most like, (r,); there must be one."""
         return np.asarray((self.table.embeddings[rows] @ self.centers.T).argmax(axis=1), np.int64)
@@ -107,41 +114,35 @@ class Portraits(Clustering):
             ]
             facts = page.facts(self.table, self, card.rows)
             contact_sheet(folder / f"{card.name}.jpg", card.name, facts, [s for s in sections if s.heading])
-            mark = "" if card.name == UNASSIGNED else "least sure"
             typical, unsure, spread = (
                 [
-                    self._face(row, placed, picture, copies, mark)
+                    self._face(row, placed, picture, copies)
                     for (row, copies), picture in zip(some.items(), section.pictures, strict=True)
                 ]
-                for some, section, mark in zip(chosen, sections, ("", mark, ""), strict=False)
+                for some, section in zip(chosen, sections, strict=False)
             )
-            faces = [*typical, *spread, *unsure]
-            last = unsure[:_LAST]
-            few = faces if len(faces) <= _ALL else [*typical[: _TOP - len(last)], *last]
-            cards.append(replace(card, faces=few))
+            if card.name != UNASSIGNED:
+                unsure = [replace(one, mark="least sure") for one in unsure]
+            last, everything = unsure[:_LAST], [*typical, *spread, *unsure]
+            few = [*typical[: _TOP - len(last)], *last]
+            cards.append(replace(card, faces=everything if len(everything) <= _ALL else few))
             on_person()
-        cards += self.cards[most:]
-        questions = [*self._questions(folder, placed)]
-        page.write(folder / PAGE, self.table, self, cards, questions, self.threshold)
+        cards, asked = [*cards, *self.cards[most:]], [*self._questions(folder, placed)]
+        page.write(folder / PAGE, self.table, self, cards, asked, self.threshold)
 
     def _questions(self, folder: Path, placed: Placed) -> Iterator[Question]:
         """What to look at first, in words and with a face or two."""
         asked: list[tuple[str, list[int]]] = []
         for one in self.questions(_QUESTIONS):
-            name, best = self.names[one.person], self._best(one.person)
-            if isinstance(one, Outsider):
-                asked.append(
-                    (f"{self._name(one.face)} may not be {name}: {one.similarity:.2f}", [one.face, best])
-                )
-            else:
-                words = f"{name} may be {self.names[one.other]}: {one.likeness:.2f}"
-                asked.append((words, [best, self._best(one.other)]))
+            best = self._best(one.person)
+            both = [one.face, best] if isinstance(one, Outsider) else [best, self._best(one.other)]
+            asked.append((self.in_words(one), both))
         for person, _ in Counter(p for p in self.review if p >= 0).most_common(_ASIDE):
             name = self.names[person]
             if rows := self._aside(name, placed):
-                asked.append((f"{count(len(rows), 'face')} may be {name}: see {name}/{REVIEW}", rows[:2]))
-        tiles = [self._tile(row, folder, placed) for _, rows in asked for row in rows]
-        pictures = thumbnails(tiles)
+                words = f"{count(len(rows), 'face')} may be {name}: see {name}/{REVIEW}"
+                asked.append((words, [rows[0], self._best(person)]))
+        pictures = thumbnails([self._tile(row, folder, placed) for _, rows in asked for row in rows])
         for words, rows in asked:
             yield Question(printable(words), [self._face(row, placed, next(pictures)) for row in rows])
 
@@ -198,14 +199,10 @@ class Portraits(Clustering):
 
     def _folder(self, row: int) -> str:
         """Where the picture of a face goes, if nobody surer is on it."""
-        person, maybe = int(self.labels[row]), self.review[row] if len(self.review) else -1
-        return (
-            self.names[person]
-            if person >= 0
-            else f"{self.names[maybe]}/{REVIEW}"
-            if maybe >= 0
-            else UNASSIGNED
-        )
+        if self.labels[row] >= 0:
+            return self.names[int(self.labels[row])]
+        maybe = self.review[row] if len(self.review) else -1
+        return f"{self.names[maybe]}/{REVIEW}" if maybe >= 0 else UNASSIGNED
 
     def _place(self, row: int, placed: Placed) -> str:
         """Where the picture of a face lies now: below the output, or absolute where it was put nowhere."""
@@ -228,7 +225,7 @@ class Portraits(Clustering):
     def _tile(self, row: int, folder: Path, placed: Placed, copies: int = 1) -> Tile:
         return tile(self.table, row, str(folder / self._place(row, placed)), self._caption(row, copies))
 
-    def _face(self, row: int, placed: Placed, picture: Image, copies: int = 1, mark: str = "") -> Face:
+    def _face(self, row: int, placed: Placed, picture: Image, copies: int = 1) -> Face:
         """A face on the page, from its thumbnail."""
         faces, files = self.table.faces, self.table.files
         size = np.array([files.width[faces.file_index[row]], files.height[faces.file_index[row]]])
@@ -237,4 +234,4 @@ class Portraits(Clustering):
         corners = (*box[0], *(box[1] - box[0])) if known else ()
         caption = " · ".join(self._caption(row, copies).split("\n")[::-1])
         where, time = self._place(row, placed), float(faces.time[row])
-        return Face(picture, where, time, caption, [round(float(x), 2) for x in corners], copies, mark)
+        return Face(picture, where, time, caption, [round(float(x), 2) for x in corners], copies)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from face_organizer.files import atomic_write, jpeg
+from face_organizer.files import atomic_write, jpeg, printable
 from face_organizer.types import Image
 
 _QUALITY = 80
@@ -21,7 +21,7 @@ def write(path: Path, package: str, template: str, **values: Any) -> None:
 
     loader = jinja2.PackageLoader(package, "")
     pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    pages.filters |= {"picture": picture, "link": link}
+    pages.filters |= {"picture": picture, "link": link, "printable": printable}
     page = pages.get_template(template).render(values)
     with atomic_write(path) as file:
         file.write(page.encode("utf-8", "replace"))

@@ -137,20 +137,17 @@ class Found:
         above = ["Who is on which photos", f"{date.today()} · {seen} of {self.table.total_files:,}"]
         above.append(_ANSWER if library else _NO_ANSWER)
         numbers = None if library is None else library.numbers(self.table)
-        faces = ["face", PERSON, *((RIGHT,) if library else ()), "how sure", "photo", "at"]
-        technical = [*_TECHNICAL, *((NUMBER,) if library else ())]
+        faces = ["face", PERSON, *([RIGHT] if library else []), "how sure", "photo", "at"]
+        technical = [*_TECHNICAL, *([NUMBER] if library else [])]
         settings = [{"setting": name, "value": value} for name, value in self.settings.items()]
-        sheet = workbook.Sheet
+        matches, reviews = (self._faces(folder, match, shown, numbers) for match in (True, False))
+        people, photos = self._overview(folder), self._photos(folder, shown)
         return {
-            "Overview": sheet(
-                ("portrait", "name", "photos", "to_look_at"), self._overview(folder), above=above
-            ),
-            "Matches": sheet(faces, self._faces(folder, True, shown, numbers), technical),
-            "Review": sheet([*faces, "why"], self._faces(folder, False, shown, numbers), technical),
-            "Photos": sheet(
-                ("picture", "photo", "persons", "for_review"), self._photos(folder, shown), ("source",)
-            ),
-            "Settings": sheet((), settings, ("setting", "value")),
+            "Overview": workbook.Sheet(["portrait", "name", "photos", "to_look_at"], people, (), above),
+            "Matches": workbook.Sheet(faces, matches, technical),
+            "Review": workbook.Sheet([*faces, "why"], reviews, technical),
+            "Photos": workbook.Sheet(["picture", "photo", "persons", "for_review"], photos, ["source"]),
+            "Settings": workbook.Sheet((), settings, ["setting", "value"]),
         }
 
     def _overview(self, folder: Path) -> Iterator[dict[str, Any]]:
@@ -173,9 +170,11 @@ class Found:
         faces = thumbnails(tiles, side=workbook.SIDE)
         lines = (line for line in self.rows() if (line["verdict"] == MATCH) == match)
         for (one, at), line in zip(found, lines, strict=True):
-            photo = _link(line["source"], line["placed"])
-            words = {"face": next(faces, None), "photo": photo, RIGHT: None, "why": line["reason"]}
-            words["how sure"] = _how_sure(line)
+            words: dict[str, Any] = {
+                "face": next(faces, None),
+                "photo": _link(line["source"], line["placed"]),
+            }
+            words |= {RIGHT: None, "how sure": _how_sure(line), "why": line["reason"]}
             words["at"] = None if line["time"] is None else clock(line["time"])
             number = None if numbers is None else int(numbers[one.rows[at]])
             yield {**line, **words, PERSON: printable(one.name), NUMBER: number}
