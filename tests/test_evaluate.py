@@ -194,6 +194,8 @@ def test_an_audit_is_never_written_over_another_page(photos: Path) -> None:
     )
     assert (done.code, "index.html is there" in done.err) == (2, True)
     assert not (photos / "people" / "index.csv").exists()
+    done = here("evaluate", "-c", photos / "people", "--audit", "4", "--pairs", photos / "audit.html")
+    assert (done.code, "is to be a CSV" in done.err) == (2, True)
 
 
 def test_a_result_of_an_earlier_version_is_audited_without_the_unassigned(photos: Path) -> None:

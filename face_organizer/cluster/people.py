@@ -20,7 +20,7 @@ from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
 from face_organizer.cluster.portraits import REVIEW, Portraits
-from face_organizer.cluster.result import MORE, PICKLE, Former, Kept
+from face_organizer.cluster.result import PICKLE, Former, Kept
 from face_organizer.files import atomic_write, write_csv, write_json
 from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
@@ -139,7 +139,7 @@ class People(Portraits):
             "face_index": np.asarray(self.table.faces.face_index),
             "similarity": np.asarray(self.similarity),
             "persons": list(self.names),
-            **dict(zip(MORE, self.more, strict=True)),
+            **dict(zip(("landmarks", "time", "nearest"), self.more, strict=True)),
         }
         with atomic_write(place / PICKLE) as file:
             pickle.dump(document, file, protocol=PICKLE_PROTOCOL)
@@ -195,7 +195,7 @@ def former(given: People | str | Path) -> Former:
     if not isinstance(given, People):
         return result.read(Path(given))
     index = np.asarray(given.table.faces.face_index, np.int64)
-    return Former(given.paths, index, given.labels, given.names, given.centers, {}, *given.more)
+    return Former(given.paths, index, given.labels, given.names, given.centers, *given.more)
 
 
 def margins(embeddings: Float32, clustering: Clustering) -> Float32:

@@ -109,11 +109,11 @@ class Portraits(Clustering):
             ]
             pictures = thumbnails([tile for some in tiles for tile in some])
             sections = [
-                Section(title if some else "", [*islice(pictures, len(some))], [t.caption for t in some])
+                Section(title, [*islice(pictures, len(some))], [t.caption for t in some])
                 for title, some in zip(_TITLES, tiles, strict=True)
             ]
             facts = page.facts(self.table, self, card.rows)
-            contact_sheet(folder / f"{card.name}.jpg", card.name, facts, [s for s in sections if s.heading])
+            contact_sheet(folder / f"{card.name}.jpg", card.name, facts, [s for s in sections if s.pictures])
             typical, unsure, spread = (
                 [
                     self._face(row, placed, picture, copies)
@@ -175,19 +175,15 @@ class Portraits(Clustering):
         counts = np.bincount(copied[copied >= 0], minlength=len(picked)).tolist()
         return dict(zip(picked, counts, strict=True)), rows[copied < 0]
 
-    def doubtful(self, name: str) -> list[int]:
-        """The rows for review of a person, the nearest first."""
-        person = self.names.index(name) if name in self.names else len(self.names)
-        rows = np.flatnonzero(np.asarray(self.review) == person)
-        return [int(row) for row in rows[np.argsort(-self.similarity[rows], kind="stable")]]
-
     def _source(self, row: int) -> str:
         return str(self.table.files.path[self.table.faces.file_index[row]])
 
     def _aside(self, name: str, placed: Placed) -> list[int]:
-        """Those of `doubtful` whose pictures lie in the person's folder for review."""
-        where = f"{name}/{REVIEW}"
-        return [row for row in self.doubtful(name) if (self._source(row), where) in placed]
+        """The rows that are for review of a person and whose pictures lie in that folder, the nearest first."""
+        person = self.names.index(name) if name in self.names else len(self.names)
+        rows = np.flatnonzero(np.asarray(self.review) == person)
+        order = rows[np.argsort(-self.similarity[rows], kind="stable")].tolist()
+        return [row for row in order if (self._source(row), f"{name}/{REVIEW}") in placed]
 
     def _in_turn(self, best_first: Int64) -> Int64:
         by_folder: dict[str, list[int]] = defaultdict(list)

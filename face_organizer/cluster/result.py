@@ -22,8 +22,6 @@ from face_organizer.table import safe_pickle
 from face_organizer.types import FaceTable, Float32, Int64
 
 PICKLE = "cluster_assignments.pkl"
-MORE = ("landmarks", "time", "nearest")
-"""Keys of the pickle by which faces are shown."""
 _LETTERS = re.compile(r"person_[A-Z]+")
 
 
@@ -39,15 +37,14 @@ class Former(NamedTuple):
     names: Sequence[str]
     centers: Float32
     """(k, d), unit length."""
+    landmarks: Float32
+    """(n, 5, 2) in source pixels, NaN where not known."""
+    time: Float32
+    """(n,): the second of a video, NaN on a picture."""
+    nearest: Int64
+    """(n,): of some faces of nobody the person, by number, that each is most like, else -1."""
     moved: Mapping[str, str] = MappingProxyType({})
     """Where pictures lie now that were moved into the output folder."""
-    landmarks: Float32 | None = None
-    """(n, 5, 2) in source pixels, NaN where not known."""
-    time: Float32 | None = None
-    """(n,): the second of a video, NaN on a picture."""
-    nearest: Int64 | None = None
-    """(n,): of some faces of nobody the person, by number, that each is most like, else -1. These three are
-    None in a result of an earlier version."""
 
     def rows(self) -> dict[tuple[str, int], int]:
         """The row of each face by its picture's path, the old one and today's, and its number there."""
@@ -73,15 +70,18 @@ def read(place: Path) -> Former:
         known = list(document.get("persons", ()))
         centers = np.asarray(document["cluster_centers"], np.float32)
         known += [person_name(i) for i in range(len(known), len(centers))]
-        if not labels.shape == index.shape == (len(paths),) or np.any((labels < -1) | (labels >= len(known))):
+        n = len(paths)
+        landmarks = np.asarray(document.get("landmarks", np.full((n, 5, 2), np.nan)), np.float32)
+        time = np.asarray(document.get("time", np.full(n, np.nan)), np.float32)
+        nearest = np.asarray(document.get("nearest", np.full(n, -1)), np.int64)
+        if [x.shape for x in (labels, index, time, nearest, landmarks)] != [(n,)] * 4 + [(n, 5, 2)]:
             raise ValueError("columns of different lengths")
-        more = [document.get(name) for name in MORE]
-        if any(column is not None and len(column) != len(paths) for column in more):
-            raise ValueError("columns of different lengths")
+        if np.any((labels < -1) | (labels >= len(known))):
+            raise ValueError("a label of nobody")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FaceOrganizerError(f"{printable(path)} is no result of `cluster`: {error}") from error
     now = [names.get(str(name), str(name)) for name in known]
-    return Former(paths, index, labels, now, centers, organize.moved(path.parent), *more)
+    return Former(paths, index, labels, now, centers, landmarks, time, nearest, organize.moved(path.parent))
 
 
 def unknown(folder: Path, library: Library) -> bool:

@@ -42,6 +42,8 @@ def audit(result: People | str | Path, file: str | Path, pairs: int = 200, *, se
     """
     place, one = Path(file), former(result)
     page = place.with_suffix(".html")
+    if page == place:
+        raise UsageError(f"{printable(place)} is to be a CSV: the page beside it ends in .html")
     for there in (place, page):
         if there.exists():
             raise UsageError(f"{printable(there)} is there; give another name, or remove it")
@@ -49,8 +51,10 @@ def audit(result: People | str | Path, file: str | Path, pairs: int = 200, *, se
     lines = [_line(one, *pair) for pair in drawn]
     write_csv(place, AUDIT_COLUMNS, lines)
     rows = [row for _, *both in drawn[:_ON_PAGE] for row in both]
-    faces = thumbnails([_tile(one, row) for row in rows], side=_SIDE)
+    tiles = [Tile(_now(one, row), one.landmarks[row], time=float(one.time[row])) for row in rows]
+    faces = thumbnails(tiles, side=_SIDE)
     cells = [csv_line(line.values()).removesuffix(b"\r\n") for line in lines[:_ON_PAGE]]
+    shown = [[(next(faces), _now(one, row)) for row in both] for _, *both in drawn[:_ON_PAGE]]
     pages.write(
         page,
         "face_organizer.evaluate",
@@ -60,13 +64,7 @@ def audit(result: People | str | Path, file: str | Path, pairs: int = 200, *, se
         key=f"{place.name} {zlib.crc32(b''.join(cells))}",
         left=len(drawn) - len(cells),
         side=_SIDE,
-        pairs=[
-            {
-                "line": base64.b64encode(cell).decode(),
-                "faces": [(next(faces), _now(one, row)) for row in both],
-            }
-            for cell, (_, *both) in zip(cells, drawn, strict=False)
-        ],
+        pairs=[*zip((base64.b64encode(cell).decode() for cell in cells), shown, strict=True)],
     )
     return len(drawn)
 
@@ -82,8 +80,7 @@ def draw(result: Former, count: int, seed: int) -> list[tuple[str, int, int]]:
     if not len(company):
         raise FaceOrganizerError("no folder holds two faces: there is nothing to judge")
     pairs: list[tuple[str, int, int]] = []
-    nearest = np.full(len(labels), -1) if result.nearest is None else result.nearest
-    lost = np.flatnonzero((labels < 0) & np.isin(nearest, np.flatnonzero(sizes)))
+    lost = np.flatnonzero((labels < 0) & np.isin(result.nearest, np.flatnonzero(sizes)))
     alone = count // 4 if len(lost) else 0
     apart = count // 2 - alone if clusters > 1 else 0
     for a in random.choice(company, count - apart - alone).tolist():
@@ -94,7 +91,7 @@ def draw(result: Former, count: int, seed: int) -> list[tuple[str, int, int]]:
         alike[[labels[a], *np.flatnonzero(sizes == 0)]] = -2
         pairs.append(("apart", a, int(random.choice(members[int(alike.argmax())]))))
     some = random.choice(lost, alone).tolist() if alone else ()
-    pairs += [("alone", a, int(random.choice(members[nearest[a]]))) for a in some]
+    pairs += [("alone", a, int(random.choice(members[result.nearest[a]]))) for a in some]
     random.shuffle(pairs)
     return pairs
 
@@ -108,14 +105,6 @@ def _line(result: Former, kind: str, *rows: int) -> dict[str, str]:
 
 def _now(result: Former, row: int) -> str:
     return os.path.abspath(result.moved.get(result.paths[row], result.paths[row]))
-
-
-def _tile(result: Former, row: int) -> Tile:
-    nowhere = np.full((5, 2), np.nan, np.float32)
-    landmarks = nowhere if result.landmarks is None else result.landmarks[row]
-    return Tile(
-        _now(result, row), landmarks, time=math.nan if result.time is None else float(result.time[row])
-    )
 
 
 class Estimate(NamedTuple):

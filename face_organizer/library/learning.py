@@ -25,6 +25,7 @@ from face_organizer.organize import Changes, Journal
 from face_organizer.types import FaceTable, Int64
 
 _THEIRS = "SELECT id FROM faces WHERE person = ?"
+_FACE = "SELECT 1 FROM faces WHERE id = ?"
 _REPORT = "report.xlsx"
 _MOST_GONE = 3
 """More than one in three of a person's pictures gone at once is never taken for a decision."""
@@ -94,8 +95,9 @@ class _Reading:
         of, state = {printable(folder): number for folder, number in self.persons.items()}, self.library.state
         said: dict[tuple[str, int], list[int]] = defaultdict(list)
         for who, face, is_right in answers.read(self.output / _REPORT) if of else ():
-            number = state.root(of[who])
-            if not (state.is_known(face, number) if is_right else (face, number) in state.refused):
+            number = state.root(of.get(who, 0))
+            is_said = state.is_known(face, number) if is_right else (face, number) in state.refused
+            if who in of and not is_said and self.library.connection.execute(_FACE, (face,)).fetchone():
                 said["is" if is_right else "is-not", number].append(face)
         for (kind, number), faces in said.items():
             self._decide(kind, number, faces, how="report")

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from datetime import date
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -165,11 +166,16 @@ class Found:
     ) -> Iterator[dict[str, Any]]:
         """The rows that are a match, or not, the first ones with thumbnails; `numbers` (n,) are those of the
         faces in the library."""
-        found = [(one, int(at)) for one in self.persons for at in np.flatnonzero(one.is_match == match)]
-        tiles = [pictures.tile(one, at, folder, self.placed) for one, at in found[:shown]]
+
+        def found() -> Iterator[tuple[Candidates, int]]:
+            return (
+                (one, at) for one in self.persons for at in np.flatnonzero(one.is_match == match).tolist()
+            )
+
+        tiles = [pictures.tile(one, at, folder, self.placed) for one, at in islice(found(), shown)]
         faces = thumbnails(tiles, side=workbook.SIDE)
         lines = (line for line in self.rows() if (line["verdict"] == MATCH) == match)
-        for (one, at), line in zip(found, lines, strict=True):
+        for (one, at), line in zip(found(), lines, strict=True):
             words: dict[str, Any] = {
                 "face": next(faces, None),
                 "photo": _link(line["source"], line["placed"]),
@@ -186,13 +192,16 @@ class Found:
             for path, match in one.photos().items():
                 on[path].append((one, match))
         paths, nowhere = sorted(on, key=os.fsencode), np.full((5, 2), np.nan, np.float32)
-        placed = {p: next(filter(None, (one.now(p, self.placed) for one, _ in on[p])), "") for p in paths}
-        tiles = [Tile(str(folder / (placed[path] or path)), nowhere) for path in paths[:shown]]
+
+        def placed(path: str) -> str:
+            return next(filter(None, (one.now(path, self.placed) for one, _ in on[path])), "")
+
+        tiles = [Tile(str(folder / (placed(path) or path)), nowhere) for path in paths[:shown]]
         seen = thumbnails(tiles, side=workbook.SIDE)
         for path in paths:
             sure, doubtful = (", ".join(o.name for o, m in on[path] if m == match) for match in (True, False))
             words = {"persons": sure, "for_review": doubtful, "source": path}
-            yield {"picture": next(seen, None), "photo": _link(path, placed[path]), **words}
+            yield {"picture": next(seen, None), "photo": _link(path, placed(path)), **words}
 
 
 def _link(source: str, placed: str) -> tuple[str, str]:
