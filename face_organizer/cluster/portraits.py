@@ -179,7 +179,7 @@ class Portraits(Clustering):
         return str(self.table.files.path[self.table.faces.file_index[row]])
 
     def _aside(self, name: str, placed: Placed) -> list[int]:
-        """The rows that are for review of a person and whose pictures lie in that folder, the nearest first."""
+        """The rows for review of a person whose pictures lie in that folder, the nearest first."""
         person = self.names.index(name) if name in self.names else len(self.names)
         rows = np.flatnonzero(np.asarray(self.review) == person)
         order = rows[np.argsort(-self.similarity[rows], kind="stable")].tolist()
