@@ -127,13 +127,13 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write `rows`, dicts with the keys `columns`, as a CSV with a header, row by row as they come.
+    """Write `rows`, dicts with some of the keys `columns`, as a CSV with a header, row by row as they come.
 
     Paths stand byte for byte, but for an apostrophe before what a spreadsheet would take for a formula.
     """
     with atomic_write(path) as file:
         file.write(csv_line(columns))
-        file.writelines(csv_line([row[name] for name in columns]) for row in rows)
+        file.writelines(csv_line([row.get(name) for name in columns]) for row in rows)
 
 
 def csv_line(values: Iterable[Any]) -> bytes:
