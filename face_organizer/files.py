@@ -5,7 +5,6 @@ Whenever a writer is killed, what is under a name is the old file or the new one
 
 from __future__ import annotations
 
-import codecs
 import contextlib
 import csv
 import functools
@@ -128,14 +127,20 @@ def sync_folder(folder: Path) -> None:
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Iterable[Mapping[str, Any]]) -> None:
-    """Write `rows`, dicts with the keys `columns`, as a CSV with a header, row by row as they come.
+    """Write `rows`, dicts with some of the keys `columns`, as a CSV with a header, row by row as they come.
 
     Paths stand byte for byte, but for an apostrophe before what a spreadsheet would take for a formula.
     """
     with atomic_write(path) as file:
-        writer = csv.DictWriter(codecs.getwriter("utf-8")(file, "surrogateescape"), columns)
-        writer.writeheader()
-        writer.writerows({name: _cell(value) for name, value in row.items()} for row in rows)
+        file.write(csv_line(columns))
+        file.writelines(csv_line([row.get(name) for name in columns]) for row in rows)
+
+
+def csv_line(values: Iterable[Any]) -> bytes:
+    """A line of such a CSV, with its end."""
+    line = io.StringIO(newline="")
+    csv.writer(line).writerow(map(_cell, values))
+    return line.getvalue().encode("utf-8", "surrogateescape")
 
 
 def _cell(value: Any) -> Any:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
 import pickle
+import re
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pytest
+from browsing import needs_browser, opened
 from shell import here
 from test_people import faces
 
@@ -125,24 +129,86 @@ def test_an_audit_is_drawn_answered_and_turned_into_an_interval(photos: Path) ->
     assert "no pair is answered yet" in here(*call, "--answers").err
     with open(sheet, newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [r["kind"] for r in rows].count("together") == 10
+    assert Counter(r["kind"] for r in rows) == {"together": 10, "apart": 5, "alone": 5}
+    assert {r["person_a"] for r in rows if r["kind"] == "alone"} == {"unassigned"}
     for r in rows:
         same = Path(r["image_a"]).parent == Path(r["image_b"]).parent
         assert same == (r["kind"] == "together")
         assert (r["person_a"] == r["person_b"]) == (r["kind"] == "together")
         r["same"] = "y" if same else "N"
-    rows[0]["same"] = "?"
+    rows[0]["same"], rows[1]["same"] = "?", ""
     with open(sheet, "w", newline="") as file:
         writer = csv.DictWriter(file, AUDIT_COLUMNS)
         writer.writeheader()
         writer.writerows(rows)
     found = json.loads(here(*call, "--answers", "--json").out)
     assert (found["precision"]["share"], found["split"]["share"]) == (1.0, 0.0)
-    assert found["precision"]["answers"] + found["split"]["answers"] == 19
+    assert found["precision"]["answers"] + found["split"]["answers"] + found["missed"]["answers"] == 18
+    assert sum(one["unsure"] for one in found.values()) == sum(one["blank"] for one in found.values()) == 1
     assert 0.6 < found["precision"]["low"] < 0.8
     assert found["precision"]["high"] == 1.0
     sheet.write_text("kind,same\ntogether,perhaps\n")
     assert "line 2: wants y, n or ?" in here(*call, "--answers").err
+
+
+@needs_browser
+def test_the_page_of_an_audit_takes_answers_by_key_and_saves_the_csv(photos: Path) -> None:
+    odd = photos / "photos" / "anna" / os.fsdecode(b'"x",\xff<b>.jpg')  # a name that is no text
+    os.rename(photos / "photos" / "anna" / "00.jpg", odd)
+    document = pickle.loads((photos / "faces.pkl").read_bytes())
+    document["image_paths"][0] = str(odd)
+    (photos / "faces.pkl").write_bytes(pickle.dumps(document, protocol=4))
+    cluster(photos, "-k", "2")
+    sheet = photos / "audit.csv"
+    call = ["evaluate", "-c", photos / "people", "--pairs", sheet]
+    assert here(*call, "--audit", "40").code == 0
+    script = """
+      for (const key of ["y", "ArrowRight", "n", "?", "ArrowLeft", "ArrowLeft", "y"])
+        document.dispatchEvent(new KeyboardEvent("keydown", { key }));
+      const tell = bytes => { document.title = btoa(String.fromCharCode(...new Uint8Array(bytes))); };
+      csv().arrayBuffer().then(tell);
+    """
+    done = opened(photos / "audit.html", photos / "profile", script=script)
+    assert "CONSOLE" not in done.stderr, done.stderr
+    title = re.search("<title>(.*?)</title>", done.stdout)
+    assert title
+    saved = base64.b64decode(title[1])
+    before = sheet.read_bytes().split(b"\r\n")
+    answers = [b"same", b"y", b"", b"y", b"?", *[b""] * 36]
+    assert saved.split(b"\r\n") == [
+        before[0],
+        *(line + word for line, word in zip(before[1:-1], answers[1:], strict=True)),
+        b"",
+    ]
+    assert "Pair 2 of 40, 3 answered" in done.stdout
+    assert b"\xff" in saved
+    sheet.write_bytes(saved)
+    assert "not answered yet" in here(*call, "--answers").out
+
+
+def test_an_audit_is_never_written_over_another_page(photos: Path) -> None:
+    cluster(photos, "-k", "2")
+    (photos / "people" / "index.html").write_text("somebody's")
+    done = here(
+        "evaluate", "-c", photos / "people", "--audit", "4", "--pairs", photos / "people" / "index.csv"
+    )
+    assert (done.code, "index.html is there" in done.err) == (2, True)
+    assert not (photos / "people" / "index.csv").exists()
+    done = here("evaluate", "-c", photos / "people", "--audit", "4", "--pairs", photos / "audit.html")
+    assert (done.code, "is to be a CSV" in done.err) == (2, True)
+
+
+def test_a_result_of_an_earlier_version_is_audited_without_the_unassigned(photos: Path) -> None:
+    cluster(photos, "-k", "2")
+    place = photos / "people" / "cluster_assignments.pkl"
+    document = pickle.loads(place.read_bytes())
+    for name in ("landmarks", "time", "nearest"):
+        del document[name]
+    place.write_bytes(pickle.dumps(document, protocol=4))
+    call = ["evaluate", "-c", photos / "people", "--pairs", photos / "audit.csv"]
+    assert here(*call, "--audit", "20").code == 0
+    with open(photos / "audit.csv", newline="") as file:
+        assert Counter(row["kind"] for row in csv.DictReader(file)) == {"together": 10, "apart": 10}
 
 
 def test_the_interval_is_wilsons() -> None:

@@ -272,6 +272,9 @@ def former(table: FaceTable, labels: list[int], names: list[str]) -> Former:
         np.array(labels, np.int64),
         names,
         np.eye(len(names), 4, dtype=np.float32),
+        table.faces.landmarks,
+        table.faces.time,
+        np.full(len(labels), -1),
     )
 
 

@@ -175,13 +175,7 @@ def _doubts(people: fo.People) -> Iterator[str]:
         yield f"{count(len(people.maybe), 'face')} may be one of them: see the folders {REVIEW}/ in theirs"
     if near := people.lower():
         yield f"{near.faces:,} more faces at --threshold {near.threshold:.2f}"
-    for one in people.questions(_SHOWN):
-        name = printable(people.names[one.person])
-        if isinstance(one, fo.Outsider):
-            face = printable(os.path.basename(people.paths[one.face]))
-            yield f"{face} may not be {name}: {one.similarity:.2f}"
-        else:
-            yield f"{name} may be {printable(people.names[one.other])}: {one.likeness:.2f}"
+    yield from (printable(people.in_words(one)) for one in people.questions(_SHOWN))
 
 
 def _advice(people: fo.People) -> Iterator[str]:

@@ -36,7 +36,7 @@ from face_organizer.files import count, printable
     "number",
     type=click.IntRange(2, 100_000),
     metavar="N",
-    help="Write N pairs to look at into --pairs; fill its column `same` with y, n or ?.",
+    help="Write N pairs to look at into --pairs, and a page beside it to answer them on.",
 )
 @option("--pairs", type=FOLDER_OR_FILE, default=Path("audit.csv"), help="The file with the pairs.")
 @click.option("--answers", is_flag=True, help="Turn the answers in --pairs into an estimate.")
@@ -70,11 +70,13 @@ def evaluate(
         _against_labels(fo.evaluate(clusters, labels, worst_people=worst), console)
     elif number is not None:
         drawn = fo.audit(clusters, pairs, number, seed=seed)
+        page = pairs.with_suffix(".html")
         console.say(
-            f"{count(drawn, 'pair')} in {printable(pairs)}: fill the column `same` with y, n or ?, then\n"
+            f"{count(drawn, 'pair')} in {printable(pairs)}: answer and save them on {printable(page)}, "
+            "in a browser, or fill the column `same` with y, n or ?; then\n"
             f"  face-organizer evaluate --clusters {printable(clusters)} --answers --pairs {printable(pairs)}"
         )
-        console.result({"pairs": drawn, "file": str(pairs)})
+        console.result({"pairs": drawn, "file": str(pairs), "page": str(page)})
     else:
         _answers(pairs, clusters, console)
 
@@ -111,10 +113,12 @@ def _answers(pairs: Path, clusters: Path, console: Console) -> None:
     words = {
         "precision": "a face and another one of its folder are one person",
         "split": "a face and one of the folder most like its own are one person after all",
+        "missed": "an unassigned face and one of the folder most like it are one person after all",
     }
     for name, e in estimates.items():
         console.say(
             f"{name}: {e.share:.1%} (95 %: {e.low:.1%} to {e.high:.1%}) — how often {words[name]}; "
             f"{count(e.answers, 'answer')}, {e.unsure:,} unsure"
+            + (f", {e.blank:,} not answered yet" if e.blank else "")
         )
     console.result({name: e._asdict() for name, e in estimates.items()})

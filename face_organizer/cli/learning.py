@@ -27,7 +27,7 @@ library_options = together(
         "learns",
         default=True,
         help="Learn first what was changed by hand in --output: folders renamed, merged or removed, pictures "
-        "dragged or deleted.  [default: learn]",
+        "dragged or deleted, answers in report.xlsx.  [default: learn]",
     ),
     click.option(
         "--learn-deletions",

@@ -2,26 +2,50 @@
 
 from __future__ import annotations
 
-import base64
+import math
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
 import numpy as np
 
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
-from face_organizer.files import atomic_write, count, jpeg, printable
+from face_organizer.files import count
+from face_organizer.previews import pages
 from face_organizer.types import FaceTable, Float32, Image, Int64, Outcome
 
-_SIDE = 96  # pixels of a face on the page
-_QUALITY = 80
 _POINTS = 4000  # of the map: more make the page heavy and the map no clearer
 _BINS = 40
-_COLOURS = 10  # persons with a colour of their own, `--c0` to `--c9` of the page; the rest is grey
+_NAMED = 20  # persons in the legend of the map
+_GOLDEN = 137.508  # degrees from one number's colour to the next one's: neighbours are never alike
 _SEED = 1234
+
+
+@dataclass(frozen=True, slots=True)
+class Face:
+    """A face on the page: its (n, n, 3) RGB picture; the photo, below the page or absolute, the second of a
+    video (else NaN), and there the `box` as left, top, width and height in percent, empty where that is not
+    known; a line for whoever points at it; how many `copies` it stands for; a word upon it."""
+
+    picture: Image
+    path: str
+    time: float
+    caption: str
+    box: Sequence[float] = ()
+    copies: int = 1
+    mark: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Something that may be wrong, in `words` for one line, and the faces that it is about."""
+
+    words: str
+    faces: Sequence[Face]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,31 +54,34 @@ class Card:
 
     name: str
     rows: Int64
-    typical: Sequence[Image] = ()
-    unsure: Sequence[Image] = ()
+    faces: Sequence[Face] = ()
 
 
-def write(path: Path, table: FaceTable, clustering: Clustering, cards: Sequence[Card]) -> None:
-    """Write the page, replacing what is there."""
-    import jinja2
-
-    loader = jinja2.PackageLoader("face_organizer.cluster", "")
-    pages = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined)
-    points = _points(table, cards)
-    all_cards = [_card(table, clustering, i, card) for i, card in enumerate(cards)]
+def write(
+    path: Path,
+    table: FaceTable,
+    clustering: Clustering,
+    cards: Sequence[Card],
+    questions: Sequence[Question] = (),
+    threshold: float = math.nan,
+) -> None:
+    """Write the page, replacing what is there; `threshold` is drawn as a line."""
     outcomes = table.outcome_counts().items()
-    page = pages.get_template("page.html.j2").render(
+    pages.write(
+        path,
+        "face_organizer.cluster",
+        "page.html.j2",
         totals=_totals(table, clustering),
         outcomes=[(k.replace("_", " "), f"{n:,}") for k, n in outcomes if n and k != Outcome.FACES.label],
-        shown=[card for card in all_cards if card["typical"]],
-        rest=[card for card in all_cards if not card["typical"]],
-        histogram=_histogram(clustering),
-        points=points,
-        point_count=count(len(points), "face"),
-        legend=all_cards[:_COLOURS],
+        questions=questions,
+        cards=cards,
+        facts=partial(facts, table, clustering),
+        hue=hue,
+        histogram=_histogram(clustering, threshold),
+        points=_points(table, cards),
+        point_count=count(min(len(table), _POINTS), "face"),
+        named=_NAMED,
     )
-    with atomic_write(path) as file:
-        file.write(page.encode("utf-8", "replace"))
 
 
 def facts(table: FaceTable, clustering: Clustering, rows: Int64) -> str:
@@ -81,33 +108,13 @@ def _totals(table: FaceTable, clustering: Clustering) -> list[list[str]]:
     return [words.split(" ", 1) for words in counts]
 
 
-def _card(table: FaceTable, clustering: Clustering, index: int, card: Card) -> dict[str, Any]:
-    link = quote(os.fsencode(card.name))
-    return {
-        "id": f"p{index}",
-        "name": printable(card.name),
-        "folder": f"{link}/",
-        "sheet": f"{link}.jpg",
-        "faces": f"{len(card.rows):,}",
-        "facts": facts(table, clustering, card.rows),
-        "colour": _colour(index, card.name),
-        "typical": [_data(picture) for picture in card.typical],
-        "unsure": [_data(picture) for picture in card.unsure],
-    }
+def hue(name: str) -> int | None:
+    """The colour of a person, 0 to 359 degrees, by the name alone, so that it stays from run to run; None for
+    nobody."""
+    return None if name == UNASSIGNED else int(int.from_bytes(os.fsencode(name)) % 360_000 * _GOLDEN) % 360
 
 
-def _colour(index: int, name: str) -> str:
-    return f"var(--c{index})" if index < _COLOURS and name != UNASSIGNED else "var(--nobody)"
-
-
-def _data(picture: Image) -> str:
-    from PIL import Image as Pillow
-
-    small = Pillow.fromarray(picture).resize((_SIDE, _SIDE), Pillow.Resampling.LANCZOS)
-    return f"data:image/jpeg;base64,{base64.b64encode(jpeg(small, _QUALITY)).decode('ascii')}"
-
-
-def _histogram(clustering: Clustering) -> dict[str, Any]:
+def _histogram(clustering: Clustering, threshold: float) -> dict[str, Any]:
     """Bars of faces by similarity to their center, those of persons below, the unassigned on top."""
     similarity, labels = clustering.similarity, clustering.labels
     low = max(-1.0, np.floor(float(similarity.min(initial=0.0)) * 10) / 10)
@@ -121,34 +128,29 @@ def _histogram(clustering: Clustering) -> dict[str, Any]:
             "width": round(100 / _BINS - 0.25, 3),
             "known": round(100 * float(k) / top, 2),
             "nobody": round(100 * float(n) / top, 2),
-            "title": f"{edges[i]:.2f} to {edges[i + 1]:.2f}: {k:,} faces of persons, {n:,} unassigned",
+            "title": f"{edges[i]:.2f} to {edges[i + 1]:.2f}: {k:,} of persons, {n:,} unassigned",
         }
         for i, (k, n) in enumerate(zip(known, nobody, strict=True))
     ]
     ticks = np.arange(low, 1.01, 0.2)
     marks = [{"x": round(100 * (t - low) / (1 - low), 2), "text": f"{t:.1f}"} for t in ticks]
-    return {"bars": bars, "ticks": marks, "top": f"{top:,}"}
+    line = {"x": round(100 * (threshold - low) / (1 - low), 2), "text": f"{threshold:.2f}"}
+    is_seen = low <= threshold <= 1
+    return {"bars": bars, "ticks": marks, "top": f"{top:,}", "line": line if is_seen else None}
 
 
-def _points(table: FaceTable, cards: Sequence[Card]) -> list[dict[str, Any]]:
-    """The map: a sample of the faces along their two principal axes, 0 to 100 each."""
+def _points(table: FaceTable, cards: Sequence[Card]) -> list[list[list[float]]]:
+    """The map: a sample of the faces along their two principal axes, 0 to 100 each, for each card."""
     rows = np.arange(len(table))
     if len(rows) > _POINTS:
         rows = np.sort(np.random.default_rng(_SEED).choice(len(rows), _POINTS, replace=False))
-    flat = _principal(np.asarray(table.embeddings[rows], np.float32))
+    flat = _principal(np.asarray(table.embeddings[rows], np.float32)).astype(np.float64).round(2)
     of_row = np.full(len(table), -1, np.int64)
     for i, card in enumerate(cards):
         of_row[card.rows] = i
-    return [
-        {
-            "x": round(float(x), 2),
-            "y": round(float(y), 2),
-            "person": f"p{card}",
-            "colour": _colour(card, cards[card].name),
-            "name": printable(cards[card].name),
-        }
-        for (x, y), card in zip(flat.tolist(), of_row[rows].tolist(), strict=True)
-    ]
+    order = np.argsort(of_row[rows], kind="stable")
+    ends = np.searchsorted(of_row[rows], np.arange(len(cards) + 1), sorter=order)
+    return [flat[order[start:end]].tolist() for start, end in pairwise(ends.tolist())]
 
 
 def _principal(vectors: Float32) -> Float32:

@@ -10,30 +10,28 @@ import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from itertools import zip_longest
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from face_organizer.cluster import result
-from face_organizer.cluster.doubt import Outsider, Suggestion
 from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
 from face_organizer.cluster.labels import UNASSIGNED, Clustering
 from face_organizer.cluster.portraits import REVIEW, Portraits
 from face_organizer.cluster.result import PICKLE, Former, Kept
-from face_organizer.cluster.threshold import Strangers
 from face_organizer.files import atomic_write, write_csv, write_json
 from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
 from face_organizer.table import PICKLE_PROTOCOL
-from face_organizer.types import Float32
+from face_organizer.types import Float32, Int64
 
 CSV, JSON = "manifest.csv", "manifest.json"
 FILES = (PICKLE, CSV, JSON)
 COLUMNS = ("source", "face_index", "person", "similarity", "margin", "review", "nearness", "reason", "placed")
 _MANY, _BLOCK = 2048, 65_536
+_SAMPLE, _SEED = 1000, 1234  # faces of nobody whose nearest person is kept, for `evaluate`
 _WORTH = 10  # faces for review: from there on a lower threshold is told of
 
 
@@ -55,10 +53,6 @@ class People(Portraits):
 
     reasons: Sequence[str]
     """(n): why each face is where it is."""
-    threshold: float = math.nan
-    """The cosine from which two faces are one person."""
-    strangers: Strangers | None = None
-    """How alike faces of different people are in this table."""
     advice: Advice | None = None
     """Whether another number of people would fit better; None where no number was asked for."""
     kept: Kept | None = None
@@ -67,10 +61,6 @@ class People(Portraits):
     """(k): the id of the person before that each one is; None for somebody new."""
     nearness: Float32 | None = None
     """(n,): how alike a face of nobody is to the nearest person, to be held against `threshold`; else NaN."""
-    suggestions: Sequence[Suggestion] = ()
-    """Persons that may be one, the likeliest first."""
-    outsiders: Sequence[Outsider] = ()
-    """Members that may not be their person, the least like the others first."""
     device: str = "cpu"
     """Where the faces were compared: "cpu" or the number of a GPU."""
     device_why: str = ""
@@ -96,6 +86,16 @@ class People(Portraits):
         """(n): the name of each face's person, or `unassigned`."""
         names = [*self.names, UNASSIGNED]
         return [names[label] for label in self.labels]
+
+    @property
+    def more(self) -> tuple[Float32, Float32, Int64]:
+        """The columns of `Former` by which faces are shown."""
+        nearest, nobody = np.full(len(self.labels), -1, np.int64), np.flatnonzero(self.labels < 0)
+        if len(nobody) and self.names:
+            some = np.random.default_rng(_SEED).choice(nobody, min(_SAMPLE, len(nobody)), replace=False)
+            nearest[some] = self.nearest(some)
+        faces = self.table.faces
+        return np.asarray(faces.landmarks, np.float32), np.asarray(faces.time, np.float32), nearest
 
     @cached_property
     def maybe(self) -> dict[int, str]:
@@ -129,7 +129,7 @@ class People(Portraits):
 
         The pickle is a dict of `labels` (n,) int64, `image_paths` list of n paths, `cluster_centers` (k, d)
         float32, and beside these of the original `face_index` (n,) int32, `similarity` (n,) float32 and
-        `persons`, k names. `placed` is as for `rows`.
+        `persons`, k names, and for `evaluate` `landmarks`, `time` and `nearest`. `placed` is as for `rows`.
         """
         place = Path(folder)
         document = {
@@ -139,17 +139,12 @@ class People(Portraits):
             "face_index": np.asarray(self.table.faces.face_index),
             "similarity": np.asarray(self.similarity),
             "persons": list(self.names),
+            **dict(zip(("landmarks", "time", "nearest"), self.more, strict=True)),
         }
         with atomic_write(place / PICKLE) as file:
             pickle.dump(document, file, protocol=PICKLE_PROTOCOL)
         write_csv(place / CSV, COLUMNS, self.rows(placed))
         write_json(place / JSON, {"persons": list(self.names)}, faces=self.rows(placed))
-
-    def questions(self, most: int) -> list[Suggestion | Outsider]:
-        """The `most` questions whose answers help most, in turn of persons that may be one and of faces that
-        may not be theirs."""
-        turns = zip_longest(self.suggestions[:most], self.outsiders[:most])
-        return [one for pair in turns for one in pair if one is not None][:most]
 
     def lower(self) -> Lower | None:
         """What a lower threshold would bring in, where many faces are for review; None where few are."""
@@ -200,7 +195,7 @@ def former(given: People | str | Path) -> Former:
     if not isinstance(given, People):
         return result.read(Path(given))
     index = np.asarray(given.table.faces.face_index, np.int64)
-    return Former(given.paths, index, given.labels, given.names, given.centers)
+    return Former(given.paths, index, given.labels, given.names, given.centers, *given.more)
 
 
 def margins(embeddings: Float32, clustering: Clustering) -> Float32:

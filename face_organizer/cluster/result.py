@@ -37,6 +37,12 @@ class Former(NamedTuple):
     names: Sequence[str]
     centers: Float32
     """(k, d), unit length."""
+    landmarks: Float32
+    """(n, 5, 2) in source pixels, NaN where not known."""
+    time: Float32
+    """(n,): the second of a video, NaN on a picture."""
+    nearest: Int64
+    """(n,): of some faces of nobody the person, by number, that each is most like, else -1."""
     moved: Mapping[str, str] = MappingProxyType({})
     """Where pictures lie now that were moved into the output folder."""
 
@@ -64,12 +70,18 @@ def read(place: Path) -> Former:
         known = list(document.get("persons", ()))
         centers = np.asarray(document["cluster_centers"], np.float32)
         known += [person_name(i) for i in range(len(known), len(centers))]
-        if not labels.shape == index.shape == (len(paths),) or np.any((labels < -1) | (labels >= len(known))):
+        n = len(paths)
+        landmarks = np.asarray(document.get("landmarks", np.full((n, 5, 2), np.nan)), np.float32)
+        time = np.asarray(document.get("time", np.full(n, np.nan)), np.float32)
+        nearest = np.asarray(document.get("nearest", np.full(n, -1)), np.int64)
+        if [x.shape for x in (labels, index, time, nearest, landmarks)] != [(n,)] * 4 + [(n, 5, 2)]:
             raise ValueError("columns of different lengths")
+        if np.any((labels < -1) | (labels >= len(known))):
+            raise ValueError("a label of nobody")
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise FaceOrganizerError(f"{printable(path)} is no result of `cluster`: {error}") from error
     now = [names.get(str(name), str(name)) for name in known]
-    return Former(paths, index, labels, now, centers, organize.moved(path.parent))
+    return Former(paths, index, labels, now, centers, landmarks, time, nearest, organize.moved(path.parent))
 
 
 def unknown(folder: Path, library: Library) -> bool:

@@ -110,15 +110,16 @@ def misfit(landmarks: NDArray[np.floating]) -> Float32:
     return np.where(np.isfinite(relative), relative, np.inf).astype(np.float32)
 
 
-def warp(image: Image, matrix: Float32, size: int = SIZE) -> Image:
+def warp(image: Image, matrix: Float32, size: int = SIZE, *, spread: bool = False) -> Image:
     """The (size, size, 3) aligned face from `image` (h, w, 3) uint8 under one (2, 3) `matrix` of `estimate`.
 
-    Bilinear; what lies outside the picture is black, as insightface and OpenCV do it.
+    Bilinear; what lies outside the picture is black, as insightface and OpenCV do it, or where `spread` is
+    asked for the pixel nearest to it.
     """
-    return warped(image, matrix, size, size)
+    return warped(image, matrix, size, size, spread=spread)
 
 
-def cut(source: Shrinkable, matrix: Float32, size: int = SIZE) -> Image:
+def cut(source: Shrinkable, matrix: Float32, size: int = SIZE, *, spread: bool = False) -> Image:
     """The aligned face from `source` under one `matrix`, from pixels shrunk no further than `matrix` itself
     shrinks them: a small face comes from the whole picture. Raises `ImageError`."""
     scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
@@ -126,4 +127,4 @@ def cut(source: Shrinkable, matrix: Float32, size: int = SIZE) -> Image:
     if reduction != 1:  # whole numbers are the centers of pixels
         shift = matrix[:, 2] + matrix[:, :2] @ np.full(2, (reduction - 1) / 2, np.float32)
         matrix = np.column_stack([matrix[:, :2] * np.float32(reduction), shift]).astype(np.float32)
-    return warp(pixels, matrix, size)
+    return warp(pixels, matrix, size, spread=spread)

@@ -116,10 +116,16 @@ def draw(image: Image, reduction: float, placement: Placement, canvas: Image | N
 
 
 def warped(
-    image: Image, matrix: NDArray[np.floating], width: int, height: int, onto: Image | None = None
+    image: Image,
+    matrix: NDArray[np.floating],
+    width: int,
+    height: int,
+    onto: Image | None = None,
+    *,
+    spread: bool = False,
 ) -> Image:
     """(height, width, 3) uint8 of `image` (h, w, 3) under the (2, 3) `matrix`: bilinear, black where there is
-    no picture. Of very large pictures OpenCV gets only what is shown."""
+    no picture, or as the pixel nearest to it where `spread` is asked for. Of very large pictures OpenCV gets only what is shown."""
     import cv2
 
     if max(image.shape[:2]) > _REMAP_LIMIT:
@@ -131,7 +137,10 @@ def warped(
         image = np.ascontiguousarray(image[low[1] : high[1], low[0] : high[0]])
         image = image if image.size else np.zeros((1, 1, 3), np.uint8)
         matrix = np.column_stack([linear, shift + linear @ low])
-    drawn = cv2.warpAffine(image, matrix, (width, height), dst=onto, flags=cv2.INTER_LINEAR)
+    border = cv2.BORDER_REPLICATE if spread else cv2.BORDER_CONSTANT
+    drawn = cv2.warpAffine(
+        image, matrix, (width, height), dst=onto, flags=cv2.INTER_LINEAR, borderMode=border
+    )
     return np.asarray(drawn, np.uint8)
 
 

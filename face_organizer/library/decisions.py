@@ -31,8 +31,9 @@ for themselves."""
 
 
 class Decision(NamedTuple):
-    """One line of the journal. `at` is UTC; `how` says where it was said: `command` or `folders`; `person`
-    and `other` are numbers of persons, `faces` how many faces it is about; `undone` by a later one."""
+    """One line of the journal. `at` is UTC; `how` says where it was said: `command`, `folders`, `report`;
+    `person` and `other` are numbers of persons, `faces` how many faces it is about; `undone` by a later
+    one."""
 
     id: int
     at: str

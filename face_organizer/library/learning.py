@@ -2,7 +2,8 @@
 
 A renamed folder is a name; a picture dragged into a person's folder, or into a new one, says *is*; one taken
 away says *is not*; folders put together are one person; a person's folder removed hides the person. What is
-gone in such numbers that a slip or a disk that is away explains it better is no decision, but a doubt.
+gone in such numbers that a slip or a disk that is away explains it better is no decision, but a doubt. What
+somebody answered in a report of `search` is said last, and so counts most.
 """
 
 from __future__ import annotations
@@ -17,12 +18,15 @@ import numpy as np
 
 from face_organizer import organize
 from face_organizer.errors import ImageError
-from face_organizer.library import registry
+from face_organizer.files import printable
+from face_organizer.library import answers, registry
 from face_organizer.library.people import RESERVED, Library
 from face_organizer.organize import Changes, Journal
 from face_organizer.types import FaceTable, Int64
 
 _THEIRS = "SELECT id FROM faces WHERE person = ?"
+_FACE = "SELECT 1 FROM faces WHERE id = ?"
+_REPORT = "report.xlsx"
 _MOST_GONE = 3
 """More than one in three of a person's pictures gone at once is never taken for a decision."""
 
@@ -50,7 +54,7 @@ def learn(
     Of several faces on a picture that was dragged to a person, the one that is most like the person is meant,
     by the embeddings of `table`; without it, the main one.
 
-    Raises `OrganizeError` for a damaged journal.
+    Raises `OrganizeError` for a damaged journal, `LibraryError` for a report whose answers cannot be read.
     """
     output = Path(output)
     if not organize.is_applied(output):
@@ -83,10 +87,25 @@ class _Reading:
             self._pictures(deletions)
         else:
             self._doubt_all()
+        self._answers()
         return self.learned
 
-    def _say(self, kind: str, person: int, other: int | None = None, **more: object) -> None:
-        number = self.library.add(kind, person, other, how="folders", **more)  # type: ignore[arg-type]
+    def _answers(self) -> None:
+        """What somebody answered in the report of a search that this library was used with."""
+        of, state = {printable(folder): number for folder, number in self.persons.items()}, self.library.state
+        said: dict[tuple[str, int], list[int]] = defaultdict(list)
+        for who, face, is_right in answers.read(self.output / _REPORT) if of else ():
+            number = state.root(of.get(who, 0))
+            is_said = state.is_known(face, number) if is_right else (face, number) in state.refused
+            if who in of and not is_said and self.library.connection.execute(_FACE, (face,)).fetchone():
+                said["is" if is_right else "is-not", number].append(face)
+        for (kind, number), faces in said.items():
+            self._decide(kind, number, faces, how="report")
+
+    def _say(
+        self, kind: str, person: int, other: int | None = None, how: str = "folders", **more: object
+    ) -> None:
+        number = self.library.add(kind, person, other, how=how, **more)  # type: ignore[arg-type]
         self.learned.decisions.append(number)
 
     def _folders(self) -> None:
@@ -236,11 +255,11 @@ class _Reading:
         else:
             self._decide("is-not", number, [face for one in faces for face in one])
 
-    def _decide(self, kind: str, number: int, faces: Iterable[int]) -> None:
+    def _decide(self, kind: str, number: int, faces: Iterable[int], how: str = "folders") -> None:
         if faces := list(dict.fromkeys(faces)):
             told = self.learned.confirmed if kind == "is" else self.learned.refused
             told[str(self.library.name_of(number))] += len(faces)
-            self._say(kind, number, faces=faces)
+            self._say(kind, number, faces=faces, how=how)
 
     def _faces(self, i: int, folder: str) -> tuple[int, ...]:
         """The faces for which the plan put the i-th picture into `folder`: of its person; elsewhere, and in

@@ -89,6 +89,9 @@ class Tables(Opened):
         with self.transaction():
             numbers = registry.enter(self.connection, table)[labels > NEW]
             labels = labels[labels > NEW]
+            self.connection.execute(
+                _IDLE
+            )  # of runs before: this one's folders name persons without a face too
             found = []
             for name, given in zip(names, ids, strict=True):
                 if given is not None and given not in self.state.names:
@@ -96,7 +99,6 @@ class Tables(Opened):
                 found.append(self._new(name) if given is None else given)
             whose = np.array([*found, 0], np.int64)[labels]
             self._put(numbers, whose)
-            self.connection.execute(_IDLE)
         return dict(zip(names, found, strict=True))
 
     def _new(self, label: str) -> int:

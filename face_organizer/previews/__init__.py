@@ -1,3 +1,3 @@
-"""Faces to look at: thumbnails and contact sheets."""
+"""Faces to look at: thumbnails, contact sheets and pages."""
 
-__all__ = ["sheets", "thumbnails"]
+__all__ = ["pages", "sheets", "thumbnails"]

@@ -14,12 +14,13 @@ from face_organizer.types import Image
 _COLUMNS = 8
 _GAP, _MARGIN = 8, 24
 _TITLE, _HEADING, _CAPTION = 34, 20, 14  # sizes of type, in pixels
+_LINE = 17  # pixels from one line of a caption to the next
 _PAPER, _INK, _FAINT = (250, 250, 248), (24, 26, 30), (104, 108, 116)
 
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """Faces under one heading: (SIDE, SIDE, 3) RGB thumbnails, and a caption for each."""
+    """Faces under one heading: (SIDE, SIDE, 3) RGB thumbnails, and a caption of a line or more for each."""
 
     heading: str
     pictures: Sequence[Image]
@@ -31,7 +32,8 @@ def contact_sheet(target: Path, title: str, subtitle: str, sections: Sequence[Se
     from PIL import Image as Pillow
     from PIL import ImageDraw, ImageFont
 
-    cell = SIDE + _CAPTION + 2 * _GAP
+    most = max((caption.count("\n") for s in sections for caption in s.captions), default=0)
+    cell = SIDE + (most + 1) * _LINE + 2 * _GAP
     rows = [-(-len(s.pictures) // _COLUMNS) for s in sections]
     width = 2 * _MARGIN + _COLUMNS * (SIDE + _GAP) - _GAP
     height = 2 * _MARGIN + _TITLE + 4 * _GAP + _HEADING
@@ -55,15 +57,17 @@ def contact_sheet(target: Path, title: str, subtitle: str, sections: Sequence[Se
             top = y + i // _COLUMNS * cell
             sheet.paste(Pillow.fromarray(picture), (x, top))
             font = ImageFont.load_default(_CAPTION)
-            pen.text((x, top + SIDE + 3), _fitting(printable(caption), font, SIDE), _FAINT, font)
+            for n, line in enumerate(caption.split("\n")):
+                pen.text((x, top + SIDE + 3 + n * _LINE), _fitting(printable(line), font, SIDE), _FAINT, font)
         y += count * cell + 2 * _GAP
     write_jpeg(target, sheet)
 
 
 def _fitting(text: str, font: Any, width: float) -> str:
-    """`text`, cut in its middle until it is no wider than `width` pixels: names differ at their ends."""
+    """`text`, cut until it is no wider than `width` pixels; two thirds of what stays are its end: there names
+    differ."""
     kept, shown = len(text), text
     while font.getlength(shown) > width and kept > 2:
         kept -= 1
-        shown = f"{text[: kept // 2]}…{text[-(kept - kept // 2) :]}"
+        shown = f"{text[: kept // 3]}…{text[-(kept - kept // 3) :]}"
     return shown

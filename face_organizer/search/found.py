@@ -6,28 +6,35 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import date
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from face_organizer.files import write_csv, write_json
+from face_organizer.files import clock, count, printable, write_csv, write_json
 from face_organizer.library import NEW
+from face_organizer.library.answers import NUMBER, PERSON, RIGHT
 from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
-from face_organizer.previews.thumbnails import thumbnails
+from face_organizer.previews.thumbnails import Tile, thumbnails
 from face_organizer.search import pictures, profiles, workbook
 from face_organizer.search.match import CONFIDENCE, MATCH, REVIEW, Candidates
 from face_organizer.table import fingerprint
-from face_organizer.types import FaceTable
+from face_organizer.types import FaceTable, Int64
 
 CSV, JSON, XLSX = "report.csv", "report.json", "report.xlsx"
 _NUMBERS = ("confidence", "similarity", "best_reference", "references_agree", "chance")
 _TIMES = ("time", "seen_from", "seen_to")
 COLUMNS = ("person", "verdict", *_NUMBERS, "reason", "source", "face_index", *_TIMES, "placed")
 """Of report.csv, and the keys of each face in report.json."""
-_IN_WORKBOOK = ("thumbnail", "photo", *(name for name in COLUMNS if name not in ("verdict", "placed")))
+_ANSWER = (
+    f"In Matches and Review, write yes or no under “{RIGHT}” and save: the next search into this folder "
+    "reads it, and heeds it from then on."
+)
+_NO_ANSWER = "Made without a library: what is written here is not read back. Search with one to have that."
+_TECHNICAL = (*_NUMBERS, "source", "face_index", *_TIMES)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -107,14 +114,7 @@ class Found:
                     pictures.draw(one, folder, placed)
                     on_step()
                 pictures.write_frames(one, folder, placed, frames, on_problem)
-            settings = [{"setting": name, "value": value} for name, value in self.settings.items()]
-            sheets = {
-                "Matches": (_IN_WORKBOOK, now._faces(folder, True, thumbnails)),
-                "Review": (_IN_WORKBOOK, now._faces(folder, False, thumbnails)),
-                "Photos": (("photo", "persons", "for_review", "source"), now._photos()),
-                "Settings": (("setting", "value"), settings),
-            }
-            for sheet in workbook.write(folder / XLSX, sheets):
+            for sheet in workbook.write(folder / XLSX, now._sheets(folder, thumbnails, library)):
                 on_problem(XLSX, f"its sheet {sheet} is full; what follows stands only in {CSV}")
 
         def remember() -> tuple[str, Mapping[str, int]]:
@@ -132,26 +132,85 @@ class Found:
         names = [one.name for one in self.persons]
         return library.remember(self.table, labels, names, [ids.get(name) for name in names])
 
-    def _faces(self, folder: Path, match: bool, shown: int) -> Iterator[dict[str, Any]]:
-        """The rows that are a match, or not, with links, the first ones with thumbnails."""
-        positions = ((one, at) for one in self.persons for at in np.flatnonzero(one.is_match == match))
-        tiles = [pictures.tile(one, int(at), folder, self.placed) for one, at in islice(positions, shown)]
-        faces = thumbnails(tiles, side=workbook.SIDE)
-        for line in self.rows():
-            if (line["verdict"] == MATCH) == match:
-                photo = line["source"], line["placed"]
-                yield {**line, "thumbnail": next(faces, None), "photo": photo}
+    def _sheets(self, folder: Path, shown: int, library: Library | None) -> dict[str, workbook.Sheet]:
+        """report.xlsx, sheet by sheet."""
+        seen = count(len({path for one in self.persons for path in one.photos()}), "photo")
+        above = ["Who is on which photos", f"{date.today()} · {seen} of {self.table.total_files:,}"]
+        above.append(_ANSWER if library else _NO_ANSWER)
+        numbers = None if library is None else library.numbers(self.table)
+        faces = ["face", PERSON, *([RIGHT] if library else []), "how sure", "photo", "at"]
+        technical = [*_TECHNICAL, *([NUMBER] if library else [])]
+        settings = [{"setting": name, "value": value} for name, value in self.settings.items()]
+        matches, reviews = (self._faces(folder, match, shown, numbers) for match in (True, False))
+        people, photos = self._overview(folder), self._photos(folder, shown)
+        return {
+            "Overview": workbook.Sheet(["portrait", "name", "photos", "to_look_at"], people, (), above),
+            "Matches": workbook.Sheet(faces, matches, technical),
+            "Review": workbook.Sheet([*faces, "why"], reviews, technical),
+            "Photos": workbook.Sheet(["picture", "photo", "persons", "for_review"], photos, ["source"]),
+            "Settings": workbook.Sheet((), settings, ["setting", "value"]),
+        }
 
-    def _photos(self) -> Iterator[dict[str, Any]]:
-        """A row per photo on which somebody was found, with all persons on it."""
+    def _overview(self, folder: Path) -> Iterator[dict[str, Any]]:
+        """A row per person."""
+        tiles = [pictures.tile(one, 0, folder, self.placed) for one in self.persons if len(one.rows)]
+        faces = thumbnails(tiles, side=workbook.LARGE)
+        for one in self.persons:
+            photos, face = one.photos(), next(faces) if len(one.rows) else None
+            sure = sum(photos.values())
+            link = (one.name, f"{one.name}/") if photos else one.name
+            yield {"portrait": face, "name": link, "photos": sure, "to_look_at": len(photos) - sure}
+
+    def _faces(
+        self, folder: Path, match: bool, shown: int, numbers: Int64 | None
+    ) -> Iterator[dict[str, Any]]:
+        """The rows that are a match, or not, the first ones with thumbnails; `numbers` (n,) are those of the
+        faces in the library."""
+
+        def found() -> Iterator[tuple[Candidates, int]]:
+            return (
+                (one, at) for one in self.persons for at in np.flatnonzero(one.is_match == match).tolist()
+            )
+
+        tiles = [pictures.tile(one, at, folder, self.placed) for one, at in islice(found(), shown)]
+        faces = thumbnails(tiles, side=workbook.SIDE)
+        lines = (line for line in self.rows() if (line["verdict"] == MATCH) == match)
+        for (one, at), line in zip(found(), lines, strict=True):
+            words: dict[str, Any] = {
+                "face": next(faces, None),
+                "photo": _link(line["source"], line["placed"]),
+            }
+            words |= {RIGHT: None, "how sure": _how_sure(line), "why": line["reason"]}
+            words["at"] = None if line["time"] is None else clock(line["time"])
+            number = None if numbers is None else int(numbers[one.rows[at]])
+            yield {**line, **words, PERSON: printable(one.name), NUMBER: number}
+
+    def _photos(self, folder: Path, shown: int) -> Iterator[dict[str, Any]]:
+        """A row per photo on which somebody was found, with all persons on it; the first ones to be seen."""
         on: dict[str, list[tuple[Candidates, bool]]] = defaultdict(list)
         for one in self.persons:
             for path, match in one.photos().items():
                 on[path].append((one, match))
-        for path in sorted(on, key=os.fsencode):
-            placed = next(filter(None, (one.now(path, self.placed) for one, _ in on[path])), "")
+        paths, nowhere = sorted(on, key=os.fsencode), np.full((5, 2), np.nan, np.float32)
+
+        def placed(path: str) -> str:
+            return next(filter(None, (one.now(path, self.placed) for one, _ in on[path])), "")
+
+        tiles = [Tile(str(folder / (placed(path) or path)), nowhere) for path in paths[:shown]]
+        seen = thumbnails(tiles, side=workbook.SIDE)
+        for path in paths:
             sure, doubtful = (", ".join(o.name for o, m in on[path] if m == match) for match in (True, False))
-            yield {"photo": (path, placed), "persons": sure, "for_review": doubtful, "source": path}
+            words = {"persons": sure, "for_review": doubtful, "source": path}
+            yield {"picture": next(seen, None), "photo": _link(path, placed(path)), **words}
+
+
+def _link(source: str, placed: str) -> tuple[str, str]:
+    return placed or os.path.basename(source), placed or source
+
+
+def _how_sure(line: Mapping[str, Any]) -> workbook.Word:
+    is_sure = line["reason"] == "said" or line["confidence"] in ("very high", "high")
+    return workbook.Word("look" if line["verdict"] != MATCH else "sure" if is_sure else "likely")
 
 
 def _seconds(value: np.float32) -> float | None:

@@ -10,11 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from face_organizer.errors import ImageError
-from face_organizer.files import clock, count, write_jpeg
+from face_organizer.files import clock, count, printable, write_jpeg
 from face_organizer.media import video
 from face_organizer.organize import Placed
+from face_organizer.previews import thumbnails
 from face_organizer.previews.sheets import Section, contact_sheet
-from face_organizer.previews.thumbnails import Tile, thumbnails
+from face_organizer.previews.thumbnails import Tile, seconds
 from face_organizer.search.match import Candidates
 
 _SHOWN = 48  # faces of a person on its contact sheet, of matches and of faces for review each
@@ -22,11 +23,10 @@ _SHOWN = 48  # faces of a person on its contact sheet, of matches and of faces f
 
 def tile(one: Candidates, at: int, folder: Path, placed: Placed) -> Tile:
     """The `at`-th face of a person, read from where its photo lies now; `folder` is the output."""
-    row, faces, source = one.rows[at], one.table.faces, one.source(at)
-    now = one.now(source, placed)
-    caption = f"{one.similarity[at]:.2f}  {os.path.basename(source)}"
-    path = str(folder / now) if now else source
-    return Tile(path, np.asarray(faces.landmarks[row]), caption, float(faces.time[row]))
+    row, source = int(one.rows[at]), one.source(at)
+    name = os.path.basename(source) + seconds(float(one.table.faces.time[row]))
+    where = str(folder / (one.now(source, placed) or source))
+    return thumbnails.tile(one.table, row, where, f"{one.similarity[at]:.2f}\n{printable(name)}")
 
 
 def draw(one: Candidates, folder: Path, placed: Placed) -> None:
@@ -38,7 +38,7 @@ def draw(one: Candidates, folder: Path, placed: Placed) -> None:
     for heading, positions in (shown | {"For review": reviews[:_SHOWN]}).items():
         if len(positions):
             tiles = [tile(one, at, folder, placed) for at in positions]
-            sections.append(Section(heading, list(thumbnails(tiles)), [t.caption for t in tiles]))
+            sections.append(Section(heading, list(thumbnails.thumbnails(tiles)), [t.caption for t in tiles]))
     subtitle = (
         f"{count(len(matches), 'face matches', 'faces match')} (similarity {one.match_threshold:.2f} and "
         f"more), {len(reviews):,} for review ({one.review_threshold:.2f} and more) · "
