@@ -63,7 +63,7 @@ def second_opinion(one: match.Candidates, rules: match.Rules) -> Any:
         return np.asarray(vectors / np.maximum(lengths, 1e-6), np.float32)
 
     center = unit(unit(one.profile.vectors * weights).mean(axis=0))
-    limit, _ = rules.thresholds(crowds_of(unit(some * weights) @ center[:, None])[0])
+    limit, _ = rules.thresholds(crowds_of(unit(some * weights) @ center[:, None])[0], len(one.table))
     return one.is_match & (unit(one.table.embeddings[one.rows] * weights) @ center >= limit)
 
 
@@ -137,12 +137,42 @@ def accuracy(
     )
 
 
+def groups(crowd: str, vectors: Float32, names: Any, *, people: int = 6, photos: int = 20) -> None:
+    """Collections as small as an album: faces of six people and of 15 others, three references each."""
+    right = wrong = wanted = shown = 0
+    for seed in range(25):
+        random = np.random.default_rng(seed)
+        all_people, counts = np.unique(names[names != ""], return_counts=True)
+        chosen = random.choice(all_people[counts >= REFERENCES + 8], people, replace=False)
+        own = [random.permutation(np.flatnonzero(names == person)) for person in chosen]
+        others = random.choice(np.flatnonzero(~np.isin(names, chosen)), 15, replace=False)
+        rows = np.concatenate([*(one[REFERENCES : REFERENCES + photos] for one in own), others])
+        truth, some = names[rows], sample(vectors[rows])
+        given = (profiles.Given(vectors[one[:REFERENCES]], ["", "", ""]) for one in own)
+        made = [profiles.make(p, one, None, some) for p, one in zip(chosen, given, strict=True)]
+        for one in match.compare(collection(vectors[rows]), made, match.Rules()):
+            right, wrong = (
+                right + (truth[one.matches] == one.name).sum(),
+                wrong + (truth[one.matches] != one.name).sum(),
+            )
+            wanted, shown = wanted + (truth == one.name).sum(), shown + (truth[one.rows] == one.name).sum()
+    row(
+        "search in small collections",
+        crowd=crowd,
+        precision=round(float(right / (right + wrong)), 4),
+        recall=round(float(right / wanted), 4),
+        recall_with_review=round(float(shown / wanted), 4),
+    )
+
+
 def all_accuracy() -> None:
     """Every collection, and halves of the large ones."""
     dev = dev_faces()
+    groups("dev-faces", *dev)
     accuracy("dev-faces", *dev, 5)
     for name in ("sface128", "mobilefacenet512"):
         vectors, names = half(name)
+        groups(f"lfw half {name}", vectors, names)
         accuracy(f"lfw half {name}", vectors, names, 8)
         for word, some, their in split(vectors, names, SEED):
             accuracy(f"lfw half {name}, {word}", some, their, 8)

@@ -49,3 +49,40 @@ def test_diagnose_looks_as_embed_did(portraits: list[Image], tmp_path: Path) -> 
     (as_made,) = fo.diagnose([photo], backends=["yunet"], device="cpu", table=table).pictures
     assert (usual.missed_by, as_made.missed_by) == ([], ["ours:yunet"])
     assert "--min-face-size 5" in as_made.findings["ours:yunet"].tried
+
+
+# --- search in a small collection of groups ---
+
+
+@pytest.mark.slow
+def test_six_people_on_fifty_group_photos(dev_faces: Path, tmp_path: Path) -> None:
+    """Three references each, of which two show somebody else too."""
+    people = sorted((dev_faces / "identities").iterdir(), key=lambda p: (-len(list(p.iterdir())), p.name))
+    faces = {p.name: [read_rgb(path) for path in sorted(p.iterdir())] for p in people[:20]}
+    chosen, others = list(faces)[:6], [f for name in list(faces)[6:] for f in faces[name]]
+    references, left = tmp_path / "refs", []
+    for n, name in enumerate(chosen):
+        (references / name).mkdir(parents=True)
+        alone, *beside = faces[name][:3]
+        save(references / name / "alone.png", alone)
+        for k, face in enumerate(beside):
+            pair = [face, others[7 * n + k]][:: 1 if k else -1]
+            save(references / name / f"group{k}.png", np.hstack(pair))
+        left += [(name, face) for face in faces[name][3:18]]
+    event, truth = tmp_path / "event", {}
+    event.mkdir()
+    random = np.random.default_rng(3)
+    order = random.permutation(len(left))
+    for number, start in enumerate(range(0, len(left), 2)):
+        on = [left[i] for i in order[start : start + 2]]
+        path = save(event / f"{number:03}.png", np.hstack([*(f for _, f in on), others[60 + number]]))
+        truth[str(path)] = {name for name, _ in on}
+    assert 30 <= len(truth) <= 60
+    table = fo.embed([event], faces="all", device="cpu")
+    found = fo.search(table, references, device="cpu")
+    said = [(one.name, path) for one in found.persons for path, match in one.photos().items() if match]
+    right = [name in truth[path] for name, path in said]
+    wanted = sum(len(names) for names in truth.values())
+    assert sum(right) == len(right), [s for s, r in zip(said, right, strict=True) if not r]
+    assert sum(right) >= 0.9 * wanted, (sum(right), wanted)
+    assert not [r for one in found.persons for r in one.profile.references if r.reason]

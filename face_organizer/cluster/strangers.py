@@ -15,6 +15,8 @@ from numpy.typing import NDArray
 
 from face_organizer.types import Float32
 
+WRONG_LINKS = 0.003
+"""Strangers in the whole table that are taken for a face's person, in expectation: one in some 300 faces."""
 _SAMPLE = 40_000  # faces that the crowd is read off: its spread is then known to half a percent
 _CENTER, _SPREAD, _FACES = 0.05, 0.10, 25
 """What is expected before anything was seen, and how many faces it counts as. SFace's crowd lies at

@@ -15,11 +15,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from face_organizer.cluster.strangers import Crowd
+from face_organizer.cluster.strangers import WRONG_LINKS, Crowd
 from face_organizer.types import Float32, Int64
 
-WRONG_LINKS = 0.003
-"""Links between strangers that are accepted per face: one in some 300 faces."""
 SAMPLE = 4096
 _BINS = 800
 

@@ -125,7 +125,8 @@ def warped(
     spread: bool = False,
 ) -> Image:
     """(height, width, 3) uint8 of `image` (h, w, 3) under the (2, 3) `matrix`: bilinear, black where there is
-    no picture, or as the pixel nearest to it where `spread` is asked for. Of very large pictures OpenCV gets only what is shown."""
+    no picture, or as the pixel nearest to it where `spread` is asked for. Of very large pictures OpenCV gets
+    only what is shown."""
     import cv2
 
     if max(image.shape[:2]) > _REMAP_LIMIT:

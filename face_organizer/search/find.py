@@ -14,9 +14,8 @@ from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import count, os_errors, printable
 from face_organizer.library.people import Library
 from face_organizer.organize import View, is_folder
-from face_organizer.search import FALSE_MATCHES
 from face_organizer.search.found import JSON, Found
-from face_organizer.search.heeding import heeded, own_faces, with_confirmed
+from face_organizer.search.heeding import heeded, own_faces, with_confirmed, with_their_person
 from face_organizer.search.match import MATCH, Candidates, Rules, compare
 from face_organizer.search.profiles import Profile, make, read
 from face_organizer.search.references import check_space, from_persons, from_photos, listed
@@ -32,9 +31,9 @@ def search(
     profiles: Iterable[str | Path | Profile] = (),
     people: str | Path | None = None,
     persons: Iterable[str] = (),
-    reference_face: Literal["only", "largest"] = "only",
+    reference_face: Literal["agreeing", "only", "largest"] = "agreeing",
     keep_outliers: bool = False,
-    false_matches: float = FALSE_MATCHES,
+    false_matches: float | None = None,
     threshold: float | None = None,
     strict: bool = False,
     library: Library | None = None,
@@ -51,12 +50,13 @@ def search(
     `library`: what people said. A face that was refused does not come back, one that was confirmed is a match
     and a reference; ignored ones, and those said to be somebody else, are nobody's match.
 
-    `reference_face`: a reference photo with several faces is left out ("only"), or its main face is taken
-    ("largest"). `keep_outliers` uses references that are unlike the others too. `false_matches` is the share
-    of other people's faces that may pass for a match, 1e-12 to 0.1; `threshold` a cosine, -1 to 1, that
-    overrides it; `strict`, for children and siblings, allows for a tenth of the false matches and wants two
-    thirds of the references to agree. `pack` (default: the one that made the table) and `device` (as `embed`
-    takes them) look at reference photos.
+    `reference_face`: of a reference photo with several faces the one that agrees with the other references is
+    taken ("agreeing"), its main face ("largest"), or none ("only"). `keep_outliers` uses references that are
+    unlike the others too. `false_matches` is the share of other people's faces that may pass for a match,
+    1e-12 to 0.1 (default: `FALSE_MATCHES`); `threshold` a cosine, -1 to 1, that overrides it; `strict`, for
+    children and siblings, allows for a tenth of the false matches and wants two thirds of the references to
+    agree. `pack` (default: the one that made the table) and `device` (as `embed` takes them) look at
+    reference photos.
 
     Raises `UsageError` for a call that makes no sense, `SpaceMismatchError` for references that cannot be
     compared with the table, `FaceOrganizerError` for a person without a usable reference.
@@ -74,7 +74,7 @@ def search(
     _check_names([*photos, *given, *persons, *(one.name for one in everybody)])
     if photos:
         pack = pack or (table.stamp.pack if table.stamp else "")
-        given |= from_photos(photos, table, pack, device, reference_face == "largest")
+        given |= from_photos(photos, table, pack, device, reference_face)
     if people is not None:
         given |= from_persons(persons, Path(people), table)
     elif said is not None:
@@ -88,7 +88,10 @@ def search(
     def heed(one: Candidates) -> Candidates:
         return one if said is None else heeded(one, said)
 
-    return Found(table, compare(table, everybody, rules, heed), asdict(rules))
+    found = compare(table, everybody, rules, heed)
+    if said is not None:
+        with_their_person(found, said)
+    return Found(table, found, asdict(rules) | {"false_matches": rules.rate(len(table))})
 
 
 def _check_names(names: list[str]) -> None:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from face_organizer.library import Said
-from face_organizer.search.match import Candidates
+from face_organizer.search.match import TOO_LOW, Candidates
 from face_organizer.search.profiles import Given, Profile, Reference
 from face_organizer.types import FaceTable, Int64
 
@@ -42,6 +43,19 @@ def with_confirmed(profile: Profile, said: Said, table: FaceTable) -> Profile:
     vectors = np.concatenate([profile.vectors, np.asarray(table.embeddings[rows], np.float32)])
     more = [Reference(paths[row]) for row in rows.tolist()]
     return replace(profile, vectors=vectors, references=[*profile.references, *more])
+
+
+def with_their_person(found: Sequence[Candidates], said: Said) -> None:
+    """Make matches of the faces for review that the last clustering put with the matches: where most faces of
+    one of its persons, and three at least, are matches."""
+    for one in found:
+        before, taken = said.before[one.rows], {int(row) for other in found for row in other.matches}
+        for person in np.unique(before[one.is_match & (before >= 0)]).tolist():
+            mine = before == person
+            if int((mine & one.is_match).sum()) >= max(3, (said.before == person).sum() / 2):
+                for at in np.flatnonzero(mine & ~one.is_match).tolist():
+                    if one.reasons[at] == TOO_LOW and int(one.rows[at]) not in taken:
+                        one.is_match[at], one.reasons[at] = True, ""
 
 
 def _spread(rows: Int64) -> Int64:

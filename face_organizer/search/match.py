@@ -14,7 +14,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.cluster.strangers import Crowd, crowds_of, sample
+from face_organizer.cluster.strangers import WRONG_LINKS, Crowd, crowds_of, sample
 from face_organizer.errors import UsageError
 from face_organizer.organize import Placed
 from face_organizer.search import FALSE_MATCHES
@@ -25,6 +25,8 @@ _STRICT_TIMES, _REVIEW_TIMES, _MOST_REVIEW = 0.1, 100, 1e-2  # strangers let thr
 CONFIDENCE = (("very high", 1e-9), ("high", 1e-7), ("medium", 1e-5), ("low", 1.0))
 """Words for how few of other people's faces come as near as this one: at most that share."""
 MATCH, REVIEW = "match", "review"
+TOO_LOW = "below the threshold for a match"
+_MOST_WIDENING = 30  # sure matches: more make no better mean
 _BLOCK = 16_384  # rows at a time: 33 MB of 512 dimensions
 
 
@@ -32,20 +34,24 @@ _BLOCK = 16_384  # rows at a time: 33 MB of 512 dimensions
 class Rules:
     """How to decide: the options of `search` of these names."""
 
-    false_matches: float = FALSE_MATCHES
+    false_matches: float | None = None
     threshold: float | None = None
     strict: bool = False
 
     def __post_init__(self) -> None:
-        if not 1e-12 <= self.false_matches <= 0.1:
+        if self.false_matches is not None and not 1e-12 <= self.false_matches <= 0.1:
             raise UsageError(f"false_matches must be from 1e-12 to 0.1, not {self.false_matches}")
         if self.threshold is not None and not -1 <= self.threshold <= 1:
             raise UsageError(f"threshold must be a cosine from -1 to 1, not {self.threshold}")
 
-    def thresholds(self, crowd: Crowd) -> tuple[float, float]:
-        """The cosines from which a face is a match, and for review."""
-        rate = self.false_matches * (_STRICT_TIMES if self.strict else 1)
-        review = crowd.threshold(max(rate, min(self.false_matches * _REVIEW_TIMES, _MOST_REVIEW)))
+    def rate(self, faces: int) -> float:
+        """The share of other people's faces that may pass for a match, in a collection of so many."""
+        return self.false_matches or max(FALSE_MATCHES, WRONG_LINKS / max(faces, 1))
+
+    def thresholds(self, crowd: Crowd, faces: int) -> tuple[float, float]:
+        """The cosines from which a face is a match, and for review, in a collection of so many faces."""
+        rate = self.rate(faces) * (_STRICT_TIMES if self.strict else 1)
+        review = crowd.threshold(max(rate, min(self.rate(faces) * _REVIEW_TIMES, _MOST_REVIEW)))
         match = crowd.threshold(rate) if self.threshold is None else self.threshold
         return match, min(match, review)
 
@@ -134,11 +140,32 @@ def compare(
     some = sample(table.embeddings)
     centers = np.stack([p.center for p in profiles])
     crowds = crowds_of(some @ centers.T)
-    least = np.array([rules.thresholds(crowd)[1] for crowd in crowds], np.float32)
+    least = np.array([rules.thresholds(crowd, len(table))[1] for crowd in crowds], np.float32)
     hits = zip(profiles, crowds, _scan(table.embeddings, centers, least), strict=True)
     found = [heed(_candidates(table, profile, crowd, rules, *hit)) for profile, crowd, hit in hits]
     _one_person_per_face(found)
+    if rules.threshold is None:
+        _widen(found, some, rules)
+        _one_person_per_face(found)
     return found
+
+
+def _widen(found: Sequence[Candidates], some: Float32, rules: Rules) -> None:
+    """Make matches of those faces for review that are near enough to the mean of references and sure matches.
+
+    Once only, and only of what the references themselves call alike: it cannot run away to somebody else.
+    """
+    wider = []
+    for one in found:
+        sure = np.asarray(one.table.embeddings[one.matches[:_MOST_WIDENING]])
+        mean = np.concatenate([one.profile.vectors, sure]).mean(axis=0)
+        wider.append(mean / max(float(np.linalg.norm(mean)), 1e-6))
+    crowds = crowds_of(some @ np.array(wider, np.float32).T)
+    for one, center, crowd in zip(found, wider, crowds, strict=True):
+        least, _ = rules.thresholds(crowd, len(one.table))
+        for at in np.flatnonzero(one.table.embeddings[one.rows] @ center >= least).tolist():
+            if one.reasons[at] == TOO_LOW:
+                one.is_match[at], one.reasons[at] = True, ""
 
 
 def _scan(embeddings: Float32, centers: Float32, least: Float32) -> list[tuple[Int64, Float32]]:
@@ -157,14 +184,14 @@ def _scan(embeddings: Float32, centers: Float32, least: Float32) -> list[tuple[I
 def _candidates(
     table: FaceTable, profile: Profile, crowd: Crowd, rules: Rules, rows: Int64, cosines: Float32
 ) -> Candidates:
-    match, review = rules.thresholds(crowd)
+    match, review = rules.thresholds(crowd, len(table))
     blocks = np.array_split(rows, len(rows) // _BLOCK + 1)
     to_each = np.concatenate([table.embeddings[block] @ profile.vectors.T for block in blocks])
     agree = (to_each >= review).sum(axis=1).astype(np.int64)
     wanted = -(-2 * len(profile.vectors) // 3) if rules.strict else 0
     too_low, too_few = cosines < match, agree < wanted
-    words = ["below the threshold for a match", f"fewer than {wanted} references agree"]
-    reasons = np.select([too_low, too_few], words, "").tolist()
+    words = [f"fewer than {wanted} references agree", TOO_LOW]
+    reasons = np.select([too_few, too_low], words, "").tolist()
     best, is_match = to_each.max(axis=1), ~(too_low | too_few)
     return Candidates(profile, table, crowd, match, review, rows, cosines, best, agree, is_match, reasons)
 

@@ -21,7 +21,7 @@ from face_organizer.types import Float32, Stamp
 ENDING = ".profile"
 _FORMAT = "face-organizer profile 1"
 _LARGEST = 64_000_000  # bytes of a profile file: thousands of references
-_UNLIKE = 1e-3
+UNLIKE = 1e-3
 """References whose similarity this share of strangers reaches are not taken to show one person."""
 
 
@@ -82,13 +82,13 @@ def make(
 def _unlike(vectors: Float32, sample: Float32) -> tuple[list[int], list[str]]:
     """The references outside the largest group of those alike, and doubts where no group is the largest.
 
-    Two are alike above the similarity that a share `_UNLIKE` of the crowd of both reaches; a group is what
+    Two are alike above the similarity that a share `UNLIKE` of the crowd of both reaches; a group is what
     hangs together by such links.
     """
     count = len(vectors)
     if count == 1:
         return [], ["rests on one reference: two or three more make it surer"]
-    limits = np.array([crowd.threshold(_UNLIKE) for crowd in crowds_of(sample @ vectors.T)])
+    limits = np.array([crowd.threshold(UNLIKE) for crowd in crowds_of(sample @ vectors.T)])
     alike = vectors @ vectors.T >= np.add.outer(limits, limits) / 2
     group = components(count, np.argwhere(alike))
     sizes = np.bincount(group)

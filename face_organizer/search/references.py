@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ import numpy as np
 
 from face_organizer import table
 from face_organizer.cluster import result
+from face_organizer.cluster.strangers import crowds_of, sample
 from face_organizer.embed import plan_threads
 from face_organizer.embed.maker import look_at
 from face_organizer.embed.setup import EmbedOptions, Setup, open_models, stamp_of
@@ -22,8 +23,8 @@ from face_organizer.files import printable
 from face_organizer.media.listing import listing
 from face_organizer.networks import packs
 from face_organizer.networks.devices import choose_one
-from face_organizer.search.profiles import Given, Reference
-from face_organizer.types import FaceTable, Outcome, Stamp
+from face_organizer.search.profiles import UNLIKE, Given, Reference
+from face_organizer.types import FaceTable, Float32, Outcome, Stamp
 
 _MOST_ROWS = 200  # of a person of a clustering: more make no better mean
 
@@ -90,16 +91,14 @@ def check_space(what: str, stamp: Stamp | None, dim: int, searched: FaceTable) -
 
 
 def from_photos(
-    people: Mapping[str, Sequence[str]], searched: FaceTable, pack: str, device: str | None, largest: bool
+    people: Mapping[str, Sequence[str]], searched: FaceTable, pack: str, device: str | None, face: str
 ) -> dict[str, Given]:
-    """The faces of reference photos, looked at with the options of the table. A photo with several faces is
-    used only where `largest` says so, and then by its main one."""
+    """The faces of reference photos, looked at with the options of the table. Of a photo with several, `face`
+    says whose is taken: as `reference_face` of `search`."""
     if not pack:
         raise TableError("the table does not say which pack made it", "name it by --pack")
     chosen, models = choose_one(device)[0], packs.resolve(pack)
-    told = searched.stamp.options if searched.stamp else {}
-    known = {f.name: told[f.name] for f in dataclasses.fields(EmbedOptions) if f.name in told}
-    options = EmbedOptions(**known | {"faces": "all"})
+    options = dataclasses.replace(EmbedOptions.of(searched.stamp), faces="all")
     stamp = stamp_of(models, options)
     check_space(f"pack {models.name}", stamp if searched.stamp else None, stamp.dim, searched)
     paths = sorted({path for photos in people.values() for path in photos}, key=os.fsencode)
@@ -109,20 +108,60 @@ def from_photos(
         Setup("", options, stamp, trust.samples(paths)),
         plan_threads(None, [chosen]).count,
     )
-    on = seen.face_paths()
-    faces, main = Counter(on), {path: row for row, path in reversed([*enumerate(on)])}
+    rows = defaultdict[str, list[int]](list)
+    for row, path in enumerate(seen.face_paths()):
+        rows[path].append(row)
     why = {}
     for path, outcome, reason in zip(seen.files.path, seen.files.outcome, seen.files.reason, strict=True):
-        if not faces[path]:
+        if not rows[path]:
             why[path] = reason or Outcome(outcome).label.replace("_", " ")
-        elif faces[path] > 1 and not largest:
-            why[path] = f"{faces[path]} faces: whose is it? (--reference-face)"
+        elif len(rows[path]) > 1 and face == "only":
+            why[path] = f"{len(rows[path])} faces: whose is it? (--reference-face)"
     given = {}
     for person, photos in people.items():
-        used = [path for path in photos if path not in why]
-        unusable = [Reference(path, why[path]) for path in photos if path in why]
-        given[person] = Given(seen.embeddings[[main[path] for path in used]], used, unusable)
+        used = {path: rows[path] for path in photos if path not in why}
+        if face == "agreeing":
+            used = _agreeing(used, seen.embeddings, sample(searched.embeddings))
+        none = (
+            f"several faces, of which no single one agrees with the other references of {printable(person)}"
+        )
+        unusable = [Reference(path, why.get(path, none)) for path in photos if path not in used]
+        taken = [own[0] for own in used.values()]
+        given[person] = Given(seen.embeddings[taken], list(used), unusable)
     return given
+
+
+def _agreeing(photos: Mapping[str, list[int]], faces: Float32, some: Float32) -> dict[str, list[int]]:
+    """Of each photo, path → rows of `faces`, the one face that is like the person of the other photos: like
+    those that show one face alone or, where all show several, like a face of most others. Photos of which
+    none is, or two are, are left out. `some` tells how alike strangers are."""
+    alone = {path: own for path, own in photos.items() if len(own) == 1}
+    group = [row for own in photos.values() for row in own]
+    if len(alone) == len(photos) or not group:
+        return dict(photos)
+    limits = dict(zip(group, (c.threshold(UNLIKE) for c in crowds_of(some @ faces[group].T)), strict=True))
+
+    def like(row: int, other: int) -> bool:
+        return float(faces[row] @ faces[other]) >= (limits[row] + limits[other]) / 2
+
+    def support(row: int, path: str) -> int:
+        """In how many photos but `path` there is a face like it."""
+        return sum(any(like(row, other) for other in own) for p, own in photos.items() if p != path)
+
+    if not alone:
+        most, path, row = max((support(row, p), p, row) for p, own in photos.items() for row in own)
+        if not most:
+            return {}
+        alone = {path: [row]}
+    persons = [row for own in alone.values() for row in own]
+    mean = faces[persons].mean(axis=0)
+    taken = {}
+    for path, own in photos.items():
+        nearest = sorted(alone.get(path, own), key=lambda row: -float(faces[row] @ mean))
+        those = [row for row in nearest if path in alone or any(like(row, other) for other in persons)]
+        if len(those) == 1:
+            taken[path] = those
+    return taken
 
 
 def from_persons(names: Sequence[str], people: Path, searched: FaceTable) -> dict[str, Given]:
