@@ -109,8 +109,7 @@ def read(waiting: Iterator[Picture], options: EmbedOptions) -> list[Picture]:
 
 
 def _open(picture: Picture, options: EmbedOptions) -> None:
-    source = options.open(picture.path)
-    assert isinstance(source, images.Source)
+    source = options.source(picture.path)
     picture.source, picture.content = source, source.content
     picture.width, picture.height = source.width, source.height
     source.pixels(canvases.LARGEST_LOOK if options.faces == "all" else canvases.FIRST_LOOK)

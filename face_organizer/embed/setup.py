@@ -68,10 +68,14 @@ class EmbedOptions:
 
     def open(self, path: str) -> images.Shrinkable:
         """The picture at `path`, of a video its frame at `VIDEO_LOOK`. Raises `ImageError`."""
+        if not video.is_video(path):
+            return self.source(path)
+        clahe, image = self.enhance == "clahe", video.frame(path, VIDEO_LOOK)
+        return images.Decoded(image, max_side=self.max_side, enhance=clahe)
+
+    def source(self, path: str) -> images.Source:
+        """The picture file at `path`. Raises `ImageError`."""
         clahe = self.enhance == "clahe"
-        if video.is_video(path):
-            image = video.frame(path, VIDEO_LOOK)
-            return images.Decoded(image, max_side=self.max_side, enhance=clahe)
         return images.open_source(path, max_pixels=self.max_pixels, max_side=self.max_side, enhance=clahe)
 
     @property
