@@ -63,13 +63,13 @@ def sources(paths: list[str]) -> list[images.Source]:
 
 
 def upright(detector: Detector) -> dict[str, str]:
-    """Of upright photos: how many have a face that is turned by 45° or more, of all."""
+    """Of upright photos: how many have a face that is turned by more than 60°, of all."""
     made = {}
     for word, folders in (("dev_faces", (*UPRIGHT, "dev-faces/identities")), ("hard", HARD)):
         photos = sources([path for name in folders for path in pictures(DATA / name)])
         for every in (False, True):
             found = finder.find(photos, detector, Look(every_face=every))
-            turned = sum(bool(((one.turns >= 45) & (one.turns <= 315)).any()) for one in found)
+            turned = sum(bool(((one.turns > 60) & (one.turns < 300)).any()) for one in found)
             made[f"{word}_{'all' if every else 'largest'}"] = f"{turned} of {len(photos)}"
     return made
 

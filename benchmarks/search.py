@@ -63,7 +63,7 @@ def second_opinion(one: match.Candidates, rules: match.Rules) -> Any:
         return np.asarray(vectors / np.maximum(lengths, 1e-6), np.float32)
 
     center = unit(unit(one.profile.vectors * weights).mean(axis=0))
-    limit, _ = rules.thresholds(crowds_of(unit(some * weights) @ center[:, None])[0], len(one.table))
+    limit, _ = rules.thresholds(crowds_of(unit(some * weights) @ center[:, None])[0])
     return one.is_match & (unit(one.table.embeddings[one.rows] * weights) @ center >= limit)
 
 

@@ -50,7 +50,7 @@ _FILES: dict[str, Any] = {"type": FOLDER_OR_FILE, "metavar": "FILE...", "multipl
     type=Finite(1e-12, 0.1),
     metavar="RATE",
     help="Share of other people's faces that may pass for a match; for review, 100 times as many.  [default: "
-    f"{fo.FALSE_MATCHES:g}; under 1,500 faces more, for 0.003 of them in all]",
+    f"{fo.FALSE_MATCHES:g}; in an album of few people more, for 0.003 of them in all]",
 )
 @click.option("--threshold", type=Finite(-1, 1), help="Cosine of a match, instead of --false-matches.")
 @click.option(

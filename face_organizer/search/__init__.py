@@ -6,6 +6,5 @@ Others use `find` (`search`, `leftovers`), `found.Found` and FALSE_MATCHES; this
 __all__ = ["FALSE_MATCHES", "find", "found"]
 
 FALSE_MATCHES = 2e-6
-"""The share of other people's faces that may pass for a match, unless another one is asked for; in
-collections of under 1,500 faces the share of which 0.003 are expected in all (as `cluster` has it), which is
-more."""
+"""The share of other people's faces that may pass for a match, unless another one is asked for; of an album
+of few people more (`match.Rules.settled`)."""

@@ -63,7 +63,8 @@ def search(
     """
     if not len(table):
         raise FaceOrganizerError(f"no faces among {count(table.total_files, 'picture')}: nobody to find")
-    rules, persons = Rules(false_matches, threshold, strict), list(persons)
+    rules = Rules(false_matches, threshold, strict).settled(table.embeddings)
+    persons = list(persons)
     if (people is not None and not persons) or (persons and people is None and library is None):
         raise UsageError("persons of a clustering and its folder go together: --from-person and --people")
     said = None if library is None else library.said(table)
@@ -91,7 +92,7 @@ def search(
     found = compare(table, everybody, rules, heed)
     if said is not None:
         with_their_person(found, said)
-    return Found(table, found, asdict(rules) | {"false_matches": rules.rate(len(table))})
+    return Found(table, found, asdict(rules))
 
 
 def _check_names(names: list[str]) -> None:

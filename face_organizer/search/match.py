@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from face_organizer.cluster.strangers import WRONG_LINKS, Crowd, crowds_of, sample
+from face_organizer.cluster.threshold import estimate
 from face_organizer.errors import UsageError
 from face_organizer.organize import Placed
 from face_organizer.search import FALSE_MATCHES
@@ -32,11 +33,13 @@ _BLOCK = 16_384  # rows at a time: 33 MB of 512 dimensions
 
 @dataclass(frozen=True, slots=True)
 class Rules:
-    """How to decide: the options of `search` of these names."""
+    """How to decide: the options of `search` of these names; `widen` asks for a second pass, see
+    `settled`."""
 
     false_matches: float | None = None
     threshold: float | None = None
     strict: bool = False
+    widen: bool = False
 
     def __post_init__(self) -> None:
         if self.false_matches is not None and not 1e-12 <= self.false_matches <= 0.1:
@@ -44,14 +47,20 @@ class Rules:
         if self.threshold is not None and not -1 <= self.threshold <= 1:
             raise UsageError(f"threshold must be a cosine from -1 to 1, not {self.threshold}")
 
-    def rate(self, faces: int) -> float:
-        """The share of other people's faces that may pass for a match, in a collection of so many."""
-        return self.false_matches or max(FALSE_MATCHES, WRONG_LINKS / max(faces, 1))
+    def settled(self, embeddings: Float32) -> Rules:
+        """The rules for a collection of these (n, d) embeddings. An album is one of few people, most of them
+        on several photos: few others can look alike by chance, so of its faces 0.003 are let through in all,
+        as by `cluster`, and there is a second pass."""
+        faces = len(embeddings)
+        album = 0 < faces < WRONG_LINKS / FALSE_MATCHES and estimate(embeddings).people <= faces / 3
+        rate = self.false_matches or (WRONG_LINKS / faces if album else FALSE_MATCHES)
+        return replace(self, false_matches=rate, widen=album and self.threshold is None)
 
-    def thresholds(self, crowd: Crowd, faces: int) -> tuple[float, float]:
-        """The cosines from which a face is a match, and for review, in a collection of so many faces."""
-        rate = self.rate(faces) * (_STRICT_TIMES if self.strict else 1)
-        review = crowd.threshold(max(rate, min(self.rate(faces) * _REVIEW_TIMES, _MOST_REVIEW)))
+    def thresholds(self, crowd: Crowd) -> tuple[float, float]:
+        """The cosines from which a face is a match, and for review."""
+        share = self.false_matches or FALSE_MATCHES
+        rate = share * (_STRICT_TIMES if self.strict else 1)
+        review = crowd.threshold(max(rate, min(share * _REVIEW_TIMES, _MOST_REVIEW)))
         match = crowd.threshold(rate) if self.threshold is None else self.threshold
         return match, min(match, review)
 
@@ -137,14 +146,14 @@ def compare(
     Exact: every face is compared with every person. A face that is a match of two persons stays with the one
     whose crowd it stands out of most; for the other it is for review. `heed` may know better of each person.
     """
-    some = sample(table.embeddings)
+    rules, some = rules.settled(table.embeddings), sample(table.embeddings)
     centers = np.stack([p.center for p in profiles])
     crowds = crowds_of(some @ centers.T)
-    least = np.array([rules.thresholds(crowd, len(table))[1] for crowd in crowds], np.float32)
+    least = np.array([rules.thresholds(crowd)[1] for crowd in crowds], np.float32)
     hits = zip(profiles, crowds, _scan(table.embeddings, centers, least), strict=True)
     found = [heed(_candidates(table, profile, crowd, rules, *hit)) for profile, crowd, hit in hits]
     _one_person_per_face(found)
-    if rules.threshold is None:
+    if rules.widen:
         _widen(found, some, rules)
         _one_person_per_face(found)
     return found
@@ -162,7 +171,7 @@ def _widen(found: Sequence[Candidates], some: Float32, rules: Rules) -> None:
         wider.append(mean / max(float(np.linalg.norm(mean)), 1e-6))
     crowds = crowds_of(some @ np.array(wider, np.float32).T)
     for one, center, crowd in zip(found, wider, crowds, strict=True):
-        least, _ = rules.thresholds(crowd, len(one.table))
+        least, _ = rules.thresholds(crowd)
         for at in np.flatnonzero(one.table.embeddings[one.rows] @ center >= least).tolist():
             if one.reasons[at] == TOO_LOW:
                 one.is_match[at], one.reasons[at] = True, ""
@@ -184,7 +193,7 @@ def _scan(embeddings: Float32, centers: Float32, least: Float32) -> list[tuple[I
 def _candidates(
     table: FaceTable, profile: Profile, crowd: Crowd, rules: Rules, rows: Int64, cosines: Float32
 ) -> Candidates:
-    match, review = rules.thresholds(crowd, len(table))
+    match, review = rules.thresholds(crowd)
     blocks = np.array_split(rows, len(rows) // _BLOCK + 1)
     to_each = np.concatenate([table.embeddings[block] @ profile.vectors.T for block in blocks])
     agree = (to_each >= review).sum(axis=1).astype(np.int64)
