@@ -1,10 +1,10 @@
 """From a face table to people: `cluster` compares faces and heeds what pictures and the user know.
 
 Others may `read` a result that lies on disk, ask which `components` of a graph hang together, and how alike
-`strangers` are to a person.
+`strangers` are to a person or (`threshold`) in a whole table.
 """
 
-from face_organizer.cluster import faiss_device, strangers
+from face_organizer.cluster import faiss_device, strangers, threshold
 from face_organizer.cluster.constraints import person_threshold
 from face_organizer.cluster.divide import cluster
 from face_organizer.cluster.doubt import Outsider
@@ -25,5 +25,6 @@ __all__ = [
     "read",
     "result",
     "strangers",
+    "threshold",
     "unknown",
 ]
