@@ -79,7 +79,7 @@ def paths_of(result: FaceTable) -> list[str]:
 def test_two_commands_make_one_folder_per_person(photos: Path, tmp_path: Path) -> None:
     done = here("embed", "--input", photos, "--output", tmp_path / "faces.pkl")
     assert done.code == 3, "one file could not be used"
-    assert "13 pictures, 1 other file left alone" in done.out
+    assert "13 pictures\nLeft alone: 1 .txt\n" in done.out
     assert "Pack opencv (" in done.out
     assert "Device cpu (" in done.out
     assert "13 pictures = 12 with faces + 1 unreadable" in done.out

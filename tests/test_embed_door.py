@@ -67,7 +67,12 @@ def test_what_it_tells(photos: Path, tmp_path: Path) -> None:
     assert set(kinds[3:-1]) == {fo.Progress}
     listed, chosen, planned, done = *events[:3], events[-1]
     assert isinstance(listed, fo.Listed)
-    assert (len(listed.paths), len(listed.found.paths), listed.found.other, listed.videos) == (17, 20, 1, 0)
+    assert (len(listed.paths), len(listed.found.paths), listed.found.other.total(), listed.videos) == (
+        17,
+        20,
+        1,
+        0,
+    )
     assert isinstance(chosen, fo.Chosen)
     assert chosen.threads is not None
     assert (chosen.pack.name, chosen.devices, chosen.threads.count) == ("opencv", [CPU], 1)

@@ -53,6 +53,13 @@ def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) ->
 @option("--faces", ["largest", "all"], "One face per picture, or a row for each.", "largest")
 @option("--min-confidence", Finite(0, 1), "Detection score below which nothing is a face (0 to 1).", 0.5)
 @option("--min-face-size", Finite(1), "Smallest face, in pixels of the picture.", 20)
+@option(
+    "--skip-system/--no-skip-system",
+    bool,
+    "Leave out what NAS, systems and phones keep beside photos: @eaDir, bins, folders with .nomedia …",
+    True,
+)
+@option("--live-videos", bool, "Take the films of Live Photos too.", is_flag=True)
 @option("--fps", Finite(0.01, 240), "Frames to look at in each second of a video.", 1)
 @option(
     "--det-size",
@@ -174,8 +181,19 @@ def _say_listed(listed: fo.Listed, console: Console) -> None:
         console.warn(f"cannot look into {printable(problem)}")
     of = f"{taken:,} of " if taken < len(found.paths) else ""
     videos = f" ({count(listed.videos, 'video')} among them)" if listed.videos else ""
-    other = f", {count(found.other, 'other file')} left alone" if found.other else ""
-    console.say(f"{of}{count(len(found.paths), 'picture')}{videos}{other}")
+    console.say(f"{of}{count(len(found.paths), 'picture')}{videos}")
+    if found.other:
+        kinds = ", ".join(
+            f"{n:,} {printable(end) or 'without an ending'}" for end, n in found.other.most_common(8)
+        )
+        console.say(f"Left alone: {kinds}{', …' * (len(found.other) > 8)}")
+    if found.system:
+        number = count(found.system, "folder or file", "folders and files")
+        console.say(f"Left out as no photos: {number} of the system (--no-skip-system takes them)")
+    if found.live:
+        console.say(f"Left out: {count(found.live, 'film')} of Live Photos (--live-videos takes them)")
+    for pattern in found.unmatched:
+        console.warn(f"--exclude {printable(pattern)} matches nothing")
 
 
 def _report(table: FaceTable, output: Path, watch: _Watch, console: Console) -> int:

@@ -76,7 +76,7 @@ walk_options = together(
         "--exclude",
         multiple=True,
         metavar="PATTERN...",
-        help="Leave out names, or paths below the input, that match, such as '*_mask.png'.",
+        help="Leave out names, or paths below the input, that match: '*_mask.png', or of folders 'thumbs/'.",
     ),
 )
 

@@ -53,6 +53,8 @@ def embed(
     fps: float = 1,
     recursive: bool = True,
     exclude: Sequence[str] = (),
+    skip_system: bool = True,
+    live_videos: bool = False,
     shard: str | None = None,
     offset: int = 0,
     limit: int | None = None,
@@ -69,8 +71,10 @@ def embed(
     under `if __name__ == "__main__":`, since devices run in processes of their own.
 
     `inputs`: folders (`recursive`: and those in them), pictures, videos, less what matches `exclude`, shell
-    patterns of names or of paths below an input. Of the sorted files, `shard` ("0/2", "1/2") takes the same
-    ones on every machine that shares the work; then `offset` are left out and at most `limit` taken.
+    patterns of names or of paths below an input (`name/`: of folders); `skip_system` leaves out what NAS and
+    systems keep beside photos; the films of Live Photos only come with `live_videos`. Of the sorted files,
+    `shard` ("0/2", "1/2") takes the same ones on every machine that shares the work; then `offset` are left
+    out and at most `limit` taken.
 
     `pack`: the networks, by name, by folder, or "auto". `device`: "auto", "cpu", "0", "0,1" (default: the
     variable GPU_ID, else auto), a process for each; `workers`: threads on each (default: by cores and free
@@ -114,7 +118,9 @@ def embed(
         fps=float(fps),
     )
     roots = [inputs] if isinstance(inputs, str | Path) else inputs
-    found = listing(roots, recursive=recursive, exclude=exclude)
+    found = listing(
+        roots, recursive=recursive, exclude=exclude, skip_system=skip_system, live_videos=live_videos
+    )
     listed = _listed(found, roots, shard, offset, limit, known=output is not None and os.path.exists(output))
     tell(listed)
     started = time.perf_counter()
@@ -168,7 +174,7 @@ def _away(found: Listing, roots: Sequence[str | Path]) -> list[str]:
 
 def _nothing_in(found: Listing, roots: Sequence[str | Path]) -> FaceOrganizerError:
     where = ", ".join(map(printable, roots))
-    other = f" ({count(found.other, 'other file')})" if found.other else ""
+    other = f" ({count(found.other.total(), 'other file')})" if found.other else ""
     return FaceOrganizerError(f"no pictures or videos in {where}{other}")
 
 

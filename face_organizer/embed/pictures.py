@@ -138,6 +138,11 @@ def detect(pictures: Sequence[Picture], detector: Detector, options: EmbedOption
         return
     for picture, picture.seen in zip(pictures, found, strict=True):
         report.counts["looked again"] += picture.seen.again
+        if picture.source and (missing := picture.source.missing):
+            if boxes.shared(picture.seen.faces.boxes, np.array([missing], np.float32)).any():
+                picture.fails(ImageError(Outcome.UNREADABLE, "damaged: cut off, through a face"))
+            else:
+                picture.reason = "its file is cut off; no face is where pixels are missing"
         report.counts["false faces"] += picture.seen.none
         report.counts["maybe with smaller faces"] += picture.seen.smaller
 

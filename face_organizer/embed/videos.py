@@ -73,7 +73,7 @@ def look(
     return FaceTable(embeddings, faces, pictures.files_of([clip]), setup.stamp), report
 
 
-def _batches(source: video.Video, options: EmbedOptions, report: Report) -> Iterator[Batch]:
+def _batches(source: video.Video | video.Frames, options: EmbedOptions, report: Report) -> Iterator[Batch]:
     """The wanted frames, in batches of bounded memory."""
     samples = source.samples(options.fps)
     batch: list[tuple[float, Image]] = []

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import io
 import os
+import re
 from collections import Counter, defaultdict
 from pathlib import Path
 from typing import NamedTuple
@@ -94,7 +96,8 @@ def _from_csv(file: Path) -> _Known:
         where = f"{printable(file)}, line {line}:"
         if path is None or person is None:
             columns = f"({', '.join(PATH_COLUMNS)}) and a person ({', '.join(PERSON_COLUMNS)})"
-            raise FaceOrganizerError(f"{where} wants a picture {columns}")
+            there = ", ".join(map(printable, row))
+            raise FaceOrganizerError(f"{where} wants a picture {columns}; its columns are {there}")
         try:
             index = int(row.get("face_index") or 0)
         except ValueError as error:
@@ -104,10 +107,24 @@ def _from_csv(file: Path) -> _Known:
 
 
 def csv_rows(file: Path) -> list[tuple[int, dict[str, str]]]:
-    """Line number and cells by column of each row. Raises `FaceOrganizerError`."""
+    """Line number and cells by column, in lower case, of each row that is not blank, as spreadsheets save
+    them: separated by comma, semicolon or tab, in UTF-8 or UTF-16, with or without a BOM. Raises
+    `FaceOrganizerError`."""
+    with os_errors(file):
+        raw = file.read_bytes()
+    wide = raw[:2] in (b"\xff\xfe", b"\xfe\xff")
     try:
-        with os_errors(file), open(file, newline="", encoding="utf-8-sig", errors="surrogateescape") as text:
-            reader = csv.DictReader(text)
-            return [(reader.line_num, {str(k): v or "" for k, v in row.items() if k}) for row in reader]
-    except csv.Error as error:
+        text = raw.decode("utf-16") if wide else raw.decode("utf-8-sig", "surrogateescape")
+        said = re.match(r'"?sep=(.)"?[\r\n]+', text)  # Excel's own line
+        lines = io.StringIO(text[said.end() if said else 0 :], newline="")
+        head = next(lines, "")
+        separator = said[1] if said else max(",;\t", key=lambda mark: (head.count(mark), mark == ","))
+        columns = [name.strip().lower() for name in next(csv.reader([head], delimiter=separator), [])]
+        reader, rows = csv.reader(lines, delimiter=separator), []
+        for cells in reader:
+            row = dict(zip(columns, [*cells, *[""] * len(columns)], strict=False))
+            if any(value.strip() for value in cells):
+                rows.append((reader.line_num + 1 + bool(said), row))
+    except (csv.Error, UnicodeDecodeError) as error:
         raise FaceOrganizerError(f"{printable(file)}: no CSV: {error}") from error
+    return rows

@@ -19,8 +19,11 @@ from face_organizer.errors import ImageError
 from face_organizer.media import png
 from face_organizer.types import Image, Outcome
 
-_FORMATS = ("JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF")
-_HEIF_BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1"})
+_FORMATS = ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF", "HEIF"]
+_FORMATS += ["JPEG2000", "PSD", "PPM", "TGA", "QOI"]
+
+LEAST_ROWS = 0.95
+"""Share of a JPEG's rows that must be in the file: every viewer shows one that lacks its last bytes."""
 
 
 def open_picture(data: bytes, max_pixels: int) -> tuple[int, int, Callable[[int], Image]]:
@@ -31,11 +34,11 @@ def open_picture(data: bytes, max_pixels: int) -> tuple[int, int, Callable[[int]
     for what is no picture.
     """
     if plain := png.plain(data):
-        _check_size(plain.width, plain.height, max_pixels)
+        check_size(plain.width, plain.height, max_pixels)
         return plain.width, plain.height, partial(_decode_png, plain, data)
-    picture = _pillow_picture(data)
+    picture = pillow_picture(data)
     width, height = picture.size
-    _check_size(width, height, max_pixels)
+    check_size(width, height, max_pixels)
     if picture.format == "PNG":
         # EXIF may stand behind the pixels: reading it loads them, and hides damage
         with damage(width, height):
@@ -43,9 +46,12 @@ def open_picture(data: bytes, max_pixels: int) -> tuple[int, int, Callable[[int]
     # Pillow gives a TIFF's size as it will be turned, every other picture's as it lies.
     if picture.format != "TIFF" and _orientation(picture) >= 5:
         width, height = height, width
+    if picture.format == "TIFF" and picture.tag_v2.get(284) == 2 and max(picture.tag_v2.get(258, (1,))) > 8:
+        # Pillow takes their uncompressed planes for pixels side by side.
+        raise ImageError(Outcome.UNSUPPORTED, f"a TIFF of {_kind_of_tiff(data)}; convert it to 8 bits")
     if picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB"):
-        return width, height, partial(_decode_jpeg, data)
-    return width, height, partial(_decode_by_pillow, picture)
+        return width, height, _Jpeg(data)
+    return width, height, partial(by_pillow, picture)
 
 
 @contextlib.contextmanager
@@ -77,7 +83,8 @@ def shrunk(pixels: Image, reduction: int) -> Image:
     return np.asarray(cv2.resize(pixels, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _check_size(width: int, height: int, max_pixels: int) -> None:
+def check_size(width: int, height: int, max_pixels: int) -> None:
+    """Raise `ImageError` for a picture of more than `max_pixels`."""
     if width * height > max_pixels:
         size = f"{width} x {height}: {width * height / 1e6:.0f} megapixels"
         limit = f"the limit is {max_pixels / 1e6:.0f} (--max-megapixels)"
@@ -86,23 +93,58 @@ def _check_size(width: int, height: int, max_pixels: int) -> None:
 
 def _decode_png(plain: png.PlainPng, data: bytes, reduction: int) -> Image:
     if (pixels := plain.pixels()) is None:
-        return _decode_by_pillow(_pillow_picture(data), reduction)
+        return by_pillow(pillow_picture(data), reduction)
     return shrunk(pixels, reduction)
 
 
-def _decode_jpeg(data: bytes, reduction: int) -> Image:
-    import cv2
+class _Jpeg:
+    """Decodes a JPEG. Where its end is cut off and few of its rows with it, `missing` is the part of the
+    upright picture, x1, y1, x2, y2 in pixels, that is black for that."""
 
-    # The greyscale flag is the bare reduction.
-    flag = 0 if reduction == 1 else getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{reduction}")
-    with contextlib.suppress(cv2.error):
-        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag | cv2.IMREAD_COLOR_RGB)
-        if pixels is not None:
-            return np.asarray(pixels, np.uint8)
-    return _decode_by_pillow(_pillow_picture(data), reduction)
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+        self.missing: tuple[int, int, int, int] | None = None
+
+    def __call__(self, reduction: int) -> Image:
+        import cv2
+
+        # The greyscale flag is the bare reduction.
+        flag = 0 if reduction == 1 else getattr(cv2, f"IMREAD_REDUCED_GRAYSCALE_{reduction}")
+        with contextlib.suppress(cv2.error):
+            pixels = cv2.imdecode(np.frombuffer(self._data, np.uint8), flag | cv2.IMREAD_COLOR_RGB)
+            if pixels is not None:
+                return np.asarray(pixels, np.uint8)
+        try:
+            return by_pillow(pillow_picture(self._data), reduction)
+        except OSError:
+            if (short := self._without_end()) is None:
+                raise
+            return shrunk(short, reduction)
+
+    def _without_end(self) -> Image | None:
+        """The picture, where at least `LEAST_ROWS` of its rows are in the file; None for a progressive one,
+        whose missing bytes are everywhere."""
+        from PIL import ImageOps
+
+        picture = pillow_picture(self._data + b"\xff\xd9")
+        if picture.info.get("progressive"):
+            return None
+        stored = np.array(picture.convert("RGB"), np.int16)
+        # libjpeg makes grey of the blocks that are not there: of the last one that is, some may be smeared.
+        grey = (np.abs(stored - 128) <= 2).all(axis=2)
+        rows = int(np.flatnonzero(~grey.all(axis=1)).max(initial=-1)) + 1
+        if rows < LEAST_ROWS * picture.height:
+            return None
+        gone, last = np.zeros(grey.shape, np.uint8), (rows - 1) // 16 * 16
+        if grey[last:, -8:].all():
+            gone[last:] = 255
+        mask = _pillow().fromarray(gone)
+        mask.getexif()[0x0112] = _orientation(picture)
+        self.missing = ImageOps.exif_transpose(mask).getbbox()
+        return np.array(ImageOps.exif_transpose(picture).convert("RGB"), np.uint8)
 
 
-def _decode_by_pillow(picture: Any, reduction: int) -> Image:
+def by_pillow(picture: Any, reduction: int) -> Image:
     """The first frame, turned upright. Raises `ImageError` for 32 bits per pixel."""
     from PIL import ImageOps
 
@@ -116,22 +158,41 @@ def _decode_by_pillow(picture: Any, reduction: int) -> Image:
 @cache
 def _pillow() -> Any:
     """Pillow's module `Image`, its own pixel limit off: ours is applied first."""
+    import pi_heif
     import PIL.Image
 
+    pi_heif.register_heif_opener(thumbnails=False)
     PIL.Image.MAX_IMAGE_PIXELS = None
     return PIL.Image
 
 
-def _pillow_picture(data: bytes) -> Any:
+def pillow_picture(data: bytes) -> Any:
     """The picture in `data`, its header read. Formats are named: one of Pillow's starts another program."""
     try:
         return _pillow().open(io.BytesIO(data), formats=_FORMATS)
     except MemoryError:
         raise
     except Exception as error:  # Pillow's plugins raise almost anything on hostile files; all means one thing
-        if data[4:8] == b"ftyp" and data[8:12] in _HEIF_BRANDS:
-            raise ImageError(Outcome.UNSUPPORTED, "HEIC under another name; convert it to JPEG") from error
+        if kind := _kind_of_tiff(data):
+            raise ImageError(Outcome.UNSUPPORTED, f"a TIFF of {kind}; convert it to 8 bits") from error
         raise ImageError(Outcome.UNREADABLE, "not a picture, or damaged at its start") from error
+
+
+def _kind_of_tiff(data: bytes) -> str:
+    """The bits and the layout of a TIFF in words; empty for what is none, or damaged."""
+    from PIL import TiffImagePlugin
+
+    if data[:4] not in (b"II*\0", b"MM\0*"):
+        return ""
+    try:
+        tags, file = TiffImagePlugin.ImageFileDirectory_v2(data[:8]), io.BytesIO(data)
+        file.seek(tags.next)
+        tags.load(file)
+        bits, floating = tags.get(258, (1,)), 3 in tags.get(339, ())
+    except Exception:  # as above: damaged
+        return ""
+    layout = " in planes" if tags.get(284) == 2 else ""
+    return f"{len(bits)} × {max(bits)} bits{' floating point' * floating}{layout}"
 
 
 def _orientation(picture: Any) -> int:

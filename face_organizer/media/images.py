@@ -21,17 +21,9 @@ import numpy as np
 from face_organizer.errors import ImageError
 from face_organizer.files import reason
 from face_organizer.media import decoders
+from face_organizer.media.kinds import UNSUPPORTED, kind
+from face_organizer.media.kinds import ending as ending
 from face_organizer.types import Image, Outcome
-
-READABLE_ENDINGS = frozenset(
-    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".avif"}
-)
-"""Endings, in lower case, that `read` can decode."""
-
-UNSUPPORTED_ENDINGS = frozenset(
-    {".heic", ".heif", ".jxl", ".jp2", ".psd", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".rw2", ".raf"}
-)
-"""Endings of pictures that cannot be decoded here: listed all the same, so that each is accounted for."""
 
 DEFAULT_MAX_PIXELS = 256_000_000
 """Largest picture that is decoded, in pixels (a 200-megapixel phone photo passes): 768 MB as RGB."""
@@ -41,11 +33,6 @@ WORTH_DECODING = 800
 time at any size, and most faces are cut from pixels as large as this."""
 
 _MAX_BYTES = 2**31 - 1
-
-
-def ending(path: str) -> str:
-    """The ending of a file name in lower case, with its dot."""
-    return f".{path.rpartition('.')[2].lower()}"
 
 
 def content_of(data: bytes) -> int:
@@ -116,6 +103,11 @@ class Shrinkable:
             self._shrunk[reduction] = decoders.shrunk(self._shrunk[decoded], reduction // decoded)
         return self._shrunk[reduction], float(reduction)
 
+    @property
+    def missing(self) -> tuple[int, int, int, int] | None:
+        """What its file lacks of the picture, x1, y1, x2, y2 in pixels; known once it is decoded."""
+        return getattr(self._decode, "missing", None)
+
     def _reduction(self, longer_side: float) -> int:
         longer, wanted = max(self.width, self.height), min(longer_side, self._largest)
         return next((r for r in (8, 4, 2) if longer / r >= wanted), 1)
@@ -163,8 +155,8 @@ def open_source(
     path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS, max_side: int | None = None, enhance: bool = False
 ) -> Source:
     """The picture file at `path`. Raises `ImageError`, for a file of 2 GB or more too."""
-    if ending(path) in UNSUPPORTED_ENDINGS:
-        raise ImageError(Outcome.UNSUPPORTED, f"{ending(path)} cannot be decoded here; convert it to JPEG")
+    if kind(path) == "unsupported":
+        raise ImageError(Outcome.UNSUPPORTED, UNSUPPORTED[ending(path)])
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > _MAX_BYTES:

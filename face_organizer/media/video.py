@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import ImageError
-from face_organizer.media.images import DEFAULT_MAX_PIXELS, Decoded, Shrinkable, ending, open_source, opened
+from face_organizer.media import decoders
+from face_organizer.media.images import DEFAULT_MAX_PIXELS, Decoded, Shrinkable, open_source, opened
+from face_organizer.media.kinds import is_video as is_video
+from face_organizer.media.kinds import kind
 from face_organizer.types import Image, Outcome
-
-ENDINGS = frozenset({".mp4", ".mov", ".mkv", ".avi", ".webm"})
-"""Endings, in lower case, of what is read as a video."""
 
 MAX_PIXELS = 8192 * 8192
 """Largest frame that is decoded whatever `--max-megapixels` says: a decoder keeps up to seventeen of them."""
 
-_FORMATS = "mov,matroska,avi,mpegts,mpeg,asf,flv"
+_FORMATS = "mov,matroska,avi,mpegts,mpeg,mpegvideo,asf,flv,ogg"
 """FFmpeg's names of the containers that are opened. None of them is a list of other files."""
 _THREADS = 4  # whatever the machine: the frames of a damaged file may depend on it
 _SPARSE = 4.0
@@ -35,18 +35,18 @@ _LEAST_CUT, _LEAST_CUT_SHARE = 1.0, 0.03  # seconds; share of what the file says
 _WIDEST_PIXEL = 4.0
 
 
-def is_video(path: str) -> bool:
-    """Whether the file's name says that it is a video."""
-    return ending(path) in ENDINGS
-
-
 @contextlib.contextmanager
-def open_video(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[Video]:
-    """The video file at `path`, open inside the block.
+def open_video(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Iterator[Video | Frames]:
+    """The video file at `path`, or the animation or pages of one picture file, open inside the block.
 
     Raises `ImageError`: `unreadable` for what is no video, `unsupported` for one without pictures, in a codec
     that there is no decoder for, or with frames over `max_pixels`, none of which is decoded.
     """
+    if kind(path) == "frames":
+        with opened(path) as file:
+            yield Frames(file.read(), max_pixels)
+        return
+
     import av
 
     max_pixels = min(max_pixels, MAX_PIXELS)
@@ -171,6 +171,51 @@ class Video:
         if not self.width:
             self.height, self.width = turned.shape[:2]
         return np.ascontiguousarray(turned, np.uint8)
+
+
+class Frames:
+    """An animation or the pages of one picture file, as `Video` gives frames: page k is at k seconds."""
+
+    damage = ""
+
+    def __init__(self, data: bytes, max_pixels: int) -> None:
+        self._picture = decoders.pillow_picture(data)
+        self.width, self.height = self._picture.size
+        decoders.check_size(self.width, self.height, max_pixels)
+        self._pages = self._picture.format == "TIFF"
+
+    def samples(self, fps: float) -> Iterator[tuple[float, Image]]:
+        """Every page; or the first frame of each 1/`fps` seconds, and the last: (time, (h, w, 3) uint8)."""
+        due, waiting = -math.inf, None
+        for time, number in self._times():
+            waiting = number if time < due and not self._pages else None
+            if waiting is None:
+                yield time, self._image(number)
+                due = (math.floor(time * fps + 1e-6) + 1) / fps
+        if waiting is not None:
+            yield time, self._image(waiting)
+
+    def at(self, time: float) -> Image:
+        """The frame or page that is shown nearest to `time` seconds."""
+        return self._image(min(self._times(), key=lambda shown: abs(shown[0] - time))[1])
+
+    def _times(self) -> Iterator[tuple[float, int]]:
+        time = 0.0
+        for number in range(self._picture.n_frames):
+            yield time, number
+            if self._pages:
+                time += 1.0
+                continue
+            with decoders.damage(self.width, self.height):
+                self._picture.seek(number)
+                self._picture.load()  # a WebP tells how long its frame is shown only then
+            time += float(self._picture.info.get("duration") or 100) / 1000  # browsers take 0 for 0.1 s
+
+    def _image(self, number: int) -> Image:
+        with decoders.damage(self.width, self.height):
+            self._picture.seek(number)
+            return decoders.by_pillow(self._picture, 1)
+        raise AssertionError
 
 
 def picture(path: str, time: float) -> Shrinkable:
