@@ -131,8 +131,8 @@ class _Jpeg:
             return None
         stored = np.array(picture.convert("RGB"), np.int16)
         # libjpeg makes grey of the blocks that are not there: of the last one that is, some may be smeared.
-        grey = (np.abs(stored - 128) <= 2).all(axis=2)
-        rows = int(np.flatnonzero(~grey.all(axis=1)).max(initial=-1)) + 1
+        grey = np.asarray((np.abs(stored - 128) <= 2).all(axis=2))
+        rows = int(np.flatnonzero(~np.asarray(grey.all(axis=1))).max(initial=-1)) + 1
         if rows < LEAST_ROWS * picture.height:
             return None
         gone, last = np.zeros(grey.shape, np.uint8), (rows - 1) // 16 * 16
