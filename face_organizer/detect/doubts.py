@@ -44,8 +44,8 @@ LEAST_NEAR = 0.1
 """Score from which a look from near tells something of a face that is known."""
 LARGE_SHARE = 0.5
 """Of a picture's shorter side: a face that large is the one that the picture is of, and never left out."""
-NEARLY_AS_LARGE = 0.7
-"""Of a face's size."""
+NEARLY_AS_LARGE, FAR_SMALLER = 0.7, 0.5
+"""Of a face's size: a child that lies across a lap is half as large as the face above it, and more."""
 SAME_PLACE = 0.2
 """Intersection over union of a face's box seen from near with what it was: boxes of turned faces are off."""
 
@@ -164,17 +164,25 @@ def _look(
     return {d: [next(seen[d.i]) for _ in turns(d)] for d in doubts}
 
 
-def _worth_turning(doubts: Sequence[Doubt], others: dict[int, float], sure: float) -> list[Doubt]:
-    """All but those that are surely upright from near, beside a face that is; of a crowd the largest."""
-    asked = [d for d in doubts if not (others[d.i] >= sure and d.own and d.near >= sure)]
-    asked.sort(key=lambda d: -float(quality.size(d.box[None])[0]))
+def _worth_turning(state: Looks, doubts: Sequence[Doubt], others: dict[int, float]) -> list[Doubt]:
+    """All but those that, beside a face that is sure, are sure from near or far smaller; of a crowd the
+    largest."""
+    sure = state.detector.sure
+    size = {d: float(quality.size(d.box[None])[0]) for d in doubts}
+    largest = {i: float(quality.size(state.found[i].faces.boxes).max()) for i in {d.i for d in doubts}}
+
+    def settled(d: Doubt) -> bool:
+        sure_too = bool(d.own) and d.near >= sure
+        return others[d.i] >= sure and (sure_too or size[d] < FAR_SMALLER * largest[d.i])
+
+    asked = sorted((d for d in doubts if not settled(d)), key=lambda d: -size[d])
     return [d for own in _by_picture(asked).values() for d in own[:MOST_TURNED]]
 
 
 def _turn(state: Looks, doubts: Sequence[Doubt], others: dict[int, float]) -> None:
     """Find which faces are better seen at another turn."""
     sure = state.detector.sure
-    asked = _worth_turning(doubts, others, sure)
+    asked = _worth_turning(state, doubts, others)
     steps = {d: 90 if others[d.i] >= sure else 45 for d in asked}
     around = _look(state, asked, lambda d: [(d.turn + s) % 360 for s in range(steps[d], 360, steps[d])])
     for d, looks in around.items():
