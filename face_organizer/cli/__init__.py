@@ -19,6 +19,7 @@ from face_organizer.files import printable, reason
 __all__ = ["main"]
 
 COMMANDS = {
+    "sort": "All in one call: embed and cluster, again after new pictures or corrections.",
     "embed": "Look at pictures once: find faces, compute their embeddings.",
     "cluster": "Sort the pictures of a table into one folder per person.",
     "people": "Say who is who: names, corrections, who is one and who is two.",

@@ -28,8 +28,10 @@ from face_organizer.cli.options import (
 from face_organizer.cli.placing import by_length, place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
+from face_organizer.types import FaceTable
 
-UNASSIGNED, REVIEW = "unassigned", "review"  # folders
+UNASSIGNED, REVIEW, NO_FACE = "unassigned", "review", "no_face"  # folders
+_NAMING = 3  # faces by which a person is named: each is surely theirs
 FACES = "faces"  # the outcome of a picture with faces
 _SHOWN = 20  # pairs of persons that may be one
 
@@ -86,6 +88,13 @@ _SHOWN = 20  # pairs of persons that may be one
     default=100,
     help="Contact sheets of at most N persons, the largest first, and index.html; 0 for neither.",
 )
+@click.option(
+    "--names",
+    type=FOLDER_OR_FILE,
+    metavar="DIR",
+    help="Reference photos in a folder per person, by which people get names.",
+)
+@click.option("--no-face", is_flag=True, help=f"Put pictures without a usable face into {NO_FACE}/.")
 @library_options
 @place_options
 @json_option
@@ -97,6 +106,8 @@ def cluster(
     library: Path | None,
     learns: bool,
     learn_deletions: bool,
+    names: Path | None,
+    no_face: bool,
     sheets: int,
     mode: str,
     dry_run: bool,
@@ -125,12 +136,14 @@ def cluster(
         told = learned(
             opened, output, table, console, learns=learns, deletions=learn_deletions, dry_run=dry_run
         )
+        if names:
+            _name(opened, table, names, console, options["device"])
         if previous is None and fo.unknown(output, opened):
             previous = output
         people = fo.cluster(table, clusters or "auto", previous=previous, library=opened, **options)
         for line in _findings(people, options):
             console.say(line)
-        plan = fo.plan(people, output, mode=mode, sheets=sheets, library=opened)
+        plan = fo.plan(people, output, mode=mode, sheets=sheets, library=opened, no_face=no_face)
         if not dry_run:
             opened.use("table", *embeddings)
             opened.use("output", output)
@@ -145,6 +158,25 @@ def cluster(
         if sheets:
             console.say(f"Look at it: {printable(output / 'index.html')}")
     return _report(people, placed, output, console, told)
+
+
+def _name(library: fo.Library, table: FaceTable, names: Path, console: Console, device: str | None) -> None:
+    """Say of the surest faces of each person in `names` that they are that person; not again of somebody whom
+    the library knows by that name."""
+    known = {person.name for person in library.people()}
+    for one in fo.search(table, names, library=library, device=device).persons:
+        who, files = printable(one.name), table.faces
+        faces = [
+            f"{table.files.path[files.file_index[row]]}:{files.face_index[row]}"
+            for row in one.matches[:_NAMING]
+        ]
+        if one.name in known:
+            console.say(f"{who} is known already")
+        elif faces:
+            library.is_(one.name, faces)
+            console.say(f"{who} is named by {count(len(one.matches), 'face')} like the references")
+        else:
+            console.warn(f"nobody here is surely {who}: look in the folders, or give other references")
 
 
 def _findings(people: fo.People, options: dict[str, Any]) -> Iterator[str]:
@@ -203,7 +235,8 @@ def _report(
     moves = [move for move in placed.moves if not move.sidecar]
     nobody = {move.source for move in moves if move.folder == UNASSIGNED}
     review = {move.source for move in moves if move.folder.endswith(f"/{REVIEW}")}
-    known = {move.source for move in moves} - nobody - review
+    faceless = {move.source for move in moves if move.folder == NO_FACE}
+    known = {move.source for move in moves} - nobody - review - faceless
     hidden = set(people.paths) - {path for path, _ in people.entries()} if people.hidden else set()
     counted = ((review, "for review"), (nobody, UNASSIGNED), (hidden, "hidden"), (gone, "missing"))
     parts = [f"{len(known):,} sorted", *(f"{len(them):,} {word}" for them, word in counted if them)]

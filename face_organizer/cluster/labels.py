@@ -10,6 +10,7 @@ from face_organizer.errors import ClusterError
 from face_organizer.files import count as in_words
 from face_organizer.types import FaceTable, Float32, Int64
 
+NO_FACE = "no_face"  # folder of pictures without a usable one
 UNASSIGNED = "unassigned"
 """The folder of faces that belong to no person."""
 _ROWS = 1 << 16  # rows looked at a time, so that no second copy of a large memory-mapped table arises

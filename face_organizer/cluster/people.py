@@ -18,14 +18,14 @@ import numpy as np
 from face_organizer.cluster import result
 from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
-from face_organizer.cluster.labels import UNASSIGNED, Clustering
+from face_organizer.cluster.labels import NO_FACE, UNASSIGNED, Clustering
 from face_organizer.cluster.portraits import REVIEW, Portraits
 from face_organizer.cluster.result import PICKLE, Former, Kept
 from face_organizer.files import atomic_write, write_csv, write_json
 from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
 from face_organizer.table import PICKLE_PROTOCOL
-from face_organizer.types import Float32, Int64
+from face_organizer.types import Float32, Int64, Outcome
 
 CSV, JSON = "manifest.csv", "manifest.json"
 FILES = (PICKLE, CSV, JSON)
@@ -165,11 +165,14 @@ class People(Portraits):
         wanted = (entry for entry, doubt in everywhere.items() if doubt == least[entry[0]])
         return [entry for entry in wanted if entry[1] not in nowhere]
 
-    def view(self, sheets: int = 100, library: Library | None = None) -> View:
+    def view(self, sheets: int = 100, library: Library | None = None, *, no_face: bool = False) -> View:
         """A folder per person, one in it for review, the three files of `write`, and for the `sheets` largest
         persons a contact sheet, with a page that shows all (0: neither). `library` takes down who is
-        where."""
-        entries = self.entries()
+        where. `no_face`: pictures without a usable face go to the folder of that name."""
+        entries, files = self.entries(), self.table.files
+        if no_face:
+            without = np.isin(files.outcome, (Outcome.NO_FACE, Outcome.TOO_SMALL))
+            entries += [(files.path[i], NO_FACE) for i in np.flatnonzero(without).tolist()]
         drawings = self.drawings(sheets)
 
         def write_all(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
