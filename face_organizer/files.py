@@ -12,8 +12,10 @@ import hashlib
 import io
 import json
 import os
+import re
 import secrets
 import stat
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -36,6 +38,25 @@ def printable(path: str | os.PathLike[str]) -> str:
 def count(n: int, singular: str, plural: str | None = None) -> str:
     """How many, in words: "1 face", "2,000 faces". Without `plural`, an s is added."""
     return f"{n:,} {singular if n == 1 else plural or singular + 's'}"
+
+
+def size(bytes_: float) -> str:
+    """A number of bytes for people: `7 kB`, `3.4 MB`, `640 MB`, `1.5 GB`; decimal units."""
+    if bytes_ >= 1e9:
+        return f"{bytes_ / 1e9:,.1f} GB"
+    if bytes_ >= 1e6:
+        return f"{bytes_ / 1e6:.{0 if bytes_ >= 5e7 else 1}f} MB"
+    return f"{bytes_ / 1e3:.0f} kB"
+
+
+def by_name(name: str) -> list[tuple[int, int | str]]:
+    """What to sort names by as people do: numbers by value, case and accents' forms aside, and `person_Z`
+    before `person_AA`."""
+    stem, _, letters = name.partition("person_")
+    if not stem and letters and letters.partition("/")[0].isupper():
+        return [(1, "person_"), (0, len(letters.partition("/")[0])), (1, letters)]
+    parts = re.split(r"(\d+)", unicodedata.normalize("NFKC", name).casefold())
+    return [(0, int(part)) if part.isdecimal() else (1, part) for part in parts if part]
 
 
 def is_inside(place: str | Path, folder: str | Path) -> bool:

@@ -17,6 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
+from face_organizer.files import size
+
 _In = TypeVar("_In")
 _Out = TypeVar("_Out")
 
@@ -96,17 +98,12 @@ def choose_threads(requested: int | None, cores: int, memory: int, devices: int 
     carried = max(0, memory - BASE_BYTES) // THREAD_BYTES
     count, reason = requested or min(cores, max(1, carried)), "as asked" if requested else "one per core"
     if not requested and carried < cores:
-        reason = f"lowered from {cores} (one per core): {megabytes(memory)} of memory carry no more"
+        reason = f"lowered from {cores} (one per core): {size(memory)} of memory carry no more"
     if count <= carried:
         return Threads(count, reason)
     threads = "1 thread needs" if count == 1 else f"{count} threads need"
-    need = megabytes(BASE_BYTES + count * THREAD_BYTES)
-    return Threads(count, reason, f"{threads} about {need} of memory, {megabytes(memory)} are available")
-
-
-def megabytes(count: int) -> str:
-    """A number of bytes for people: `640 MB`, `1.5 GB`; decimal units."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    need = size(BASE_BYTES + count * THREAD_BYTES)
+    return Threads(count, reason, f"{threads} about {need} of memory, {size(memory)} are available")
 
 
 def how_it_ended(exitcode: int | None) -> str:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import cv2
+import making_tables
 import numpy as np
 import pytest
 from conftest import read_rgb
+from shell import here
 
 import face_organizer as fo
+from face_organizer.files import by_name
 from face_organizer.types import Image, Outcome
 
 
@@ -86,3 +90,102 @@ def test_six_people_on_fifty_group_photos(dev_faces: Path, tmp_path: Path) -> No
     assert sum(right) == len(right), [s for s, r in zip(said, right, strict=True) if not r]
     assert sum(right) >= 0.9 * wanted, (sum(right), wanted)
     assert not [r for one in found.persons for r in one.profile.references if r.reason]
+
+
+# --- one call, and words ---
+
+
+@pytest.fixture(scope="module")
+def celebrities(dev_faces: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Five people, 40 photos, one without a face, one reference folder per two of them."""
+    place = tmp_path_factory.mktemp("sort")
+    for person in sorted((dev_faces / "celeb5").iterdir()):
+        for path in sorted(person.iterdir())[:8]:
+            (place / "photos").mkdir(exist_ok=True)
+            shutil.copyfile(path, place / "photos" / f"{person.name}_{path.name}")
+    for name in ("elton_john", "madonna"):
+        (place / "refs" / name).mkdir(parents=True)
+        for path in sorted((dev_faces / "celeb5" / name).iterdir())[8:11]:
+            shutil.copyfile(path, place / "refs" / name / path.name)
+    save(place / "photos" / "empty.png", np.full((300, 300, 3), 120, np.uint8))
+    return place
+
+
+def pictures_in(folder: Path) -> dict[str, set[str]]:
+    return {
+        p.name: {one.name for one in p.iterdir() if one.is_file()}
+        for p in folder.iterdir()
+        if p.is_dir() and not p.name.startswith(".")
+    }
+
+
+@pytest.mark.slow
+def test_sort_in_one_call_and_again(celebrities: Path, tmp_path: Path) -> None:
+    photos, people = tmp_path / "photos", tmp_path / "photos" / "people"
+    shutil.copytree(celebrities / "photos", photos)
+    call = ("sort", photos, people, "--names", celebrities / "refs", "--no-face", "--device", "cpu")
+    first = here(*call)
+    assert (first.code, first.err.count("Traceback")) == (0, 0)
+    folders = pictures_in(people)
+    assert folders["no_face"] == {"empty.png"}
+    for name in ("elton_john", "madonna"):
+        assert {p.split("_")[0] for p in folders[name]} == {name.split("_")[0]}
+    # the second day: a correction by hand, new pictures, the same call
+    unnamed = max((name for name in folders if name.startswith("person_")), key=lambda n: len(folders[n]))
+    (people / unnamed).rename(people / "Ann")
+    shutil.copyfile(next((celebrities / "refs" / "madonna").iterdir()), photos / "madonna_new.jpg")
+    again = here(*call)
+    assert again.code == 0
+    assert "41 known already" in again.out
+    assert "madonna is known already" in again.out
+    after = pictures_in(people)
+    assert after["Ann"] >= folders[unnamed]
+    assert "madonna_new.jpg" in after["madonna"]
+    assert here(*call, "--dry-run", "--json").code == 0
+    assert pictures_in(people) == after
+
+
+@pytest.mark.parametrize("command", ["convert", "embed"])
+@pytest.mark.parametrize("name", ["a.parquet", "o.txt", "faces", "faces.pkl.gz"])
+def test_an_ending_that_is_no_tables_is_refused(tmp_path: Path, command: str, name: str) -> None:
+    table = tmp_path / "t.pkl"
+    fo.write(making_tables.table_of({"/a.jpg": 1}), table)
+    words = (
+        ("convert", table, tmp_path / name)
+        if command == "convert"
+        else ("embed", "-i", tmp_path, "-o", tmp_path / name)
+    )
+    done = here(*words)
+    assert done.code == 2
+    assert ".pkl, .pickle, .faces" in done.err
+    assert not (tmp_path / name).exists()
+
+
+def test_near_misses_and_the_wrong_kind_of_folder(tmp_path: Path) -> None:
+    table = making_tables.table_of({f"/{i}.jpg": 1 for i in range(6)})
+    fo.write(table, tmp_path / "t.pkl")
+    people = fo.cluster(table, 2, keep_strangers=True)
+    (tmp_path / "people").mkdir()
+    people.write(tmp_path / "people", {})
+    done = here(
+        "search", "-e", tmp_path / "t.pkl", "--from-person", "persn_A", "--people", tmp_path / "people"
+    )
+    assert done.code == 2
+    assert "person_A" in done.err
+    done = here("leftovers", "-e", tmp_path / "t.pkl", "--found", tmp_path / "people")
+    assert done.code == 2
+    assert "the output of `cluster`" in done.err
+
+
+def test_names_sort_as_people_sort_them() -> None:
+    names = ["person_B", "person_AA", "person_Z", "Bob 10", "bob 2", "Ann", "Élan", "zoe"]
+    assert sorted(names, key=by_name) == [
+        "Ann",
+        "bob 2",
+        "Bob 10",
+        "person_B",
+        "person_Z",
+        "person_AA",
+        "zoe",
+        "Élan",
+    ]

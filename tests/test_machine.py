@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from face_organizer.files import size
 from face_organizer.machine import (
     BASE_BYTES,
     GUESSED_MEMORY,
@@ -16,7 +17,6 @@ from face_organizer.machine import (
     available_cores,
     available_memory,
     choose_threads,
-    megabytes,
 )
 
 GB = 1_000_000_000
@@ -201,5 +201,6 @@ def test_threads_hold_their_bounds(requested: int | None, cores: int, memory: in
     assert more.count >= chosen.count
 
 
-def test_megabytes() -> None:
-    assert [megabytes(n) for n in (0, 640_400_000, 1_500_000_000)] == ["0 MB", "640 MB", "1.5 GB"]
+def test_sizes_in_words() -> None:
+    sizes = (0, 7_400, 1_240_000, 49_000_000, 640_400_000, 1_500_000_000)
+    assert [size(n) for n in sizes] == ["0 kB", "7 kB", "1.2 MB", "49.0 MB", "640 MB", "1.5 GB"]

@@ -25,7 +25,7 @@ from face_organizer.cli.options import (
     output_option,
     tables_option,
 )
-from face_organizer.cli.placing import by_length, place, place_options, summary
+from face_organizer.cli.placing import listed, place, place_options, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
 from face_organizer.types import FaceTable
@@ -150,7 +150,7 @@ def cluster(
         placed = place(plan, dry_run=dry_run, console=console, tables=embeddings)
     if not dry_run:
         console.say("Clustering complete!")
-        for name, pictures in by_length(placed.folders):
+        for name, pictures in listed(placed.folders):
             if not name.endswith(f"/{REVIEW}"):
                 doubtful = placed.folders.get(f"{name}/{REVIEW}", 0)
                 images = count(pictures, "image") + (f", {doubtful:,} for review" if doubtful else "")

@@ -20,7 +20,7 @@ from face_organizer.cli.options import (
 )
 from face_organizer.cli.placing import place, summary
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
-from face_organizer.files import count, printable
+from face_organizer.files import count, printable, size
 
 _SHOWN = 10
 
@@ -67,7 +67,7 @@ def duplicates(
         console.say(f"… and {count(len(found.groups) - _SHOWN, 'more group')}; --json lists them all")
     console.say(
         f"{count(len(found.groups), 'group')}: {others:,} to spare, {near:,} of them near; "
-        f"{found.bytes / 1e6:,.1f} MB to gain"
+        f"{size(found.bytes)} to gain"
     )
     told: dict[str, Any] = {
         "groups": list(found.rows()),

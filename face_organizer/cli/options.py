@@ -136,9 +136,16 @@ def check_place(folder: Path) -> None:
         raise FaceOrganizerError(f"{printable(folder)}: cannot be written to; give another place")
 
 
+TABLE_ENDINGS = (".pkl", ".pickle", ".faces")
+"""A pickle, and the folder that is read by memory mapping."""
+
+
 def check_table_place(path: Path) -> None:
     """As `check_place`, and nothing but a table may be replaced: no picture by a slip of the hand."""
     check_place(path.parent)
+    if path.suffix.lower() not in TABLE_ENDINGS:
+        known = ", ".join(TABLE_ENDINGS)
+        raise UsageError(f"{printable(path)} is no name of a table: those end in {known}")
     if not os.path.lexists(path):
         return
     if path.suffix == ".faces":

@@ -11,7 +11,7 @@ import click
 
 import face_organizer as fo
 from face_organizer.cli.console import Console
-from face_organizer.files import count, printable
+from face_organizer.files import by_name, count, printable, size
 
 WHY_KEPT = "changed since it was made, or what it was made from is gone or replaced"
 """Why `undo` leaves a file where it is."""
@@ -100,11 +100,11 @@ def _show(plan: fo.Plan, console: Console) -> None:
     for move in plan.moves:
         sizes[move.folder] += move.bytes
     console.say(f"Dry run, nothing is written. With --mode {plan.mode}, into {printable(plan.output)}/:")
-    for name, pictures in by_length(plan.folders):
-        console.say(f"  {name or '.'}: {count(pictures, 'image')}, {sizes[name] / 1e6:,.1f} MB")
-    console.say(f"  {plan.bytes / 1e6:,.1f} MB of new files")
+    for name, pictures in listed(plan.folders):
+        console.say(f"  {name or '.'}: {count(pictures, 'image')}, {size(sizes[name])}")
+    console.say(f"  {size(plan.bytes)} of new files")
 
 
-def by_length(folders: Mapping[str, int]) -> list[tuple[str, int]]:
-    """Folders and their pictures, `person_Z` before `person_AA`."""
-    return sorted(folders.items(), key=lambda f: (len(f[0]), f[0]))
+def listed(folders: Mapping[str, int]) -> list[tuple[str, int]]:
+    """Folders and their pictures, in the order of their names."""
+    return sorted(folders.items(), key=lambda folder: by_name(folder[0]))

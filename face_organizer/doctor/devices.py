@@ -11,8 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from face_organizer.doctor.report import Check
-from face_organizer.files import count
-from face_organizer.machine import megabytes
+from face_organizer.files import count, size
 from face_organizer.networks.devices import CPU, Device
 from face_organizer.networks.nvidia import Driver
 from face_organizer.networks.sessions import is_memory
@@ -118,7 +117,7 @@ class Situation:
             yield Check("packages", module, words, state, self._mend(module, CPU))
         yield self._driver()
         for index, card in enumerate(self.driver.cards):
-            words = "{}, compute {}.{}, ".format(card.name, *card.capability) + megabytes(card.memory)
+            words = "{}, compute {}.{}, ".format(card.name, *card.capability) + size(card.memory)
             yield Check("devices", f"card {index}", words)
         for device in self.devices:
             if device.kind == "cuda" and 0 < (shown := len(self.driver.cards)) <= device.index:

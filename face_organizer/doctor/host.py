@@ -9,9 +9,9 @@ from pathlib import Path
 
 from face_organizer.doctor.report import Check
 from face_organizer.errors import LibraryError, PackError
-from face_organizer.files import cache_dir, reason
+from face_organizer.files import cache_dir, reason, size
 from face_organizer.library import store
-from face_organizer.machine import available_cores, available_memory, choose_threads, megabytes
+from face_organizer.machine import available_cores, available_memory, choose_threads
 from face_organizer.networks import inventory, packs
 from face_organizer.networks.graphs import WRITABLE
 
@@ -22,7 +22,7 @@ def machine(devices: int = 1) -> Iterator[Check]:
     """Memory, cores, the threads that a run on so many devices would choose for each; whether a file can
     really be written to the cache and to the workspace."""
     memory, cores = available_memory(), available_cores()
-    yield Check("machine", "memory", f"{megabytes(memory.count)} available ({memory.source})")
+    yield Check("machine", "memory", f"{size(memory.count)} available ({memory.source})")
     yield Check("machine", "cores", f"{cores.count} ({cores.source})")
     threads = choose_threads(None, cores.count, memory.count, devices)
     words = f"{threads.count} for each device, {threads.reason}"
@@ -42,7 +42,7 @@ def _folder(name: str, folder: Path, mend: str) -> Check:
     except OSError as error:
         return Check("machine", name, f"{folder} cannot be written: {reason(error)}", "FAIL", mend)
     state, mend = ("warn", "make room") if free < _LITTLE_DISK else ("ok", "")
-    return Check("machine", name, f"{folder} is writable, {megabytes(free)} free", state, mend)
+    return Check("machine", name, f"{folder} is writable, {size(free)} free", state, mend)
 
 
 def library(place: Path) -> Iterator[Check]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from face_organizer.errors import OrganizeError
-from face_organizer.files import MARKER, printable
+from face_organizer.files import MARKER, printable, size
 from face_organizer.organize import journal as journals
 from face_organizer.organize import settling
 from face_organizer.organize.copying import SourceError, locked
@@ -195,5 +195,5 @@ def _check_room(needed: int, stale: Sequence[Move], before: Journal, output: Pat
         copies = (m for m in stale if m.mode == "copy")
         free += sum(m.bytes for m in copies if may_go(m, output, before.original(m, output)))
     if needed > free:
-        sizes = f"{needed / 1e9:.1f} GB to copy and {free / 1e9:.1f} GB free"
+        sizes = f"{size(needed)} to copy and {size(free)} free"
         raise OrganizeError(f"{printable(output)}: {sizes}; nothing was copied")

@@ -175,6 +175,10 @@ def _reported(place: Path) -> tuple[dict[str, dict[str, bool]], dict[str, Any]]:
     """Of a report: for each person the photos, and whether a face on one is a match; and what is told of the
     table."""
     path = place / JSON if place.is_dir() else place
+    if place.is_dir() and not path.exists():
+        what = "the output of `cluster`" if (place / "manifest.csv").exists() else "no output of `search`"
+        mend = f"search first: --from-person NAME --people {printable(place)} takes persons of a clustering"
+        raise UsageError(f"{printable(place)} is {what}, which does not say who was searched for", mend)
     try:
         with os_errors(path):
             document = json.loads(path.read_bytes())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import difflib
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -168,7 +169,9 @@ def from_persons(names: Sequence[str], people: Path, searched: FaceTable) -> dic
     """The faces that a result of `cluster` has in the folders `names`, by their rows in the table."""
     former = result.read(people)
     if strange := [name for name in names if name not in former.names]:
-        raise UsageError(f"{printable(strange[0])}: {printable(people)} has no person of that name")
+        near = difflib.get_close_matches(strange[0], former.names, 3, 0.5) or former.names[:5]
+        words = f"{printable(strange[0])}: {printable(people)} has no person of that name"
+        raise UsageError(words, f"it has {', '.join(map(printable, near))}")
     persons = [former.names[label] if label >= 0 else "" for label in former.labels.tolist()]
     rows, paths = former.rows(), searched.face_paths()
     at = (rows.get(face, -1) for face in zip(paths, searched.faces.face_index.tolist(), strict=True))
