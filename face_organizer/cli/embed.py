@@ -104,7 +104,7 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     """Find the faces in pictures and videos and compute their embeddings: the one slow step, done once.
 
     Every picture ends in one of: faces, no_face, too_small, unreadable, unsupported. Pictures are opened
-    read-only. Videos (.mp4 .mov .mkv .avi .webm) are looked at --fps times a second; a face that stays in
+    read-only. Videos are looked at --fps times a second; a face that stays in
     sight becomes a few rows, with its seconds. Similarities of embeddings are cosines in [-1, 1], larger is
     closer.
 
