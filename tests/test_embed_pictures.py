@@ -71,7 +71,7 @@ def test_every_file_has_one_outcome(models: Models, dev_faces: Path, tmp_path: P
     shutil.copyfile(dev_faces / "identities/Al_Gore/Al_Gore_0001.jpg", tmp_path / "face.jpg")
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "gone.jpg").symlink_to("nowhere")
-    (tmp_path / "photo.cr2").write_bytes(b"x")
+    (tmp_path / "photo.jxl").write_bytes(b"x")
     save(tmp_path / "grey.png", np.full((300, 200, 3), 99, np.uint8))
     paths = listing([tmp_path]).paths
     table, _ = run(paths, models)
@@ -80,7 +80,7 @@ def test_every_file_has_one_outcome(models: Models, dev_faces: Path, tmp_path: P
     said = outcomes(table)
     assert said["face.jpg"] == Outcome.FACES
     assert said["grey.png"] == Outcome.NO_FACE
-    assert said["photo.cr2"] == Outcome.UNSUPPORTED
+    assert said["photo.jxl"] == Outcome.UNSUPPORTED
     for name in (
         "empty.jpg",
         "gone.jpg",

@@ -59,7 +59,7 @@ def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) ->
     "Leave out what NAS, systems and phones keep beside photos: @eaDir, bins, folders with .nomedia …",
     True,
 )
-@option("--live-videos", bool, "Take the films of Live Photos too.", is_flag=True)
+@option("--pairs", bool, "Take films of Live Photos and raw photos beside their picture too.", is_flag=True)
 @option("--fps", Finite(0.01, 240), "Frames to look at in each second of a video.", 1)
 @option(
     "--det-size",
@@ -190,8 +190,11 @@ def _say_listed(listed: fo.Listed, console: Console) -> None:
     if found.system:
         number = count(found.system, "folder or file", "folders and files")
         console.say(f"Left out as no photos: {number} of the system (--no-skip-system takes them)")
-    if found.live:
-        console.say(f"Left out: {count(found.live, 'film')} of Live Photos (--live-videos takes them)")
+    if found.paired:
+        beside = count(
+            found.paired, "film of a Live Photo or raw photo", "films of Live Photos and raw photos"
+        )
+        console.say(f"Left out: {beside} beside their pictures (--pairs takes them)")
     for pattern in found.unmatched:
         console.warn(f"--exclude {printable(pattern)} matches nothing")
 

@@ -54,7 +54,7 @@ def embed(
     recursive: bool = True,
     exclude: Sequence[str] = (),
     skip_system: bool = True,
-    live_videos: bool = False,
+    pairs: bool = False,
     shard: str | None = None,
     offset: int = 0,
     limit: int | None = None,
@@ -72,7 +72,7 @@ def embed(
 
     `inputs`: folders (`recursive`: and those in them), pictures, videos, less what matches `exclude`, shell
     patterns of names or of paths below an input (`name/`: of folders); `skip_system` leaves out what NAS and
-    systems keep beside photos; the films of Live Photos only come with `live_videos`. Of the sorted files,
+    systems keep beside photos; the films of Live Photos only come with `pairs`. Of the sorted files,
     `shard` ("0/2", "1/2") takes the same ones on every machine that shares the work; then `offset` are left
     out and at most `limit` taken.
 
@@ -118,9 +118,7 @@ def embed(
         fps=float(fps),
     )
     roots = [inputs] if isinstance(inputs, str | Path) else inputs
-    found = listing(
-        roots, recursive=recursive, exclude=exclude, skip_system=skip_system, live_videos=live_videos
-    )
+    found = listing(roots, recursive=recursive, exclude=exclude, skip_system=skip_system, pairs=pairs)
     listed = _listed(found, roots, shard, offset, limit, known=output is not None and os.path.exists(output))
     tell(listed)
     started = time.perf_counter()

@@ -22,6 +22,8 @@ from face_organizer.types import Image, Outcome
 _FORMATS = ["JPEG", "PNG", "BMP", "WEBP", "TIFF", "GIF", "AVIF", "HEIF"]
 _FORMATS += ["JPEG2000", "PSD", "PPM", "TGA", "QOI"]
 
+LEAST_PREVIEW = 1000
+"""Longer side, in pixels, below which the preview in a raw photo is a thumbnail."""
 LEAST_ROWS = 0.95
 """Share of a JPEG's rows that must be in the file: every viewer shows one that lacks its last bytes."""
 
@@ -52,6 +54,40 @@ def open_picture(data: bytes, max_pixels: int) -> tuple[int, int, Callable[[int]
     if picture.format in ("JPEG", "MPO") and picture.mode in ("L", "RGB"):
         return width, height, _Jpeg(data)
     return width, height, partial(by_pillow, picture)
+
+
+def open_raw(data: bytes, max_pixels: int) -> tuple[int, int, Callable[[int], Image]]:
+    """As `open_picture`, of a raw photo: the preview in it, upright, or, where that is small, the photo
+    itself, developed at half its size. Raises `ImageError`, `unsupported` where LibRaw is not installed."""
+    try:
+        import rawpy
+    except ImportError as error:
+        mend = "`pip install rawpy==0.28.0` lets its preview be read; or give the JPEG beside it"
+        raise ImageError(Outcome.UNSUPPORTED, f"a raw photo: {mend}") from error
+    with damage(0, 0), rawpy.imread(io.BytesIO(data)) as raw:
+        pixels = _raw_preview(raw)
+        if pixels is None or max(pixels.shape) < LEAST_PREVIEW:
+            check_size(raw.sizes.width, raw.sizes.height, max_pixels)
+            pixels = raw.postprocess(half_size=True, use_camera_wb=True)
+    height, width = pixels.shape[:2]
+    check_size(width, height, max_pixels)
+    return width, height, partial(shrunk, np.ascontiguousarray(pixels, np.uint8))
+
+
+def _raw_preview(raw: Any) -> Image | None:
+    """The preview in a raw photo that LibRaw has open, upright; None where there is none that it reads."""
+    import rawpy
+
+    try:
+        preview = raw.extract_thumb()
+    except (rawpy.LibRawNoThumbnailError, rawpy.LibRawUnsupportedThumbnailError):
+        return None
+    turn = {3: 2, 5: 1, 6: 3}.get(raw.sizes.flip, 0)  # LibRaw's names for half and quarter turns
+    if preview.format == rawpy.ThumbFormat.BITMAP:
+        return np.asarray(np.rot90(preview.data, turn))
+    picture = pillow_picture(preview.data)
+    pixels = by_pillow(picture, 1)
+    return pixels if _orientation(picture) > 1 else np.rot90(pixels, turn)
 
 
 @contextlib.contextmanager

@@ -114,7 +114,8 @@ class Shrinkable:
 
 
 class Source(Shrinkable):
-    """The bytes of one picture file: their header now, pixels when and as large as they are needed.
+    """The bytes of one picture file: their header now, pixels when and as large as they are needed; of a
+    `raw` photo its preview.
 
     `width` and `height` are pixels after EXIF; `content` is `content_of` the bytes. Raises `ImageError` when
     made: `unsupported` for a picture over `max_pixels`, of which nothing is decoded; `unreadable` for what is
@@ -129,9 +130,11 @@ class Source(Shrinkable):
         max_pixels: int = DEFAULT_MAX_PIXELS,
         max_side: int | None = None,
         enhance: bool = False,
+        raw: bool = False,
     ) -> None:
         self.data, self.content = data, content_of(data)
-        super().__init__(*decoders.open_picture(data, max_pixels), max_side=max_side, enhance=enhance)
+        opened = decoders.open_raw(data, max_pixels) if raw else decoders.open_picture(data, max_pixels)
+        super().__init__(*opened, max_side=max_side, enhance=enhance)
 
 
 class Decoded(Shrinkable):
@@ -162,7 +165,8 @@ def open_source(
         if size > _MAX_BYTES:
             raise ImageError(Outcome.UNSUPPORTED, f"a file of {size / 1e9:.1f} GB, the limit is 2")
         data = file.read()
-    return Source(data, max_pixels=max_pixels, max_side=max_side, enhance=enhance)
+    raw = kind(path) == "raw"
+    return Source(data, max_pixels=max_pixels, max_side=max_side, enhance=enhance, raw=raw)
 
 
 def read(path: str, *, max_pixels: int = DEFAULT_MAX_PIXELS) -> Image:

@@ -10,7 +10,7 @@ import struct
 from functools import lru_cache
 from typing import Literal
 
-Kind = Literal["picture", "video", "frames", "unsupported", ""]
+Kind = Literal["picture", "video", "frames", "raw", "unsupported", ""]
 
 
 def _words(*lines: str) -> frozenset[str]:
@@ -27,11 +27,12 @@ VIDEOS = _words(
     ".f4v .ogv .divx .xvid",
 )
 """Endings of what is read as a video."""
-_RAW = _words(
+RAW = _words(
     ".dng .cr2 .cr3 .crw .nef .nrw .arw .sr2 .srf .srw .orf .rw2 .raf .pef .ptx .3fr .fff .iiq .mrw .x3f",
     ".erf .kdc .dcr .mef .mos .rwl .gpr",
 )
-UNSUPPORTED = dict.fromkeys(_RAW, "a raw photo; develop it to JPEG, or give the JPEG beside it") | {
+"""Endings of raw photos, whose previews are read where LibRaw is there."""
+UNSUPPORTED = {
     ".jxl": "JPEG XL; convert it to JPEG",
     ".insp": "a 360-degree photo of two lenses; stitch it to JPEG",
     ".insv": "a 360-degree video of two lenses; stitch it to MP4",
@@ -71,13 +72,15 @@ def ending(path: str) -> str:
 
 
 def kind(path: str) -> Kind:
-    """What the file at `path` is: `frames` is a picture of several ones, pages or an animation. A file that
+    """What the file at `path` is: `frames` is a picture of several ones, pages or an animation. One that
     cannot be opened is what its ending says."""
     end = ending(path)
     if end in PICTURES and end not in _FRAMES:
         return "picture"
     if end in VIDEOS - _AMBIGUOUS:
         return "video"
+    if end in RAW:
+        return "raw"
     if end in UNSUPPORTED:
         return "unsupported"
     return "" if end in _OTHER else _by_content(path) or ("picture" if end in _FRAMES else "")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from face_organizer.errors import UsageError
 from face_organizer.files import MARKER, printable, reason
-from face_organizer.media.kinds import ending, kind
+from face_organizer.media.kinds import RAW, ending, kind
 
 SYSTEM_FOLDERS = frozenset(
     {"@eadir", "#recycle", "@recycle", "$recycle.bin", "recycler", ".thumbnails", ".picasaoriginals"}
@@ -32,14 +32,15 @@ class Listing:
     """The pictures and videos under some folders: `paths` are absolute, each once, sorted by their bytes.
 
     `other` counts, by ending, files that are neither; `system` folders and files of the system or marked as
-    none to show, `live` the videos of Live Photos, all left out. `skipped` are output folders of this
+    none to show, `paired` the films of Live Photos and raw photos beside their
+    pictures, all left out. `skipped` are output folders of this
     program; `problems` are folders that could not be listed, with the reason, and `unlisted` these folders
     alone; `unmatched` are patterns of `exclude` that nothing matched."""
 
     paths: list[str] = field(default_factory=list)
     other: Counter[str] = field(default_factory=Counter)
     system: int = 0
-    live: int = 0
+    paired: int = 0
     skipped: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     unlisted: list[str] = field(default_factory=list)
@@ -89,11 +90,12 @@ class Listing:
                     add = pending.append if entry.is_symlink() else pending.appendleft
                     add((root, entry.path))
 
-    def _leave_out_live(self) -> None:
-        """Leave out the film of a Live Photo: it shows what its photo shows."""
+    def _leave_out_paired(self) -> None:
+        """Leave out films of Live Photos and raw photos that show the same as the photo of that name beside them."""
         there = set(self.paths)
-        films = [p for p in self.paths if ending(p) == ".mov" and _has_photo(p, there) and _is_live(p)]
-        self.live, self.paths = len(films), sorted(there - set(films))
+        mates = [p for p in self.paths if ending(p) == ".mov" or ending(p) in RAW]
+        mates = [p for p in mates if _has_photo(p, there) and (ending(p) in RAW or _is_live(p))]
+        self.paired, self.paths = len(mates), sorted(there - set(mates))
 
 
 def _of_system(name: str, is_folder: bool) -> bool:
@@ -125,7 +127,7 @@ def listing(
     recursive: bool = True,
     exclude: Sequence[str] = (),
     skip_system: bool = True,
-    live_videos: bool = False,
+    pairs: bool = False,
 ) -> Listing:
     """The pictures and videos in `inputs` (folders or single files), sorted, each once however often it is
     reached.
@@ -133,7 +135,8 @@ def listing(
     Symbolic links are followed. `exclude` are shell patterns (`*_mask.png`, `2017/*`; `thumbs/` of folders
     alone) of names or paths below the input, never of an input itself where that is a folder. Output folders
     of this program are left out; with `skip_system` also what NAS, systems and phones keep beside photos or
-    mark as none; without `live_videos` the films of Live Photos. Raises `UsageError` when an input is not
+    mark as none; without `pairs` films of Live Photos and raw photos beside their
+    picture. Raises `UsageError` when an input is not
     there.
     """
     if not all(os.fspath(item) for item in inputs):
@@ -158,8 +161,8 @@ def listing(
         if not os.path.isdir(path) and not excluded(False, os.path.basename(path)):
             found._add(path)
     found.paths = sorted(set(found.paths))
-    if not live_videos:
-        found._leave_out_live()
+    if not pairs:
+        found._leave_out_paired()
     found.paths.sort(key=os.fsencode)
     found.unmatched = [pattern for pattern in exclude if pattern not in matched]
     return found
