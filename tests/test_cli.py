@@ -434,8 +434,8 @@ def test_unknown_packs_and_devices(photos: Path, tmp_path: Path) -> None:
 def test_an_output_that_would_replace_something_else(photos: Path, tmp_path: Path) -> None:
     picture = shutil.copy2(next((photos / PEOPLE[0]).iterdir()), tmp_path / "mine.jpg")
     before = Path(picture).read_bytes()
-    refused(here("embed", "-i", photos, "-o", picture), 2, "is there and is no table")
-    refused(here("embed", "-i", photos, "-o", tmp_path), 2, "is there and is no table")
+    refused(here("embed", "-i", photos, "-o", picture), 2, "is no name of a table")
+    refused(here("embed", "-i", photos, "-o", tmp_path), 2, "is no name of a table")
     refused(here("embed", "-i", photos, "-o", tmp_path / "mine.jpg" / "f.pkl"), 2, "is a file")
     (tmp_path / "data.faces").mkdir()
     (tmp_path / "data.faces" / "mine.json").write_text("{}")

@@ -489,7 +489,7 @@ def test_a_full_disk_is_told_and_the_next_run_goes_on(tmp_path: Path, out: Path)
 def test_no_room_is_told_before_the_first_copy(tmp_path: Path, out: Path) -> None:
     with open(tmp_path / "huge.jpg", "wb") as file:
         file.truncate(2**43)  # sparse
-    with pytest.raises(OrganizeError, match=r"8796\.1 GB to copy and .* GB free; nothing was copied"):
+    with pytest.raises(OrganizeError, match=r"8,796\.1 GB to copy and .* GB free; nothing was copied"):
         sort([(str(tmp_path / "huge.jpg"), "p")], out)
     assert files(out) == {}
 

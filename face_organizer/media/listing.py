@@ -91,7 +91,7 @@ class Listing:
                     add((root, entry.path))
 
     def _leave_out_paired(self) -> None:
-        """Leave out films of Live Photos and raw photos that show the same as the photo of that name beside them."""
+        """Leave out films of Live Photos, and raw photos, that show what the photo of that name shows."""
         there = set(self.paths)
         mates = [p for p in self.paths if ending(p) == ".mov" or ending(p) in RAW]
         mates = [p for p in mates if _has_photo(p, there) and (ending(p) in RAW or _is_live(p))]
