@@ -7,6 +7,7 @@ import csv
 import io
 import itertools
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytest
 import tifffile
 from conftest import read_rgb
 from PIL import Image as Pillow
+from shell import here
 
 import face_organizer as fo
 from face_organizer.errors import FaceOrganizerError, ImageError
@@ -301,6 +303,31 @@ def test_five_hundred_inputs_show_the_right_face(portraits: list[Image], tmp_pat
     }
     bad = [Path(p).name for p in wanted if overlaps.get(p, 0) < 0.5]
     assert not bad
+
+
+@pytest.mark.slow
+def test_hostile_files_cost_no_more_than_themselves_and_print_nothing(shared: Path, tmp_path: Path) -> None:
+    """Each of the damaged pictures ends in an outcome with a reason, and the screen shows our lines alone."""
+    done = here("embed", "-i", shared / "data/broken_pillow", "-o", tmp_path / "t.pkl", "--device", "cpu")
+    assert done.code in (0, 3), done.err
+    strange = [
+        line for line in done.err.splitlines() if re.search(r"TIFF|tiff\w*Proc|JPEG data|samples per", line)
+    ]
+    assert not [line for line in strange if "/" not in line]
+    table = fo.read(tmp_path / "t.pkl")
+    bad = np.isin(table.files.outcome, (Outcome.UNREADABLE, Outcome.UNSUPPORTED))
+    assert bad.sum() >= 20
+    assert all(table.files.reason[i] for i in np.flatnonzero(bad))
+
+
+def test_an_animation_that_breaks_off_gives_what_is_sound(portraits: list[Image], tmp_path: Path) -> None:
+    frames = [Pillow.fromarray(p) for p in (portraits[0], portraits[1])] * 6
+    frames[0].save(tmp_path / "a.gif", save_all=True, append_images=frames[1:], duration=500, loop=0)
+    data = (tmp_path / "a.gif").read_bytes()
+    (tmp_path / "a.gif").write_bytes(data[: len(data) * 2 // 3])
+    table = fo.embed([tmp_path], device="cpu")
+    assert table.files.outcome.tolist() == [Outcome.FACES]
+    assert "damaged at" in table.files.reason[0]
 
 
 # --- lists as spreadsheets save them ---

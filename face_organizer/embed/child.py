@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import signal
 import threading
 import traceback
@@ -89,6 +90,9 @@ def serve(pipe: Connection, setup: Setup, device: Device, threads: int, cuda: Cu
     try:
         maker = ShardMaker.open(setup, device, threads, cuda)
         pipe.send(Ready())
+        # What decoders print of damaged files from here on, each file's outcome tells.
+        with open(os.devnull, "wb") as nowhere:
+            os.dup2(nowhere.fileno(), 2)
         threading.Thread(target=receive, name="inbox", daemon=True).start()
         while not stopping.is_set() and (shard := shards.get()):
             for finished in maker.make(shard, waiting(), pipe.send, stopping.is_set):

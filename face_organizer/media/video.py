@@ -8,6 +8,7 @@ stamps, never from counting frames: phones record at a rate that varies.
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any
@@ -174,48 +175,59 @@ class Video:
 
 
 class Frames:
-    """An animation or the pages of one picture file, as `Video` gives frames: page k is at k seconds."""
+    """An animation or the pages of one picture file, as `Video` gives frames: page k is at k seconds.
 
-    damage = ""
+    Once all frames are taken, `damage` says in words what could not be read; it is empty for a sound file.
+    """
 
     def __init__(self, data: bytes, max_pixels: int) -> None:
         self._picture = decoders.pillow_picture(data)
         self.width, self.height = self._picture.size
         decoders.check_size(self.width, self.height, max_pixels)
         self._pages = self._picture.format == "TIFF"
+        self.damage = ""
 
     def samples(self, fps: float) -> Iterator[tuple[float, Image]]:
         """Every page; or the first frame of each 1/`fps` seconds, and the last: (time, (h, w, 3) uint8)."""
         due, waiting = -math.inf, None
-        for time, number in self._times():
-            waiting = number if time < due and not self._pages else None
-            if waiting is None:
-                yield time, self._image(number)
-                due = (math.floor(time * fps + 1e-6) + 1) / fps
-        if waiting is not None:
-            yield time, self._image(waiting)
+        for time, image in self._shown():
+            waiting = (time, image)
+            if time >= due or self._pages:
+                yield waiting
+                due, waiting = (math.floor(time * fps + 1e-6) + 1) / fps, None
+        if waiting:
+            yield waiting
 
     def at(self, time: float) -> Image:
-        """The frame or page that is shown nearest to `time` seconds."""
-        return self._image(min(self._times(), key=lambda shown: abs(shown[0] - time))[1])
+        """The frame or page shown nearest to `time` seconds. Raises `ImageError` where there is none."""
+        nearest = min(self._shown(), key=lambda shown: abs(shown[0] - time), default=None)
+        if nearest is None:
+            raise ImageError(Outcome.UNREADABLE, self.damage)
+        return nearest[1]
 
-    def _times(self) -> Iterator[tuple[float, int]]:
+    def _shown(self) -> Iterator[tuple[float, Image]]:
+        """Each frame with its time, as far as the file is sound."""
         time = 0.0
-        for number in range(self._picture.n_frames):
-            yield time, number
-            if self._pages:
-                time += 1.0
-                continue
-            with decoders.damage(self.width, self.height):
-                self._picture.seek(number)
-                self._picture.load()  # a WebP tells how long its frame is shown only then
-            time += float(self._picture.info.get("duration") or 100) / 1000  # browsers take 0 for 0.1 s
+        for number in itertools.count():
+            try:
+                with decoders.damage(self.width, self.height):
+                    if not self._goes_to(number):
+                        return
+                    image = decoders.by_pillow(self._picture.copy(), 1)
+            except ImageError as error:
+                self.damage = f"damaged at {time:.1f} s: {error.reason.removeprefix('damaged: ')}"
+                return
+            yield time, image
+            # browsers take 0 for 0.1 s
+            time += 1.0 if self._pages else float(self._picture.info.get("duration") or 100) / 1000
 
-    def _image(self, number: int) -> Image:
-        with decoders.damage(self.width, self.height):
+    def _goes_to(self, number: int) -> bool:
+        try:
             self._picture.seek(number)
-            return decoders.by_pillow(self._picture, 1)
-        raise AssertionError
+            self._picture.load()
+        except EOFError:
+            return False
+        return True
 
 
 def picture(path: str, time: float) -> Shrinkable:
