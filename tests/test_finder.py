@@ -376,7 +376,7 @@ def test_canvases_have_sane_sizes(width: int, height: int, least: float, every: 
     looks = (canvases.first(Sized(), Recorder(), options), second)  # type: ignore[arg-type]
     largest = max(looks, key=lambda place: place.scale)
     assert (
-        least * largest.scale >= canvases.SMALLEST_FOUND * 0.99
+        least * largest.scale >= canvases.SMALLEST_FOUND * canvases.NEARLY * 0.99
         or max(largest.width, largest.height) >= canvases.LARGEST_LOOK
     )
 

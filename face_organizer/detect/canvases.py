@@ -23,6 +23,8 @@ LARGEST_LOOK = 960
 """Larger canvases lose more large faces than they win small ones, and cost by their area."""
 SMALLEST_FOUND = 16.0
 """Pixels of a canvas: YuNet and SCRFD find few faces smaller than twice their first stride of 8."""
+NEARLY = 0.95
+"""Of `SMALLEST_FOUND` on small pictures: 192 pixels show one of 250 in three quarters of the time of 224."""
 CLOSE_LOOK, CLOSE_LOOK_FACE = 160, 60.0
 """Side of the canvas for a look at one face, and the face's size on it, in pixels. On dev-faces, upright
 faces of 50 to 65 pixels score highest above the same faces turned, for both detectors."""
@@ -57,7 +59,7 @@ def first(picture: Shrinkable, detector: Detector, look: Look, turn: int = 0) ->
     if look.canvas:
         return whole(width, height, look.canvas, 0.0, turn)
     if look.every_face:
-        side = round(SMALLEST_FOUND / look.min_face_size * longer / STRIDE) * STRIDE
+        side = int(-(-NEARLY * SMALLEST_FOUND / look.min_face_size * longer // STRIDE) * STRIDE)
         if longer <= SMALL_PICTURE and side < FIRST_LOOK:
             return whole(width, height, max(side, detector.portrait), 0.0, turn)
         return whole(width, height, _keeping(longer, look), 0.0, turn)
