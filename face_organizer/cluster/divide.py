@@ -11,6 +11,7 @@ import numpy as np
 from face_organizer.cluster import faiss_device, result
 from face_organizer.cluster.constraints import hints_of
 from face_organizer.cluster.doubt import doubt, outsiders
+from face_organizer.cluster.gathering import HEAVY_TAIL, TAILS
 from face_organizer.cluster.graph import find_people
 from face_organizer.cluster.known_number import largest_people
 from face_organizer.cluster.labels import Clustering, from_labels
@@ -77,7 +78,8 @@ def cluster(
         said = library.said(table)
     told = result.anchored(said or Said.nothing(len(table)))
     hints = hints_of(table, photos=one_per_photo, frames=frames, known=told.known, refused=told.refused)
-    options: dict[str, Any] = {"threshold": threshold, "gpu": gpu, "seed": seed}
+    tail = TAILS.get(table.stamp.embedder, HEAVY_TAIL) if table.stamp else HEAVY_TAIL
+    options: dict[str, Any] = {"threshold": threshold, "gpu": gpu, "seed": seed, "tail": tail}
     advice, nobody = None, "stranger"
     rows = np.flatnonzero(~told.ignored)
     embeddings = table.embeddings[rows] if len(rows) < len(table) else table.embeddings

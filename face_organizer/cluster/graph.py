@@ -8,6 +8,7 @@ import numpy as np
 
 from face_organizer.cluster.constraints import NO_HINTS, Hints, copy_cosine
 from face_organizer.cluster.faiss_device import CPU
+from face_organizer.cluster.gathering import HEAVY_TAIL, gathered
 from face_organizer.cluster.labels import Clustering, check, from_labels
 from face_organizer.cluster.merging import Conflicts, Groups, merge
 from face_organizer.cluster.neighbours import between, edges
@@ -66,10 +67,12 @@ def find_people(
     gpu: int = CPU,
     exact: bool | None = None,
     seed: int = 1234,
+    tail: float = HEAVY_TAIL,
 ) -> tuple[Clustering, Found]:
     """People by agglomeration (`merging`) of unit vectors (n, d) along the nearest neighbours (`neighbours`).
 
-    `threshold` None takes it from the table (`threshold`). Clusters of fewer than `min_cluster_size` faces
+    `threshold` None takes it from the table (`threshold`); small groups then join what they are too near to
+    for chance (`gathering`, of strangers with that `tail`). Clusters of fewer than `min_cluster_size` faces
     are dissolved, unless somebody is known in them; -1 for faces in no cluster. The same input gives the same
     clusters. Raises `ClusterError` for NaN.
     """
@@ -77,7 +80,7 @@ def find_people(
     shift = shared_direction(embeddings, seed)
     vectors = without(embeddings, shift)
     strangers = estimate(vectors, seed)
-    threshold = strangers.threshold() if threshold is None else threshold
+    given, threshold = threshold, strangers.threshold() if threshold is None else threshold
     floor = min(strangers.threshold(1.0), threshold)
     found, cosines = edges(vectors, floor, min(neighbours, len(vectors)), gpu=gpu, exact=exact)
     groups = hints.first_groups(vectors, found, cosines, strangers)
@@ -85,6 +88,8 @@ def find_people(
     conflicts = Conflicts(hints.conflicts, cost) if len(hints.conflicts) else None
     groups = merge(groups, groups.label[found], threshold, conflicts, cosines)
     groups = consolidated(groups, threshold, neighbours, conflicts)
+    if given is None:
+        groups = gathered(groups, embeddings, tail, conflicts)
     small = (hints.sizes(groups.label, len(groups.weight)) < min_cluster_size) & (groups.known < 0)
     labels = np.where(small[groups.label], -1, groups.label)
     return from_labels(embeddings, labels), Found(threshold, strangers, shift)

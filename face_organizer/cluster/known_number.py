@@ -15,6 +15,7 @@ import numpy as np
 from face_organizer.cluster.constraints import NO_HINTS, Hints, alike, copy_cosine, pinned
 from face_organizer.cluster.doubt import absorbed
 from face_organizer.cluster.faiss_device import CPU, faiss
+from face_organizer.cluster.gathering import HEAVY_TAIL
 from face_organizer.cluster.graph import Found, find_people, without
 from face_organizer.cluster.labels import Clustering, check, from_labels, ordered
 from face_organizer.cluster.settling import Bound, one_a_photo, settled
@@ -50,6 +51,7 @@ def largest_people(
     keep_strangers: bool = False,
     gpu: int = CPU,
     seed: int = 1234,
+    tail: float = HEAVY_TAIL,
 ) -> tuple[Clustering, Found, Advice]:
     """The `clusters` people with the most faces among unit vectors (n, d), and all that are known; -1 for
     strangers.
@@ -64,7 +66,7 @@ def largest_people(
     rows = _sampled(embeddings, known, seed)
     sample = np.asarray(embeddings[rows], np.float32)
     groups, found = find_people(
-        sample, hints.of(rows), threshold=threshold, min_cluster_size=1, gpu=gpu, seed=seed
+        sample, hints.of(rows), threshold=threshold, min_cluster_size=1, gpu=gpu, seed=seed, tail=tail
     )
     sizes = groups.sizes()
     suggested = len(sizes)

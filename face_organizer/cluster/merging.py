@@ -140,6 +140,12 @@ def _unique(pairs: Int64, count: int) -> Int64:
 def _conflict(groups: Groups, pairs: Int64, conflicts: Conflicts) -> Float32:
     """What photos that show both groups take from their likeness: all of the cost where every other face
     of the smaller one stands beside one of the larger."""
+    share = shown_together(groups, pairs, conflicts)
+    return np.asarray(conflicts.cost * np.minimum(2 * share, 1), np.float32)
+
+
+def shown_together(groups: Groups, pairs: Int64, conflicts: Conflicts) -> Float32:
+    """(m,) of each pair of groups, how many photos show both, as a share of the smaller one's faces."""
     count = len(groups.weight)
     both = groups.label[conflicts.pairs]
     low, high = both.min(axis=1), both.max(axis=1)
@@ -150,8 +156,7 @@ def _conflict(groups: Groups, pairs: Int64, conflicts: Conflicts) -> Float32:
     at = np.minimum(np.searchsorted(keys, wanted), len(keys) - 1)
     seen = np.where(keys[at] == wanted, times[at], 0)
     sizes = np.bincount(groups.label, minlength=count)
-    share = seen / np.maximum(np.minimum(sizes[pairs[:, 0]], sizes[pairs[:, 1]]), 1)
-    return np.asarray(conflicts.cost * np.minimum(2 * share, 1), np.float32)
+    return np.asarray(seen / np.maximum(np.minimum(sizes[pairs[:, 0]], sizes[pairs[:, 1]]), 1), np.float32)
 
 
 def _joined(pairs: Int64, value: Float32, groups: Groups) -> Int64:
