@@ -11,6 +11,7 @@ and stay apart."""
 
 from __future__ import annotations
 
+import math
 from statistics import NormalDist
 
 import numpy as np
@@ -34,10 +35,26 @@ would."""
 TAILS = {"sface": 1.0}
 """Embedders whose nearest strangers stand out no further than those of a normal crowd (SFace: 0.96 times on
 LFW)."""
-_ROUNDS = 30
+HARDLY = 0.05
+"""How likely chance may be to show so many groups that stand out."""
+_ROUNDS, _COUNTED = 30, 40
 _NORMAL = NormalDist()
 _LEFT = 0.158655  # one standard deviation below the median
 _LEAST_SPREAD = 0.03
+
+
+def _most_by_chance(count: int) -> float:
+    """The most that may be expected by chance where `count` are seen, for `HARDLY` to be how likely that
+    is."""
+    low, high = 0.0, float(count)
+    for _ in range(40):
+        mean = (low + high) / 2
+        below = math.fsum(math.exp(i * math.log(mean) - mean - math.lgamma(i + 1)) for i in range(count))
+        low, high = (mean, high) if 1 - below <= HARDLY else (low, mean)
+    return low
+
+
+_MOST_BY_CHANCE = np.array([*(_most_by_chance(k) for k in range(1, _COUNTED)), np.inf])
 
 
 def gathered(groups: Groups, embeddings: Float32, tail: float, conflicts: Conflicts | None) -> Groups:
@@ -83,10 +100,12 @@ def _nearest(labels: Int64, embeddings: Float32, tail: float) -> tuple[Int64, ND
 
 
 def _too_near(chance: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """(g,) the groups that are among the least likely ones of which at most `WRONG` are there by chance."""
+    """(g,) the groups that are among the least likely ones of which at most `WRONG` are there by chance,
+    where chance alone would hardly show so many at all (Poisson)."""
     order = np.argsort(chance, kind="stable")
-    rate = len(chance) * chance[order] / np.arange(1, len(chance) + 1)
-    last = np.flatnonzero(rate <= WRONG)
+    wrong, count = len(chance) * chance[order], np.arange(1, len(chance) + 1)
+    most = _MOST_BY_CHANCE[np.minimum(count, _COUNTED) - 1]
+    last = np.flatnonzero(wrong <= np.minimum(WRONG * count, most))
     near = np.zeros(len(chance), np.bool_)
     near[order[: last[-1] + 1 if len(last) else 0]] = True
     return near
