@@ -41,12 +41,15 @@ def test_hard_faces(shared: Path, name: str, least: float) -> None:
     assert f_of(fo.cluster(table).labels, who) >= least
 
 
-@given(seed=st.integers(0, 1000), persons=st.integers(30, 80), each=st.integers(1, 4))
-def test_people_who_are_plainly_apart_are_left_apart(seed: int, persons: int, each: int) -> None:
-    vectors, who = people(seed, persons, each, noise=0.5)
-    labels = find_people(vectors, min_cluster_size=1, tail=TAILS["sface"])[0].labels
-    together = [len(set(who[labels == one].tolist())) for one in range(labels.max() + 1)]
-    assert sum(n > 1 for n in together) <= 2
+def test_strangers_are_left_apart() -> None:
+    """In tables of people who are plainly apart, one photo each, chance joins some in few tables."""
+    joined = 0
+    for seed in range(100):
+        vectors, _ = people(seed, 30 + seed // 2, 1, noise=0.5)
+        joined += find_people(vectors, min_cluster_size=1, tail=TAILS["sface"])[0].labels.max() + 1 < len(
+            vectors
+        )
+    assert joined <= 15
 
 
 @given(seed=st.integers(0, 1000))
