@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from face_organizer.cluster import neighbours
 from face_organizer.cluster.constraints import NO_HINTS, Hints
+from face_organizer.cluster.gathering import HEAVY_TAIL, TAILS
 from face_organizer.cluster.graph import find_people
 from face_organizer.cluster.known_number import kmeans, largest_people
 from face_organizer.cluster.labels import Clustering
@@ -79,7 +80,8 @@ def unknown_number() -> None:
     """LFW, nothing set but a smallest size of 1; and halves by people, unseen when anything was chosen."""
     for name in EMBEDDERS:
         vectors, people = lfw(name)
-        clustering, found = find_people(vectors, min_cluster_size=1)
+        tail = TAILS["sface"] if name.startswith("sface") else HEAVY_TAIL
+        clustering, found = find_people(vectors, min_cluster_size=1, tail=tail)
         scores = metrics.score(clustering.labels, people)
         row("auto", embedder=name, threshold=round(found.threshold, 4), **rounded(scores))
         random = np.random.default_rng(0)
@@ -89,7 +91,7 @@ def unknown_number() -> None:
             for _ in range(5):
                 chosen = random.permutation(np.unique(names))
                 inside = np.isin(names, chosen[: int(len(chosen) * share)])
-                labels = auto(vectors[inside], min_cluster_size=1).labels
+                labels = auto(vectors[inside], min_cluster_size=1, tail=tail).labels
                 some.append(metrics.score(labels, names[inside].tolist()).bcubed_f)
             row("auto, some people", embedder=name, share=share, bcubed_f=[round(f, 4) for f in some])
 
