@@ -88,6 +88,10 @@ def largest_people(
         labels = np.where(likeness > -np.inf, labels, -1)
     else:
         labels = np.where(likeness >= asked.threshold, labels, -1)
+        if threshold is None:  # what was gathered stays, though no single face of it is that alike
+            home = np.minimum(np.searchsorted(chosen, first), len(chosen) - 1)
+            gathered = (labels[rows] < 0) & (chosen[home] == first)
+            labels[rows[gathered]] = home[gathered]
         if len(hints.conflicts):
             copies = alike(embeddings, hints.conflicts, copy_cosine(found.strangers))
             hints = hints._replace(conflicts=hints.conflicts[~copies])
