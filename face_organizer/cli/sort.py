@@ -36,7 +36,6 @@ def sort(photos: tuple[str, ...], people: Path, clusters: int | None, **options:
     """
     check_place(people)
     table, context = people / MARKER / TABLE, click.get_current_context()
-    table.parent.mkdir(parents=True, exist_ok=True)
     looking = {name: options[name] for name in _LOOKING}
     looking |= {"as_json": False, "quiet": options["quiet"] or options["as_json"]}
     code: int = context.invoke(embed, inputs=photos, output=table, **looking)
