@@ -25,7 +25,7 @@ SMALL = 4
 WRONG = 0.5
 """Of merges that may be chance."""
 MOST_GROUPS = 5_000
-"""Of so many strangers the nearest is too near for anything to stand out, and all pairs are many."""
+"""The largest, that are looked at: all pairs of more are many."""
 LEAST_GROUPS = 20
 """A crowd of fewer is no crowd: what is far out in it is not known."""
 HEAVY_TAIL = 1.15
@@ -38,6 +38,7 @@ LFW)."""
 HARDLY = 0.05
 """How likely chance may be to show so many groups that stand out."""
 _ROUNDS, _COUNTED = 30, 40
+_OF_EACH = 64  # faces of a group: more make no better mean
 _NORMAL = NormalDist()
 _LEFT = 0.158655  # one standard deviation below the median
 _LEAST_SPREAD = 0.03
@@ -62,13 +63,14 @@ def gathered(groups: Groups, embeddings: Float32, tail: float, conflicts: Confli
     one photo shows together, and those that are said to be two, stay apart."""
     for _ in range(_ROUNDS):
         before = len(groups.weight)
-        if not LEAST_GROUPS <= before <= MOST_GROUPS:
+        if before < LEAST_GROUPS:
             break
-        nearest, chance = _nearest(groups.label, embeddings, tail)
+        largest = np.sort(np.argsort(-groups.weight, kind="stable")[:MOST_GROUPS])
+        nearest, chance = _nearest(_centers(groups.label, largest, embeddings), tail)
         near = _too_near(chance)
-        rows = np.flatnonzero(near & near[nearest] & (nearest[nearest] == np.arange(before)))
+        rows = np.flatnonzero(near & near[nearest] & (nearest[nearest] == np.arange(len(largest))))
         rows = rows[rows < nearest[rows]]
-        pairs = np.stack([rows, nearest[rows]], axis=1)
+        pairs = largest[np.stack([rows, nearest[rows]], axis=1)]
         pairs = pairs[groups.weight[pairs].min(axis=1) <= SMALL]
         if conflicts is not None:
             pairs = pairs[shown_together(groups, pairs, conflicts) == 0]
@@ -78,12 +80,21 @@ def gathered(groups: Groups, embeddings: Float32, tail: float, conflicts: Confli
     return groups
 
 
-def _nearest(labels: Int64, embeddings: Float32, tail: float) -> tuple[Int64, NDArray[np.float64]]:
-    """(g,) the group that each stands out towards most, by both crowds, and how likely chance makes that."""
+def _centers(labels: Int64, which: Int64, embeddings: Float32) -> Float32:
+    """(g, d) the directions of the means of groups `which`, of at most `_OF_EACH` faces each."""
     order = np.argsort(labels, kind="stable")
-    starts = np.searchsorted(labels[order], np.arange(int(labels.max()) + 1))
-    centers = np.add.reduceat(np.asarray(embeddings, np.float32)[order], starts, axis=0)
-    centers /= np.maximum(np.linalg.norm(centers, axis=1, keepdims=True), 1e-12)
+    ends = np.searchsorted(labels[order], [which, which + 1])
+    counts = ends[1] - ends[0]
+    taken = np.minimum(counts, _OF_EACH)
+    starts = np.cumsum(taken) - taken
+    nth = np.arange(int(taken.sum())) - np.repeat(starts, taken)  # evenly over each group
+    at = np.repeat(ends[0], taken) + nth * np.repeat(counts, taken) // np.repeat(taken, taken)
+    means = np.add.reduceat(np.asarray(embeddings[order[at]], np.float32), starts, axis=0)
+    return np.asarray(means / np.maximum(np.linalg.norm(means, axis=1, keepdims=True), 1e-12), np.float32)
+
+
+def _nearest(centers: Float32, tail: float) -> tuple[Int64, NDArray[np.float64]]:
+    """(g,) the group that each stands out towards most, by both crowds, and how likely chance makes that."""
     cosines = np.asarray(centers @ centers.T, np.float32)
     count = len(cosines)
     others = cosines[~np.eye(count, dtype=np.bool_)].reshape(count, count - 1)
