@@ -5,8 +5,9 @@ the mean of nine looks at either. That is asked of each face, so faces of one pi
 turns. A whole picture is turned where no face on it is surely upright, and only to a surer one.
 
 What is no face (a hand, a clock, the gap between two faces) looks like one at one size more often than at
-two: its mean score of both is low. On 2,200 faces of group and sports photos that two detectors agree upon,
-the limits of `Detector.real` lose 0.5 %, and 84 % of what YuNet wrongly takes for faces go."""
+two: its mean score of both is low. Of 1,703 faces of group and sports photos that two detectors agree upon,
+the limits of `Detector.real` lose 0.4 %; of 49 things that YuNet wrongly takes for faces 42 go.
+"""
 
 from __future__ import annotations
 
