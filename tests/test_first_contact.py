@@ -145,6 +145,31 @@ def test_sort_in_one_call_and_again(celebrities: Path, tmp_path: Path) -> None:
     assert pictures_in(people) == after
 
 
+@pytest.mark.parametrize("mode", ["copy", "move", "hardlink"])
+@pytest.mark.parametrize("is_named", [False, True])
+def test_sort_is_taken_back_and_called_again(
+    celebrities: Path, tmp_path: Path, mode: str, is_named: bool
+) -> None:
+    photos, people = tmp_path / "photos", tmp_path / "people"
+    shutil.copytree(celebrities / "refs" / "madonna", photos)
+    before = sorted(p.name for p in photos.iterdir())
+    call = ["sort", photos, people, "--mode", mode, "--device", "cpu"]
+    if is_named:
+        call += ["--names", celebrities / "refs"]
+    assert here(*call).code == 0
+    first = pictures_in(people)
+    assert first
+    back = here("undo", people)
+    assert (back.code, back.err) == (0, "")
+    assert sorted(p.name for p in photos.iterdir()) == before
+    left = {p.name for p in people.rglob("*") if p.is_file()} if people.exists() else set()
+    assert left == ({"library.sqlite"} if is_named else set())
+    assert here(*call).code == 0
+    assert pictures_in(people) == first
+    assert here("undo", people, "--forget-names").code == 0
+    assert not people.exists()
+
+
 @pytest.mark.parametrize("command", ["convert", "embed"])
 @pytest.mark.parametrize("name", ["a.parquet", "o.txt", "faces", "faces.pkl.gz"])
 def test_an_ending_that_is_no_tables_is_refused(tmp_path: Path, command: str, name: str) -> None:

@@ -67,7 +67,7 @@ def undo(folder: str | Path, *, forget_names: bool = False) -> Undone:
                 journals.write(replace(before, moves=moves, results=()), output)
             elif undone.remembers:
                 for path in {*(output / MARKER).iterdir()} - _of_library(output / MARKER):
-                    path.unlink()
+                    shutil.rmtree(path) if path.is_dir() else path.unlink()  # a table of `sort` is a folder
             else:
                 shutil.rmtree(output / MARKER)
         with contextlib.suppress(OSError):  # not empty
