@@ -113,7 +113,7 @@ def test_believed_headers(
     assert [len(s) for s in sample.values()] == [8]
     counting = Counting(models.detector)
     judge = trust.Crops(counting, EmbedOptions().look, sample)  # type: ignore[arg-type]
-    judge._judge(str(tmp_path / "crops"), centering is Centering.LEGACY)
+    judge._judge(str(tmp_path / "crops"), ("FaceSwap", centering is Centering.LEGACY))
     assert shown == counting.shown
 
 
@@ -226,8 +226,9 @@ def test_a_turned_crop_is_aligned_by_its_header(
 def test_samples_are_spread_over_a_folder() -> None:
     paths = [f"/a/{i:03d}.png" for i in range(100)] + ["/a/x.jpg", "/b/1.PNG", "/b/2.png", "/c/3.jpg"]
     chosen = trust.samples(paths)
-    assert chosen.keys() == {"/a", "/b"}
+    assert chosen.keys() == {"/a", "/b", "/c"}
     assert chosen["/b"] == ["/b/1.PNG", "/b/2.png"]
+    assert chosen["/a"].pop() == "/a/x.jpg"  # JPEGs beside them have a sample of their own
     assert len(set(chosen["/a"])) == 8
     assert (chosen["/a"][0], chosen["/a"][-1]) == ("/a/000.png", "/a/099.png")
     gaps = np.diff([int(p[3:6]) for p in chosen["/a"]])
@@ -249,4 +250,4 @@ def test_a_damaged_crop_in_the_sample_is_left_out(
 
 def test_the_finder_is_not_asked_for_sizes_of_no_pictures(models: Models) -> None:
     judge = trust.Crops(models.detector, Look(), {})
-    assert judge._judge("/nowhere", False).centering is None
+    assert judge._judge("/nowhere", ("FaceSwap", False)).centering is None

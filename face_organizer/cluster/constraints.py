@@ -156,7 +156,11 @@ def _on_one_photo(table: FaceTable) -> Int64:
         for rows in by_photo.values()
         for a, b in combinations(rows, 2)
         # The same face of the same frame, extracted twice, is no second person.
-        if not faces.source_filename[a] or faces.source_face[a] != faces.source_face[b]
+        if not faces.source_filename[a]
+        or (
+            faces.source_face[a] != faces.source_face[b]
+            and min(faces.source_face[a], faces.source_face[b]) >= 0
+        )
     ]
     return np.array(pairs, np.int64).reshape(-1, 2)
 
@@ -167,7 +171,7 @@ def _on_next_frames(table: FaceTable) -> Int64:
     videos: dict[object, list[tuple[int, int]]] = defaultdict(list)
     for i, (file, frame) in enumerate(zip(faces.file_index.tolist(), faces.source_filename, strict=True)):
         match = _FRAME.match(os.path.splitext(frame)[0]) if frame else None
-        if match:
+        if match and faces.source_face[i] >= 0:
             number = int(match[2][-15:])
             key = (os.path.dirname(paths[file]), match[1], match[3], int(faces.source_face[i]))
             videos[key].append((number, i))

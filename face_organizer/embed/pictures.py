@@ -15,7 +15,7 @@ from face_organizer.detect import Detector, Found, canvases, finder
 from face_organizer.embed.events import Report
 from face_organizer.embed.setup import EmbedOptions, Models
 from face_organizer.errors import ImageError
-from face_organizer.faceswap import Header
+from face_organizer.faceswap import DEEPFACELAB, FACESWAP, Header
 from face_organizer.faceswap.trust import Crops
 from face_organizer.geometry import align, boxes, quality
 from face_organizer.media import images
@@ -64,8 +64,8 @@ def look(
 ) -> tuple[FaceTable, Report]:
     """The whole way of some pictures, files or frames: read, detect, choose, align, embed, measure.
 
-    They are read and let go of in batches of bounded memory. `crops` knows whose FaceSwap headers are
-    believed. The table has no stamp."""
+    They are read and let go of in batches of bounded memory. `crops` knows whose headers of FaceSwap
+    and DeepFaceLab are believed. The table has no stamp."""
     report, looked, chips = Report(), [], []
     waiting = iter(waiting)
     while True:
@@ -86,7 +86,9 @@ def look(
         raw = models.embedder.embed(np.array(chips, np.uint8).reshape(-1, align.SIZE, align.SIZE, 3))
     with report.stage("measure"):
         made = measure(looked, chips, raw)
-    report.counts["by FaceSwap header"] += int(np.isnan(made.faces.score).sum())
+    for program in (FACESWAP, DEEPFACELAB):
+        mine = [p for p in looked if p.header and p.header.program == program and len(p.found)]
+        report.counts[f"by {program} header"] += sum(bool(np.isnan(p.found.scores).any()) for p in mine)
     return made, report
 
 
@@ -116,13 +118,14 @@ def _open(picture: Picture, options: EmbedOptions) -> None:
 
 
 def by_header(picture: Picture, crops: Crops) -> bool:
-    """Take the face from the picture's FaceSwap header; False where it has none that can be believed."""
+    """Take the face from the header of a crop; False where it has none that can be believed."""
     assert isinstance(picture.source, images.Source)
     crop = crops.read(picture.path, picture.source)
     picture.header, picture.reason = crop.header, crop.reason
-    if crop.found is not None:
-        picture.seen, picture.reason = Found(crop.found), "aligned by its FaceSwap header"
-    return crop.found is not None
+    if crop.header is None or crop.found is None:
+        return False
+    picture.seen, picture.reason = Found(crop.found), f"aligned by its {crop.header.program} header"
+    return True
 
 
 def detect(pictures: Sequence[Picture], detector: Detector, options: EmbedOptions, report: Report) -> None:

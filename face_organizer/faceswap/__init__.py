@@ -1,10 +1,11 @@
-"""Face crops that deepfakes/faceswap extracted: landmarks from the PNG's header instead of a detector.
+"""Face crops of other programs: landmarks from the header instead of a detector. Of deepfakes/faceswap in a
+PNG (`header`), of DeepFaceLab in a JPEG (`dfl`).
 
     points = crop_points(header.landmarks[None], size, centering)    68 points in crop pixels, no detection
 
 `trust.Crops` does it for the pictures of a run: it reads headers and believes those that a detector confirms.
 """
 
-from face_organizer.faceswap.header import Header, HeaderError, read_header
+from face_organizer.faceswap.header import DEEPFACELAB, FACESWAP, Header, HeaderError, read_header
 
-__all__ = ["Header", "HeaderError", "landmarks", "read_header", "trust"]
+__all__ = ["DEEPFACELAB", "FACESWAP", "Header", "HeaderError", "dfl", "landmarks", "read_header", "trust"]

@@ -31,25 +31,30 @@ _QUOTE = re.compile("['\"]")
 _ESCAPE = re.compile(r"\\x[0-9a-f]{2}|\\U[0-9a-f]{8}|\\.|\"", re.DOTALL)
 
 
+FACESWAP, DEEPFACELAB = "FaceSwap", "DeepFaceLab"
+
+
 class HeaderError(Exception):
-    """A FaceSwap header is there but cannot be used: why, in words for the table of files."""
+    """A crop's header is there but cannot be used: why, in words for the table of files."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Header:
-    """What a FaceSwap crop says of the frame that it was cut from.
+    """What a crop of `program` says of the frame that it was cut from.
 
-    `landmarks` are (68, 2) in pixels of the frame, iBUG 300-W order, finite, below 1e6. `source_filename` is
-    the frame's, as the header has it: never to be used as a path without a check. `face_index` counts from 0
-    on each frame; `frame_dims` are height and width, None where not given. Up to `alignments_version` 2.0 a
-    crop was given its header later and is centred as `legacy`; from 2.1 FaceSwap extracts with `head`.
+    `landmarks` are (68, 2), iBUG 300-W order, finite, below 1e6, in pixels of the frame; DeepFaceLab's in
+    those of the crop. `source_filename` is the frame's, as the header has it: never to be used as a path
+    without a check. `face_index` counts from 0 on each frame, -1 where not known; `frame_dims` are height and
+    width, None where not given. Up to `alignments_version` 2.0 a FaceSwap crop was given its header later and
+    is centred as `legacy`; from 2.1 FaceSwap extracts with `head`.
     """
 
     landmarks: Float32
     source_filename: str
     face_index: int
     frame_dims: tuple[int, int] | None
-    alignments_version: float
+    alignments_version: float = 0.0
+    program: str = FACESWAP
 
 
 def read_header(data: bytes) -> Header | None:
@@ -65,7 +70,7 @@ def read_header(data: bytes) -> Header | None:
     try:
         tree = json.loads("".join(_as_json(packed.decode("utf-8"))))
     except (ValueError, RecursionError) as error:
-        raise HeaderError("FaceSwap header: malformed") from error
+        raise HeaderError("malformed") from error
     return _header(tree)
 
 
@@ -81,9 +86,9 @@ def _chunk(data: bytes) -> bytes | None:
         end = at + 8 + length
         if kind == b"iTXt" and data.startswith(_PREFIX, at + 8):
             if length > MAX_BYTES:
-                raise HeaderError(f"FaceSwap header: {length} bytes, the limit is {MAX_BYTES}")
+                raise HeaderError(f"{length} bytes, the limit is {MAX_BYTES}")
             if zlib.crc32(memoryview(data)[at + 4 : end]) != int.from_bytes(data[end : end + 4], "big"):
-                raise HeaderError("FaceSwap header: damaged or cut off")
+                raise HeaderError("damaged or cut off")
             return data[at + 8 + len(_PREFIX) : end]
         at = end + 4
     return None
@@ -144,27 +149,34 @@ def _header(tree: Any) -> Header:
     alignments, source = tree["alignments"], tree["source"]
     _check("alignments", isinstance(alignments, dict))
     _check("source", isinstance(source, dict))
-    name, index = source.get("source_filename"), source.get("face_index")
+    index = source.get("face_index")
     dims, version = source.get("source_frame_dims"), source.get("alignments_version")
-    _check("source_filename", isinstance(name, str) and len(name) <= 1024)
+    name = frame_name(source.get("source_filename"))
     _check("face_index", _whole(index, 0))
     sides = isinstance(dims, list) and len(dims) == 2 and all(_whole(side, 1) for side in dims)
     _check("source_frame_dims", dims is None or sides)
     _check("alignments_version", type(version) in (int, float) and 0 <= version < 1000)
-    landmarks = _landmarks(alignments.get("landmarks_xy"))
+    landmarks = landmarks_of(alignments.get("landmarks_xy"))
     return Header(landmarks, name, index, dims and (dims[0], dims[1]), float(version))
 
 
-def _landmarks(value: Any) -> Float32:
+def landmarks_of(value: Any) -> Float32:
+    """(68, 2) float32 of what a header holds as landmarks. Raises `HeaderError`."""
     try:
         points = np.array(value)
     except ValueError:  # of different lengths
         points = np.empty(0)
     if points.shape != (68, 2) or points.dtype.kind not in "if":
-        raise HeaderError("FaceSwap header: it does not hold 68 landmarks")
+        raise HeaderError("it does not hold 68 landmarks")
     if not (np.abs(points.astype(np.float64)) < 1e6).all():
-        raise HeaderError("FaceSwap header: landmarks beyond any frame")
+        raise HeaderError("landmarks beyond any frame")
     return points.astype(np.float32)
+
+
+def frame_name(value: Any) -> str:
+    """`value`, where it may be the name of a source frame. Raises `HeaderError`."""
+    _check("source_filename", isinstance(value, str) and len(value) <= 1024)
+    return str(value)
 
 
 def _whole(value: Any, least: int) -> bool:
@@ -173,4 +185,4 @@ def _whole(value: Any, least: int) -> bool:
 
 def _check(key: str, fine: bool) -> None:
     if not fine:
-        raise HeaderError(f"FaceSwap header: {key} is missing or not what it should be")
+        raise HeaderError(f"{key} is missing or not what it should be")

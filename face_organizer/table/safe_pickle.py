@@ -59,13 +59,19 @@ def load(path: str | Path) -> Any:
         file.seek(0)
         data = file.readall()
     try:
-        value = Unpickler(data).load()
-        _check(value, most=len(data) + 1000)
+        return loads(data)
     except UnsafePickleError as error:
         raise UnsafePickleError(
             f"{printable(path)}: refused: it names {error}, which no face table needs and which could run a "
             "program; nothing of it was run"
         ) from None
+
+
+def loads(data: bytes) -> Any:
+    """As `load`, from the bytes of a pickle; the `UnsafePickleError` is the name alone."""
+    try:
+        value = Unpickler(data).load()
+        _check(value, most=len(data) + 1000)
     except DAMAGES as error:
         raise ValueError(f"damaged pickle ({type(error).__name__}: {str(error)[:200]})") from error
     return value
