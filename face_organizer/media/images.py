@@ -21,8 +21,8 @@ import numpy as np
 from face_organizer.errors import ImageError
 from face_organizer.files import reason
 from face_organizer.media import decoders
-from face_organizer.media.kinds import UNSUPPORTED, kind
 from face_organizer.media.kinds import ending as ending
+from face_organizer.media.kinds import kind, unsupported
 from face_organizer.types import Image, Outcome
 
 DEFAULT_MAX_PIXELS = 256_000_000
@@ -159,7 +159,7 @@ def open_source(
 ) -> Source:
     """The picture file at `path`. Raises `ImageError`, for a file of 2 GB or more too."""
     if kind(path) == "unsupported":
-        raise ImageError(Outcome.UNSUPPORTED, UNSUPPORTED[ending(path)])
+        raise ImageError(Outcome.UNSUPPORTED, unsupported(path))
     with opened(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > _MAX_BYTES:

@@ -41,8 +41,11 @@ UNSUPPORTED = {
     ".rmvb": "RealVideo; convert it to MP4",
     ".braw": "a raw video; convert it to MP4",
     ".r3d": "a raw video; convert it to MP4",
+    "faceset.pak": "DeepFaceLab's faces packed into one file; unpack it with DeepFaceLab (`main.py util "
+    "--input-dir FOLDER --unpack-faceset`, its `faceset unpack` script) and embed the JPEGs",
 }
-"""Endings of what cameras and phones write and nothing here decodes, with what mends that."""
+"""Endings, and names, of what nothing here decodes: what cameras, phones and others write, with what mends
+that."""
 _AMBIGUOUS = _words(".ts .mts .mod .vob")  # TypeScript, trackers' music, renderers' scenes …
 _OTHER = _words(  # not even opened
     ".txt .md .json .xml .xmp .ini .csv .tsv .log .html .htm .css .js .py .sh .yml .yaml .toml .pdf .doc",
@@ -71,6 +74,11 @@ def ending(path: str) -> str:
     return dot + end.lower() if dot else ""
 
 
+def unsupported(path: str) -> str:
+    """What the file at `path` is, and what mends it, where its name says that nothing here decodes it."""
+    return UNSUPPORTED.get(ending(path)) or UNSUPPORTED.get(os.path.basename(path).lower(), "")
+
+
 def kind(path: str) -> Kind:
     """What the file at `path` is: `frames` is a picture of several ones, pages or an animation. One that
     cannot be opened is what its ending says."""
@@ -81,7 +89,7 @@ def kind(path: str) -> Kind:
         return "video"
     if end in RAW:
         return "raw"
-    if end in UNSUPPORTED:
+    if unsupported(path):
         return "unsupported"
     return "" if end in _OTHER else _by_content(path) or ("picture" if end in _FRAMES else "")
 
