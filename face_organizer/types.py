@@ -191,7 +191,7 @@ class Faces(Columns):
     landmarks: Float32 = column((5, 2), "float32", np.nan)
     """Source pixels; NaN where not known."""
     score: Float32 = column((), "float32", np.nan)
-    """Detection score, 0 to 1; NaN where not known or not detected (FaceSwap headers)."""
+    """Detection score, 0 to 1; NaN where not known or not detected (headers of crops)."""
     turn: NDArray[np.int16] = column((), "int16", 0)
     """Degrees, 0 to 359, by which the picture had to be turned counter-clockwise to show it upright."""
     size: Float32 = column((), "float32", np.nan)
@@ -211,9 +211,9 @@ class Faces(Columns):
     outside: Float32 = column((), "float32", np.nan)
     """Share of the box's area that lies outside the picture, 0 to 1."""
     source_filename: Sequence[str] = text()
-    """FaceSwap: the frame that the crop was cut from; empty where there is no header."""
+    """FaceSwap, DeepFaceLab: the frame that the crop was cut from; empty where there is no header."""
     source_face: NDArray[np.int32] = column((), "int32", -1)
-    """FaceSwap: number of the face on that frame; -1 where there is no header."""
+    """FaceSwap, DeepFaceLab: number of the face on that frame; -1 where not known."""
     frame_width: NDArray[np.int32] = column((), "int32", 0)
     """FaceSwap: size of that frame in pixels; 0 where not known."""
     frame_height: NDArray[np.int32] = column((), "int32", 0)

@@ -17,6 +17,7 @@ import pytest
 from conftest import read_rgb
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from shell import here
 from test_embed_faceswap import run
 
 from face_organizer.cluster.constraints import hints_of
@@ -438,3 +439,25 @@ def test_faces_without_a_number_say_nothing_of_one_another(
         table, _, _ = run(folder, models)
         hints = hints_of(table)
         assert (len(hints.conflicts), len(hints.same)) == ((2, 2) if kept else (0, 0))
+
+
+# Packed facesets
+
+
+def pak(files: list[bytes]) -> bytes:
+    """A faceset.pak as DeepFaceLab lays it out: version, a pickle's length and bytes, offsets, files."""
+    said = pickle.dumps([{"filename": f"{i}.jpg"} for i in range(len(files))], 4)
+    ends = np.cumsum([0, *map(len, files)])
+    return struct.pack("<QQ", 1, len(said)) + said + struct.pack(f"<{len(ends)}Q", *ends) + b"".join(files)
+
+
+@pytest.mark.parametrize("name", ["faceset.pak", "Faceset.PAK"])
+def test_a_faceset_is_named_with_what_mends_it(tmp_path: Path, name: str) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / name).write_bytes(pak([jpeg(face())] * 3))
+    (tmp_path / "in" / "game.pak").write_bytes(b"anything")  # others are called so too
+    done = here("embed", "-i", tmp_path / "in", "-o", tmp_path / "faces.pkl", "--pack", "opencv")
+    assert done.code == 3
+    assert "1 picture = 0 with faces + 1 unsupported" in done.out
+    assert "DeepFaceLab's faces packed into one file; unpack it" in done.out + done.err
+    assert "Left alone: 1 .pak" in done.out

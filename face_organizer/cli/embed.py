@@ -84,7 +84,7 @@ def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) ->
 @option(
     "--headers/--no-headers",
     bool,
-    "Align FaceSwap crops by the landmarks in their headers, where the detector confirms them.",
+    "Align crops of FaceSwap and DeepFaceLab by their headers, where the detector confirms them.",
     True,
 )
 @option("--max-megapixels", Finite(0.01), "Larger pictures are not decoded.", 256)

@@ -148,19 +148,15 @@ def hints_of(
 def _on_one_photo(table: FaceTable) -> Int64:
     faces, paths = table.faces, table.files.path
     by_photo: dict[object, list[int]] = defaultdict(list)
-    seconds = np.nan_to_num(faces.time, nan=-1).tolist()
+    seconds, number = np.nan_to_num(faces.time, nan=-1).tolist(), faces.source_face
     for i, (file, frame) in enumerate(zip(faces.file_index.tolist(), faces.source_filename, strict=True)):
         by_photo[(os.path.dirname(paths[file]), frame) if frame else (file, seconds[i])].append(i)
     pairs = [
         (a, b)
         for rows in by_photo.values()
         for a, b in combinations(rows, 2)
-        # The same face of the same frame, extracted twice, is no second person.
-        if not faces.source_filename[a]
-        or (
-            faces.source_face[a] != faces.source_face[b]
-            and min(faces.source_face[a], faces.source_face[b]) >= 0
-        )
+        # The same face of the same frame, extracted twice, is no second person; nor are faces without a number.
+        if not faces.source_filename[a] or -1 < number[a] != number[b] > -1
     ]
     return np.array(pairs, np.int64).reshape(-1, 2)
 

@@ -85,9 +85,9 @@ def embed(
     to 4096 pixels, rounded up to 32 (default: by the picture); `tiles`: look at pictures tile by tile for
     small faces, at very large, wide or tall ones and those without a face ("auto"), at "all" or none ("off");
     `turns`: look for turned faces where none is surely upright; `max_side`: shrink pictures to less than
-    twice that, in pixels; `enhance`: "clahe" lights dark pictures evenly; `headers`: align FaceSwap crops by
-    their headers where the detector confirms them; `max_megapixels`: larger pictures are not decoded; `fps`:
-    frames per second of a video, 0.01 to 240.
+    twice that, in pixels; `enhance`: "clahe" lights dark pictures evenly; `headers`: align crops of
+    FaceSwap and DeepFaceLab by their headers where the detector confirms them; `max_megapixels`: larger
+    pictures are not decoded; `fps`: frames per second of a video, 0.01 to 240.
 
     `again`: look also at known files that "failed", whose bytes "changed" under the same size and time, or at
     "all". `replace`: let go of what a table at `output` holds of other pictures (it is kept as NAME.bak).

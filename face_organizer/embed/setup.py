@@ -88,7 +88,7 @@ class EmbedOptions:
 @dataclass(frozen=True, slots=True)
 class Setup:
     """All that must be known to look at shards. `pack` is what `packs.find` takes; `samples` are pictures by
-    which each folder's FaceSwap headers are judged (see `trust.samples`)."""
+    which each folder's headers are judged (see `trust.samples`)."""
 
     pack: str
     options: EmbedOptions

@@ -36,11 +36,7 @@ misses; from 0.7 on pictures moved by an eighth, 4.5 on halved ones, 9 where Dee
 face."""
 
 _AGREEING = 0.75  # share of the crops with a detected face that must be within the tolerance
-_PROGRAMS = {
-    ".png": FACESWAP,
-    ".jpg": DEEPFACELAB,
-    ".jpeg": DEEPFACELAB,
-}  # that write headers into such files
+_PROGRAMS = {".png": FACESWAP, ".jpg": DEEPFACELAB, ".jpeg": DEEPFACELAB}  # whose crops such files may be
 _OLD = 2.0  # alignments up to this version go with 'legacy' crops, later ones with 'head': judged apart
 
 
@@ -177,6 +173,8 @@ def settle(sample: Sequence[tuple[Header, int, Detections]]) -> Verdict:
     `TOLERANCE` under it (`TOLERANCE_IN_CROP` for DeepFaceLab's, whose landmarks need none); crops without a
     detected face are left out, but must not be more than half.
     """
+    if not sample:
+        return Verdict(None, "of the pictures looked at, none has one that can be used")
     pairs = [one for one in sample if len(one[2])]
     if not pairs or 2 * len(pairs) < len(sample):
         return Verdict(None, f"the detector found a face on only {len(pairs)} of {len(sample)} crops")
