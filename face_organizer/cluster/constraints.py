@@ -155,7 +155,7 @@ def _on_one_photo(table: FaceTable) -> Int64:
         (a, b)
         for rows in by_photo.values()
         for a, b in combinations(rows, 2)
-        # The same face of the same frame, extracted twice, is no second person; nor are faces without a number.
+        # The same face of the same frame, extracted twice, is no second person; without numbers, who knows.
         if not faces.source_filename[a] or -1 < number[a] != number[b] > -1
     ]
     return np.array(pairs, np.int64).reshape(-1, 2)
