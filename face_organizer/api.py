@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from face_organizer.evaluate import answered as answered
     from face_organizer.evaluate import audit as audit
     from face_organizer.evaluate import evaluate as evaluate
+    from face_organizer.faceset import LIMITS as LIMITS
+    from face_organizer.faceset import Faceset as Faceset
+    from face_organizer.faceset import faceset as faceset
     from face_organizer.forget import Forgotten as Forgotten
     from face_organizer.forget import forget as forget
     from face_organizer.gender import Genders as Genders
@@ -62,9 +65,11 @@ OFFERED = {
     "Event": "embed.events",
     "FALSE_MATCHES": "search",
     "FaceTable": "types",
+    "Faceset": "faceset",
     "Forgotten": "forget",
     "Found": "search.found",
     "Genders": "gender",
+    "LIMITS": "faceset",
     "Leftovers": "search.find",
     "Learned": "library.learning",
     "Library": "library.people",
@@ -85,6 +90,7 @@ OFFERED = {
     "duplicates": "duplicates",
     "embed": "embed",
     "evaluate": "evaluate",
+    "faceset": "faceset",
     "forget": "forget",
     "gender": "gender",
     "learn": "library.learning",

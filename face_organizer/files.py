@@ -193,6 +193,15 @@ def jpeg(rgb: Any, quality: int = 88) -> bytes:
     return buffer.getvalue()
 
 
+def png(rgb: Any) -> bytes:
+    """A picture, (height, width, 3) uint8 or a Pillow image, as the bytes of a PNG."""
+    from PIL import Image
+
+    buffer = io.BytesIO()
+    (rgb if isinstance(rgb, Image.Image) else Image.fromarray(rgb)).save(buffer, "PNG", compress_level=4)
+    return buffer.getvalue()
+
+
 def write_jpeg(path: Path, rgb: Any, quality: int = 88) -> None:
     """Write a picture, (height, width, 3) uint8 or a Pillow image, as a JPEG."""
     with atomic_write(path) as file:

@@ -17,8 +17,9 @@ from making_tables import table_of, tables
 from shell import here
 
 from face_organizer import table
+from face_organizer.cluster import persons_of
 from face_organizer.errors import FaceOrganizerError
-from face_organizer.gender import Genders, judging, open_model, persons_of, verdicts
+from face_organizer.gender import Genders, judging, open_model, verdicts
 from face_organizer.gender.journal import Journal
 from face_organizer.gender.judging import GenderModel, Judged, from_json, judged, look
 from face_organizer.gender.verdicts import decide

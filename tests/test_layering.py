@@ -22,7 +22,7 @@ FLOORS = (
     "cluster faceswap",
     "embed evaluate",
     "duplicates gender search",
-    "compare forget",
+    "compare faceset forget",
     "api",
     "cli",
 )

@@ -28,6 +28,7 @@ COMMANDS = {
     "leftovers": "The photos in which a search found nobody.",
     "duplicates": "Find pictures that are there twice, or nearly, and move the others away.",
     "gender": "Pick the pictures of women, or of men, into a folder.",
+    "faceset": "Choose the faces of a person to train a face swap on, and see what is missing.",
     "benchmark": "Compare face detectors on your own pictures, ours and DeepFace's.",
     "diagnose": "Find out why a face is not found, and what setting finds it.",
     "undo": "Take back what a command put into folders: copies go, moved pictures return.",

@@ -9,7 +9,7 @@ from face_organizer.cluster.constraints import person_threshold
 from face_organizer.cluster.divide import cluster
 from face_organizer.cluster.doubt import Outsider
 from face_organizer.cluster.labels import UNASSIGNED, components
-from face_organizer.cluster.people import People, former
+from face_organizer.cluster.people import People, former, persons_of, rows_of
 from face_organizer.cluster.result import Former, read, unknown
 
 __all__ = [
@@ -22,8 +22,10 @@ __all__ = [
     "faiss_device",
     "former",
     "person_threshold",
+    "persons_of",
     "read",
     "result",
+    "rows_of",
     "strangers",
     "threshold",
     "unknown",

@@ -5,6 +5,7 @@ Programs read `cluster_assignments.pkl`, people the manifest; both have one row 
 
 from __future__ import annotations
 
+import difflib
 import math
 import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -21,11 +22,12 @@ from face_organizer.cluster.known_number import Advice
 from face_organizer.cluster.labels import NO_FACE, UNASSIGNED, Clustering
 from face_organizer.cluster.portraits import REVIEW, Portraits
 from face_organizer.cluster.result import PICKLE, Former, Kept
-from face_organizer.files import atomic_write, write_csv, write_json
+from face_organizer.errors import FaceOrganizerError, UsageError
+from face_organizer.files import atomic_write, printable, write_csv, write_json
 from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
 from face_organizer.table import PICKLE_PROTOCOL
-from face_organizer.types import Float32, Int64, Outcome
+from face_organizer.types import FaceTable, Float32, Int64, Outcome
 
 CSV, JSON = "manifest.csv", "manifest.json"
 FILES = (PICKLE, CSV, JSON)
@@ -199,6 +201,37 @@ def former(given: People | str | Path) -> Former:
         return result.read(Path(given))
     index = np.asarray(given.table.faces.face_index, np.int64)
     return Former(given.paths, index, given.labels, given.names, given.centers, *given.more)
+
+
+def persons_of(people: People | str | Path, table: FaceTable) -> tuple[list[str], int]:
+    """(number of faces,) the person of each face of `table`, empty where none is named; and how many faces
+    the result does not hold, since their pictures came later. Raises `FaceOrganizerError` where there is no
+    such result, or none of these faces is in it."""
+    past = former(people)
+    labels, rows = past.labels.tolist(), past.rows()
+    faces = zip(table.face_paths(), table.faces.face_index.tolist(), strict=True)
+    at = [rows.get(face, -1) for face in faces]
+    if at and max(at) < 0:
+        where = printable(people) if isinstance(people, str | Path) else "the clustering"
+        raise FaceOrganizerError(f"{where} holds none of these faces: it is of other pictures")
+    found = [past.names[labels[row]] if row >= 0 and labels[row] >= 0 else "" for row in at]
+    return found, at.count(-1)
+
+
+def rows_of(names: Sequence[str], people: People | str | Path, table: FaceTable) -> dict[str, Int64]:
+    """The rows of `table` that each of the persons `names` has in a result. Raises `UsageError` for a name
+    that is not there, `FaceOrganizerError` for one of whom no face is in the table."""
+    known = former(people).names
+    if strange := [name for name in names if name not in known]:
+        near = difflib.get_close_matches(strange[0], known, 3, 0.5) or known[:5]
+        where = printable(people) if isinstance(people, str | Path) else "the clustering"
+        mend = f"it has {', '.join(map(printable, near))}"
+        raise UsageError(f"{printable(strange[0])}: {where} has no person of that name", mend)
+    persons = np.array(persons_of(people, table)[0])
+    rows = {name: np.flatnonzero(persons == name) for name in names}
+    if empty := [name for name, own in rows.items() if not len(own)]:
+        raise FaceOrganizerError(f"no face of {printable(empty[0])} is in the table: is it another one?")
+    return rows
 
 
 def margins(embeddings: Float32, clustering: Clustering) -> Float32:

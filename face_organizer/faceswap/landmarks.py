@@ -90,6 +90,25 @@ def five_points(points: Float32) -> Float32:
     return np.concatenate([eyes, points[:, [30, 48, 54]]], axis=1)
 
 
+_STEADY = np.flatnonzero((POSE_POINTS >= 17) & (POSE_POINTS < 48))
+"""Of the `POSE_POINTS` those that no jaw moves."""
+_INVERSE = np.linalg.pinv((MEAN_HEAD - MEAN_HEAD[_STEADY].mean(axis=0))[_STEADY] * [-1, -1, 1])
+
+
+def pose(landmarks: Float32) -> tuple[float, float]:
+    """Yaw and pitch in degrees, with the signs of `types.Faces`, of one face's (68, 2) landmarks, in any
+    pixels: the first step of POS, as `geometry.quality.angles` takes it, with a mean head's brows, eyes and
+    nose. What `crop_points` solves, with perspective, has two solutions that look nearly alike."""
+    turned = in_plane(landmarks) / np.exp(
+        1j * np.angle(np.diff(in_plane(five_points(landmarks[None]))[0])[0])
+    )
+    points = turned[POSE_POINTS[_STEADY]]
+    points = points - points.mean()
+    across, down = points.real @ _INVERSE.T, points.imag @ _INVERSE.T
+    yaw, pitch = np.arctan2(across[2], across[0]), np.arctan2(down[2], down[1])
+    return float(np.degrees(yaw)), float(np.degrees(pitch))
+
+
 def crop_points(landmarks: Float32, sizes: int | NDArray[np.integer], centering: Centering) -> Float32:
     """Where the 68 landmarks of each face lie in its crop: (n, 68, 2) float32, crop pixels.
 

@@ -77,7 +77,7 @@ class Crops:
         """The header of the picture at `path` and the face that it gives."""
         header = None
         try:
-            header = _header(path, source)
+            header = header_of(path, source)
             return Crop(header, self._face(path, source, header) if header else None)
         except HeaderError as error:
             program = DEEPFACELAB if source.data.startswith(dfl.START) else FACESWAP
@@ -117,7 +117,7 @@ class Crops:
         for path in self._samples.get(folder, ()):
             try:
                 source = images.open_source(path)
-                header = _header(path, source)
+                header = header_of(path, source)
             except (ImageError, HeaderError):
                 continue  # it cannot bear witness; its own outcome says why
             if header and kind(header) == alike and source.width == source.height:
@@ -144,7 +144,8 @@ def kind(header: Header) -> Kind:
     return header.program, header.alignments_version <= _OLD
 
 
-def _header(path: str, source: images.Source) -> Header | None:
+def header_of(path: str, source: images.Source) -> Header | None:
+    """What the file says of its face, whichever of the two programs wrote it. Raises `HeaderError`."""
     if source.data.startswith(dfl.START):
         return dfl.read_header(source.data, os.path.basename(path))
     return read_header(source.data)

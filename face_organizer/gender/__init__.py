@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from face_organizer import organize
-from face_organizer.cluster import People, former
+from face_organizer.cluster import People, persons_of
 from face_organizer.embed import plan_threads
 from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import MARKER, is_inside, printable
@@ -137,18 +137,3 @@ def _listed(
     if not homes:
         raise FaceOrganizerError(f"no pictures in {', '.join(map(printable, inputs))}")
     return homes, list(found.problems)
-
-
-def persons_of(people: People | str | Path, table: FaceTable) -> tuple[list[str], int]:
-    """(number of faces,) the person of each face of `table`, empty where none is named; and how many faces
-    the result does not hold, since their pictures came later. Raises `FaceOrganizerError` where there is no
-    such result, or none of these faces is in it."""
-    past = former(people)
-    labels, rows = past.labels.tolist(), past.rows()
-    faces = zip(table.face_paths(), table.faces.face_index.tolist(), strict=True)
-    at = [rows.get(face, -1) for face in faces]
-    if at and max(at) < 0:
-        where = printable(people) if isinstance(people, str | Path) else "the clustering"
-        raise FaceOrganizerError(f"{where} holds none of these faces: it is of other pictures")
-    found = [past.names[labels[row]] if row >= 0 and labels[row] >= 0 else "" for row in at]
-    return found, at.count(-1)

@@ -122,9 +122,14 @@ def warp(image: Image, matrix: Float32, size: int = SIZE, *, spread: bool = Fals
 def cut(source: Shrinkable, matrix: Float32, size: int = SIZE, *, spread: bool = False) -> Image:
     """The aligned face from `source` under one `matrix`, from pixels shrunk no further than `matrix` itself
     shrinks them: a small face comes from the whole picture. Raises `ImageError`."""
-    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
-    pixels, reduction = source.pixels(max(source.width, source.height) * scale)
+    pixels, reduction = pixels_for(source, matrix)
     if reduction != 1:  # whole numbers are the centers of pixels
         shift = matrix[:, 2] + matrix[:, :2] @ np.full(2, (reduction - 1) / 2, np.float32)
         matrix = np.column_stack([matrix[:, :2] * np.float32(reduction), shift]).astype(np.float32)
     return warp(pixels, matrix, size, spread=spread)
+
+
+def pixels_for(source: Shrinkable, matrix: Float32) -> tuple[Image, float]:
+    """The pixels that `cut` takes a face from, and by how much they are shrunk. Raises `ImageError`."""
+    scale = float(np.hypot(matrix[0, 0], matrix[1, 0]))
+    return source.pixels(max(source.width, source.height) * scale)

@@ -53,6 +53,15 @@ class Said:
         nowhere = np.zeros(count, np.bool_)
         return cls((), none, pairs, nowhere, new, pairs, nowhere)
 
+    def own(self, name: str) -> Int64:
+        """The faces, by row, that are the person called `name`: those that somebody said so of, else those
+        that the last run put there; none for a name that nobody has."""
+        person = next((row for row, person in enumerate(self.persons) if person.name == name), None)
+        if person is None:
+            return np.empty(0, np.int64)
+        said = np.flatnonzero(self.known == person)
+        return said if len(said) else np.flatnonzero((self.before == person) & ~self.ignored)
+
 
 def pairs_of(pairs: Iterable[tuple[int, int]]) -> Int64:
     """Pairs as (m, 2) int64."""

@@ -9,6 +9,8 @@ from typing import cast
 
 import numpy as np
 
+from face_organizer.errors import UsageError
+from face_organizer.files import printable
 from face_organizer.library import registry
 from face_organizer.library.opened import Opened
 from face_organizer.library.said import NEW, NOBODY, Said, pairs_of
@@ -65,6 +67,21 @@ class Tables(Opened):
             pairs_of(pairs),
             spoken[numbers],
         )
+
+    def rows_of(self, names: Sequence[str], table: FaceTable) -> dict[str, Int64]:
+        """The rows of `table` that each of the persons `names` has, all that the last run put there too.
+        Raises `UsageError` for a name that nobody has, or of whom no face is in the table."""
+        said, found = self.said(table), {}
+        for name in names:
+            called = self._name(self.person(name))
+            (person,) = (row for row, one in enumerate(said.persons) if one.name == called)
+            put = (said.before == person) & np.isin(said.known, (NOBODY, person)) & ~said.ignored
+            refused = said.refused[said.refused[:, 1] == person, 0]
+            put[refused] = False
+            found[name] = np.flatnonzero((said.known == person) | put)
+            if not len(found[name]):
+                raise UsageError(f"no face of {printable(name)} is in the table: is it another one?")
+        return found
 
     def adopt(self, table: FaceTable, said: Said) -> None:
         """Take over what another result knew of faces that no run of this library has put anywhere: where

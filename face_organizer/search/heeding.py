@@ -22,11 +22,7 @@ def person_in(said: Said, name: str) -> int:
 
 def own_faces(said: Said, name: str, table: FaceTable) -> Given:
     """The faces that are that person: those that somebody said so of, else those that a run put there."""
-    person = person_in(said, name)
-    rows = np.flatnonzero(said.known == person) if person >= 0 else np.empty(0, np.int64)
-    if person >= 0 and not len(rows):
-        rows = np.flatnonzero((said.before == person) & ~said.ignored)
-    some = _spread(rows)
+    some = _spread(said.own(name))
     paths = table.face_paths()
     return Given(np.asarray(table.embeddings[some], np.float32), [paths[row] for row in some.tolist()])
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import os
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from face_organizer import table
-from face_organizer.cluster import result
+from face_organizer.cluster import rows_of
 from face_organizer.cluster.strangers import crowds_of, sample
 from face_organizer.embed import plan_threads
 from face_organizer.embed.maker import look_at
 from face_organizer.embed.setup import EmbedOptions, Setup, open_models, stamp_of
-from face_organizer.errors import FaceOrganizerError, SpaceMismatchError, TableError, UsageError
+from face_organizer.errors import SpaceMismatchError, TableError, UsageError
 from face_organizer.faceswap import trust
 from face_organizer.files import printable
 from face_organizer.media.listing import listing
@@ -167,20 +166,8 @@ def _agreeing(photos: Mapping[str, list[int]], faces: Float32, some: Float32) ->
 
 def from_persons(names: Sequence[str], people: Path, searched: FaceTable) -> dict[str, Given]:
     """The faces that a result of `cluster` has in the folders `names`, by their rows in the table."""
-    former = result.read(people)
-    if strange := [name for name in names if name not in former.names]:
-        near = difflib.get_close_matches(strange[0], former.names, 3, 0.5) or former.names[:5]
-        words = f"{printable(strange[0])}: {printable(people)} has no person of that name"
-        raise UsageError(words, f"it has {', '.join(map(printable, near))}")
-    persons = [former.names[label] if label >= 0 else "" for label in former.labels.tolist()]
-    rows, paths = former.rows(), searched.face_paths()
-    at = (rows.get(face, -1) for face in zip(paths, searched.faces.face_index.tolist(), strict=True))
-    in_table = np.array([persons[row] if row >= 0 else "" for row in at])
-    given = {}
-    for name in names:
-        own = np.flatnonzero(in_table == name)
-        if not len(own):
-            raise FaceOrganizerError(f"no face of {printable(name)} is in the table: is it another one?")
+    paths, given = searched.face_paths(), {}
+    for name, own in rows_of(names, people, searched).items():
         some = own[np.unique(np.linspace(0, len(own) - 1, _MOST_ROWS).astype(int))]
         given[name] = Given(np.asarray(searched.embeddings[some]), [paths[row] for row in some])
     return given

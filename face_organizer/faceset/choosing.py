@@ -1,0 +1,139 @@
+"""Which faces: spread over what a swap needs, the best of each kind, no two alike.
+
+A set is worth the sum, over the cells of some grids (pose, mouth and light together; eyes; source …), of the
+square root of the quality that it has there. So a first face in a cell counts most, a second less, and a
+sharp one more than a soft one: a feature-based submodular function (Wei, Iyer, Bilmes 2014, "Fast
+multi-stage submodular maximization"). Faces are taken one by one, always the one that adds most, which for
+such functions is within 1 - 1/e of the best set (Nemhauser, Wolsey, Fisher 1978); what a face would add only
+falls as the set grows, so that few need a second look (Minoux 1978).
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from face_organizer.types import Float32, Int64
+
+
+class Grid(NamedTuple):
+    """A way to divide n faces into cells: the number (n,) of each face's, and what a cell counts. `room` (k,)
+    is how many faces each of the k cells has room for: one more adds next to nothing. None: none is full."""
+
+    cells: Int64
+    weight: float
+    room: Int64 | None = None
+
+
+_BEYOND = 0.02
+"""What a face adds to a full cell, as a share: enough to fill a set that has no other faces."""
+
+
+_COPY = 0.9985
+"""Correlation of two whole pictures, 16 pixels a side, that are one. Seen: recompressed to quality 30 or
+halved from 0.9996; the next frame of a film 0.998 to 0.9999, the fifth after it 0.97 to 0.999."""
+_SAME_FACE, _SAME_VECTOR = 0.8, 0.85
+"""Correlation of the tiny pictures of such faces, and cosine of their embeddings: on a photo, or before a
+still background, the whole picture tells little of the face."""
+
+
+@dataclass(frozen=True, slots=True)
+class Copies:
+    """What tells that two of n faces are one picture: seen in the same `sequence` (n,) at a `moment` (n,)
+    that is within `near` (n,) (NaN: not known); or the `whole` pictures (n, w) alike, of unit length, and the
+    `tiny` ones (n, p, p) and the `vectors` (n, d), of unit length."""
+
+    sequence: Int64
+    moment: NDArray[np.float64]
+    near: NDArray[np.float64]
+    tiny: NDArray[np.uint8]
+    whole: Float32
+    vectors: Float32
+
+    def among(self, face: int, taken: Sequence[int]) -> bool:
+        """Whether `face` is a copy of one of `taken`."""
+        if not len(taken):
+            return False
+        others = np.asarray(taken)
+        with np.errstate(invalid="ignore"):
+            apart = np.abs(self.moment[others] - self.moment[face])
+            if ((self.sequence[others] == self.sequence[face]) & (apart <= self.near[face])).any():
+                return True
+        others = others[self.whole[others] @ self.whole[face] >= _COPY]
+        others = others[self.vectors[others] @ self.vectors[face] >= _SAME_VECTOR]
+        return any(self._alike(face, other) for other in others.tolist())
+
+    def _alike(self, face: int, other: int) -> bool:
+        one, two = (self.tiny[i].ravel().astype(np.float32) - 128 for i in (face, other))
+        return float(one @ two) >= _SAME_FACE * max(float(np.linalg.norm(one) * np.linalg.norm(two)), 1.0)
+
+
+class Choice(NamedTuple):
+    """The chosen faces in the order they were taken, what each added to the worth of the set, and how many
+    copies of chosen ones were met on the way."""
+
+    rows: list[int]
+    gains: list[float]
+    copies: int
+
+
+def choose(
+    quality: Float32,
+    grids: Sequence[Grid],
+    size: int,
+    is_copy: Callable[[int, Sequence[int]], bool],
+) -> Choice:
+    """At most `size` of n faces of `quality` (n,), above 0 to 1. Of equal ones the first is taken, so that
+    the same call gives the same set."""
+    columns = [grid.cells.tolist() for grid in grids]
+    rooms = [None if grid.room is None else grid.room.tolist() for grid in grids]
+    filled = [[0.0] * (max(cells, default=-1) + 1) for cells in columns]
+    values = quality.astype(np.float64).tolist()
+
+    def added(face: int) -> float:
+        total, value = 0.0, values[face]
+        for cells, has, room, grid in zip(columns, filled, rooms, grids, strict=True):
+            cell = cells[face]
+            gain = grid.weight * (math.sqrt(has[cell] + value) - math.sqrt(has[cell]))
+            total += gain if room is None or room[cell] > 0 else gain * _BEYOND
+        return total
+
+    heap = [(-added(face), face, 0) for face in range(len(values))]
+    heapq.heapify(heap)
+    taken, gains, copies = list[int](), list[float](), 0
+    while heap and len(taken) < size:
+        worth_then, face, seen = heapq.heappop(heap)
+        if seen != len(taken):
+            heapq.heappush(heap, (-added(face), face, len(taken)))
+            continue
+        if is_copy(face, taken):
+            copies += 1
+            continue
+        for cells, has, room in zip(columns, filled, rooms, strict=True):
+            has[cells[face]] += values[face]
+            if room is not None:
+                room[cells[face]] -= 1
+        taken.append(face)
+        gains.append(-worth_then)
+    return Choice(taken, gains, copies)
+
+
+def shared(one: Grid, two: Grid, size: int) -> tuple[Grid, Grid]:
+    """The same grids of two persons, whose cells have the same numbers, with room for equally many faces of
+    both: in each cell as many as the one has who has fewer, but no more than makes `size` in all."""
+    cells = int(max(one.cells.max(initial=-1), two.cells.max(initial=-1))) + 1
+    both = np.minimum(*(np.bincount(grid.cells, minlength=cells) for grid in (one, two)))
+    low, high = 0, int(both.max(initial=0))
+    while low < high:  # the largest level that is not too much
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if np.minimum(both, middle).sum() <= size else (low, middle - 1)
+    room = np.minimum(both, low)
+    more = np.flatnonzero(both > low)[: max(size - int(room.sum()), 0)]
+    room[more] += 1
+    return one._replace(room=room), two._replace(room=room)

@@ -1,0 +1,202 @@
+"""Which faces are fit to train on: what stands out of a person's own, limits, and one number of quality."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from face_organizer.cluster.strangers import crowds_of, sample
+from face_organizer.errors import UsageError
+from face_organizer.faceset.figures import TINY, Figures
+from face_organizer.types import FaceTable, Float32, Int64
+
+_COMPONENTS = 32  # in which the faces of one person differ by pose, light and expression
+_LEARNT = 3000  # faces that these are learnt from
+_WORST = 20  # cells of a tiny picture, of 1,024, whose mean deviation is taken
+_FEWEST = 60  # faces: of fewer no components are learnt
+_STRANGERS = 1e-4  # share of other people's faces that may come as near to the person
+_TAIL = 5.0  # robust deviations below a person's usual closeness
+_BLOCK = 4096
+
+
+class Limit(NamedTuple):
+    """A figure and where it ends to be fit: `least` or `most`; `unit` and `meaning` for people, `words` for
+    what is beyond it."""
+
+    figure: str
+    least: float | None
+    most: float | None
+    meaning: str
+    words: str
+
+
+LIMITS = (
+    Limit(
+        "closeness", -1, None, "cosine to the person's mean face; read from the table", "maybe somebody else"
+    ),
+    Limit("size", 48, None, "pixels of the face in its picture: square root of its box's area", "too small"),
+    Limit("sharpness", 0.28, None, "0 to 1, as training sees the face; lower where all are soft", "blurred"),
+    Limit("brightness", 30, None, "median luma, 0 to 255", "too dark"),
+    Limit("contrast", 25, None, "luma between its 5th and 95th percentile", "too flat"),
+    Limit("clipped", None, 0.6, "share of the face that is black or white", "under- or overexposed"),
+    Limit("noise", None, 5.0, "standard deviation in luma", "noisy"),
+    Limit(
+        "blocks", None, 1.2, "steps at the borders of JPEG's blocks, 0 for none", "broken up by compression"
+    ),
+    Limit(
+        "outside", None, 0.1, "share of the face outside the picture; more where all are cut tight", "cut off"
+    ),
+    Limit(
+        "occlusion", None, 4.0, "deviations from the person's other faces", "hidden in part, or no usual face"
+    ),
+)
+"""In the order in which a face is held against them."""
+UNREADABLE = "its picture cannot be read"
+_GIVING = ("sharpness", "outside")
+"""Limits that give way to what is usual for the person: where all is soft, or cut tight, some must do."""
+
+
+def occlusion(tiny: NDArray[np.uint8]) -> Float32:
+    """(n,) how far the worst part of each face is from all that the person's other faces show, in robust
+    deviations: a hand, a microphone, dark glasses, a border. NaN for fewer than 60 faces.
+
+    `tiny` (n, p, p) are tiny pictures of one person. Principal components, learnt from the nine tenths that
+    they explain best, explain pose, light and expression ("eigenfaces", Turk & Pentland 1991); what they
+    leave, smoothed, is held against what they leave of the others in the same place.
+    """
+    n, cells = len(tiny), TINY * TINY
+    if n < _FEWEST:
+        return np.full(n, np.nan, np.float32)
+
+    def flat(rows: Int64 | slice) -> Float32:
+        return tiny[rows].reshape(-1, cells).astype(np.float32)
+
+    learnt = flat(np.unique(np.linspace(0, n - 1, _LEARNT).astype(np.int64)))
+    usual = np.ones(len(learnt), np.bool_)
+    for _ in range(4):
+        mean = learnt[usual].mean(axis=0)
+        centred = learnt[usual] - mean
+        _, axes = np.linalg.eigh(centred.T @ centred)
+        axes = np.ascontiguousarray(axes[:, : -_COMPONENTS - 1 : -1])
+        left = _left(learnt - mean, axes)
+        spread = np.median(left, axis=0) * 1.4826 + 4
+        worst = _worst(left / spread)
+        usual = worst <= np.quantile(worst, 0.9)
+    parts = (slice(at, at + _BLOCK) for at in range(0, n, _BLOCK))
+    return np.concatenate([_worst(_left(flat(part) - mean, axes) / spread) for part in parts])
+
+
+def _left(centred: Float32, axes: Float32) -> Float32:
+    """(m, face) by how much each cell of the face differs, smoothed, from what the components explain."""
+    import cv2
+
+    left = (centred - (centred @ axes) @ axes.T).reshape(-1, TINY, TINY)
+    for picture in left:
+        cv2.blur(picture, (5, 5), picture)
+    return np.asarray(np.abs(left[:, _FACE]), np.float32)
+
+
+def _worst(deviations: Float32) -> Float32:
+    """(m,) the mean of the largest ones of each face."""
+    return np.asarray(np.partition(deviations, -_WORST, axis=1)[:, -_WORST:].mean(axis=1), np.float32)
+
+
+def _face() -> NDArray[np.bool_]:
+    y, x = (np.indices((TINY, TINY)) + 0.5) / TINY - 0.5
+    return np.asarray((x / 0.31) ** 2 + ((y - 0.05) / 0.4) ** 2 < 1)
+
+
+_FACE = _face()
+
+
+def closeness(table: FaceTable, rows: Int64) -> tuple[Float32, float]:
+    """The cosine (r,) of each of `rows` to the person's mean face, and the least that is surely theirs.
+
+    The mean is of the nine tenths that lie closest, so that some strangers among them do not shift it. The
+    least is what 1 in 10,000 of the other faces of the table would reach by chance, and not far below what is
+    usual for the person.
+    """
+    vectors = np.asarray(table.embeddings[rows], np.float32)
+    near = np.ones(len(rows), np.bool_)
+    for _ in range(4):
+        mean = vectors[near].mean(axis=0)
+        mean /= max(float(np.linalg.norm(mean)), 1e-12)
+        cosines = vectors @ mean
+        near = cosines >= np.quantile(cosines, 0.1)
+    others = np.ones(len(table), np.bool_)
+    others[rows] = False
+    (crowd,) = crowds_of((sample(table.embeddings[others]) if others.any() else vectors[:0]) @ mean[:, None])
+    low, middle = np.quantile(cosines, [0.25, 0.5])
+    usual = float(middle - _TAIL * (middle - low) / 0.6745)
+    return np.asarray(cosines, np.float32), max(crowd.threshold(_STRANGERS), usual)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Worth:
+    """Of n faces of one person: `columns` (n,) each by name, the `quality` (n,) in (0, 1], and why each one
+    is `left_out` (n), empty where it is not."""
+
+    columns: Mapping[str, Float32]
+    quality: Float32
+    left_out: Sequence[str]
+
+
+def judge(table: FaceTable, rows: Int64, figures: Figures, limits: Mapping[str, float]) -> Worth:
+    """Hold `rows` (n,) of `table`, faces of one person with these `figures` (n,), against the limits.
+    `limits` are other ones than the usual, by figure. Raises `UsageError` for a figure that has none."""
+    if strange := set(limits) - {limit.figure for limit in LIMITS}:
+        raise UsageError(f"no limit is called {sorted(strange)[0]}")
+    near, least_near = closeness(table, rows)
+    columns: dict[str, Float32] = {
+        s.name: getattr(figures, s.name) for s in Figures.specs() if not s.metadata["shape"]
+    }
+    for name in ("yaw", "pitch"):
+        columns[name] = np.where(np.isnan(columns[name]), getattr(table.faces, name)[rows], columns[name])
+    columns |= {"size": table.faces.size[rows], "closeness": near}
+    columns["occlusion"] = _relative(occlusion(figures.tiny), columns)
+    out = np.full(len(rows), "", object)
+    out[np.isnan(figures.sharpness)] = UNREADABLE
+    for figure, least, most, _, words in LIMITS:
+        values = columns[figure]
+        if figure == "closeness":
+            least = least_near
+        if figure in _GIVING and np.isfinite(values).any():
+            usual = float(np.nanmedian(values))
+            least, most = (min(least, 0.7 * usual), None) if least else (None, max(most or 0, usual + 0.1))
+        if figure in limits:
+            least, most = (limits[figure], None) if most is None else (None, limits[figure])
+        with np.errstate(invalid="ignore"):
+            beyond = values < least if least is not None else values > (most or 0)
+        out[(out == "") & beyond] = words
+    return Worth(columns, _quality(columns), out.tolist())
+
+
+def _relative(deviations: Float32, columns: Mapping[str, Float32]) -> Float32:
+    """What is unusual by its pose and light alone is not hidden: deviations (n,) over those that are usual
+    among the tenth of all faces that are as far from the middle of the axes."""
+    if not np.isfinite(deviations).any():
+        return deviations
+    away = np.zeros(len(deviations))
+    for name in ("yaw", "pitch", "brightness", "side"):
+        values = np.nan_to_num(columns[name])
+        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+        away += ((values - middle) / max(high - low, 1e-3)) ** 2
+    usual = np.empty(len(deviations), np.float32)
+    for part in np.array_split(np.argsort(away, kind="stable"), 10):
+        usual[part] = np.median(deviations[part])
+    return np.asarray(deviations / usual * np.median(deviations), np.float32)
+
+
+def _quality(columns: Mapping[str, Float32]) -> Float32:
+    """Sharpness, squared since a soft face teaches softness; falling steeply for what may be hidden, and by
+    up to a half for noise, blocks and clipped parts that are still within the limits."""
+    sharp = np.clip((np.nan_to_num(columns["sharpness"]) - 0.1) / 0.4, 0, 1) ** 2
+    seen = 1 / (1 + (np.nan_to_num(columns["occlusion"]) / 2.5) ** 4)
+    for figure, _, most, *_ in LIMITS:
+        if most and figure not in ("occlusion", "outside"):
+            seen = seen * (1 - 0.5 * np.clip(np.nan_to_num(columns[figure]) / most, 0, 1))
+    return np.asarray(np.clip(sharp * seen, 0.01, 1), np.float32)
