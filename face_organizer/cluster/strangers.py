@@ -93,6 +93,8 @@ def _crowds(ordered: NDArray[np.float64]) -> list[Crowd]:
 
 def _quantile(ordered: NDArray[np.float64], kept: NDArray[np.int64], share: float) -> NDArray[np.float64]:
     """Of the first `kept` (k,) of each column, ascending; 0 of none."""
+    if not len(ordered):
+        return np.zeros(len(kept))
     last = np.maximum(kept - 1, 0)
     low = (share * last).astype(np.int64)
     columns = np.arange(len(kept))

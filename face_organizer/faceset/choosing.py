@@ -23,16 +23,10 @@ from face_organizer.types import Float32, Int64
 
 
 class Grid(NamedTuple):
-    """A way to divide n faces into cells: the number (n,) of each face's, and what a cell counts. `room` (k,)
-    is how many faces each of the k cells has room for: one more adds next to nothing. None: none is full."""
+    """A way to divide n faces into cells: the number (n,) of each face's, and what a cell counts."""
 
     cells: Int64
     weight: float
-    room: Int64 | None = None
-
-
-_BEYOND = 0.02
-"""What a face adds to a full cell, as a share: enough to fill a set that has no other faces."""
 
 
 _COPY = 0.9985
@@ -92,19 +86,19 @@ def choose(
     """At most `size` of n faces of `quality` (n,), above 0 to 1. Of equal ones the first is taken, so that
     the same call gives the same set."""
     columns = [grid.cells.tolist() for grid in grids]
-    rooms = [None if grid.room is None else grid.room.tolist() for grid in grids]
     filled = [[0.0] * (max(cells, default=-1) + 1) for cells in columns]
     values = quality.astype(np.float64).tolist()
 
     def added(face: int) -> float:
         total, value = 0.0, values[face]
-        for cells, has, room, grid in zip(columns, filled, rooms, grids, strict=True):
-            cell = cells[face]
-            gain = grid.weight * (math.sqrt(has[cell] + value) - math.sqrt(has[cell]))
-            total += gain if room is None or room[cell] > 0 else gain * _BEYOND
+        for cells, has, grid in zip(columns, filled, grids, strict=True):
+            there = has[cells[face]]
+            total += grid.weight * (math.sqrt(there + value) - math.sqrt(there))
         return total
 
-    heap = [(-added(face), face, 0) for face in range(len(values))]
+    # Of an empty set every cell is empty: what each face adds to it is at most this.
+    whole = sum(grid.weight for grid in grids)
+    heap = [(-whole * math.sqrt(value), face, -1) for face, value in enumerate(values)]
     heapq.heapify(heap)
     taken, gains, copies = list[int](), list[float](), 0
     while heap and len(taken) < size:
@@ -115,25 +109,8 @@ def choose(
         if is_copy(face, taken):
             copies += 1
             continue
-        for cells, has, room in zip(columns, filled, rooms, strict=True):
+        for cells, has in zip(columns, filled, strict=True):
             has[cells[face]] += values[face]
-            if room is not None:
-                room[cells[face]] -= 1
         taken.append(face)
         gains.append(-worth_then)
     return Choice(taken, gains, copies)
-
-
-def shared(one: Grid, two: Grid, size: int) -> tuple[Grid, Grid]:
-    """The same grids of two persons, whose cells have the same numbers, with room for equally many faces of
-    both: in each cell as many as the one has who has fewer, but no more than makes `size` in all."""
-    cells = int(max(one.cells.max(initial=-1), two.cells.max(initial=-1))) + 1
-    both = np.minimum(*(np.bincount(grid.cells, minlength=cells) for grid in (one, two)))
-    low, high = 0, int(both.max(initial=0))
-    while low < high:  # the largest level that is not too much
-        middle = (low + high + 1) // 2
-        low, high = (middle, high) if np.minimum(both, middle).sum() <= size else (low, middle - 1)
-    room = np.minimum(both, low)
-    more = np.flatnonzero(both > low)[: max(size - int(room.sum()), 0)]
-    room[more] += 1
-    return one._replace(room=room), two._replace(room=room)

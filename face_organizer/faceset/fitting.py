@@ -13,7 +13,9 @@ from face_organizer.faceset import spread
 from face_organizer.faceset.choosing import Choice, Copies, Grid, choose
 from face_organizer.types import Float32, Int64
 
-_NEAREST = 4  # faces of the other person that each face may go with
+_NEAREST, _MOST_PAIRS = 12, 1_000_000
+"""Faces of the other person that each face may go with: fewer where there are so many that pairs get too
+many."""
 _APART = 0.5  # bins: pairs that far apart count e times less
 
 
@@ -44,31 +46,35 @@ def pairs(one: Side, two: Side, size: int) -> Pairs:
     divided += [
         Grid(side.source[faces], spread.ADDED_WEIGHT) for side, faces in ((one, first), (two, second))
     ]
-    used: tuple[set[int], set[int]] = set(), set()
+    pairs_of, spent = list(zip(first.tolist(), second.tolist(), strict=True)), (set[int](), set[int]())
+    chosen_of: tuple[list[int], list[int]] = [], []
+    copies = 0
 
     def is_copy(pair: int, taken: Sequence[int]) -> bool:
-        a, b = int(first[pair]), int(second[pair])
-        if a in used[0] or b in used[1]:
-            return True
-        if one.copies.among(a, first[taken].tolist()) or two.copies.among(b, second[taken].tolist()):
-            return True
-        used[0].add(a)
-        used[1].add(b)
+        nonlocal copies
+        for side, face, gone, chosen in zip((one, two), pairs_of[pair], spent, chosen_of, strict=True):
+            if face in gone:
+                return True
+            if side.copies.among(face, chosen):
+                gone.add(face)
+                copies += 1
+                return True
+        for face, gone, chosen in zip(pairs_of[pair], spent, chosen_of, strict=True):
+            gone.add(face)
+            chosen.append(face)
         return False
 
     chosen = choose(np.clip(worth, 1e-6, 1).astype(np.float32), divided, size, is_copy)
-    rows = np.array(chosen.rows, np.int64)
-    both = first[rows].tolist(), second[rows].tolist()
-    return Pairs(chosen, both, apart[rows].tolist())
+    return Pairs(chosen._replace(copies=copies), chosen_of, apart[chosen.rows].tolist())
 
 
 def _near(one: Float32, two: Float32) -> tuple[Int64, Int64, Float32]:
     """Each face of either person with the nearest ones of the other: numbers (p,) of both; how far apart."""
-    found = []
+    found, most = [], max(1, min(_NEAREST, _MOST_PAIRS // (len(one) + len(two))))
     for a, b in ((one, two), (two, one)):
         index = faiss_device.faiss().IndexFlatL2(b.shape[1])
         index.add(np.ascontiguousarray(b, np.float32))
-        _, near = index.search(np.ascontiguousarray(a, np.float32), min(_NEAREST, len(b)))
+        _, near = index.search(np.ascontiguousarray(a, np.float32), min(most, len(b)))
         found.append(np.stack([np.repeat(np.arange(len(a)), near.shape[1]), near.ravel()], axis=1))
     both = np.unique(np.concatenate([found[0], found[1][:, ::-1]]), axis=0)
     first, second = both.T.astype(np.int64)

@@ -14,7 +14,8 @@ from face_organizer.errors import UsageError
 from face_organizer.faceset.figures import TINY, Figures
 from face_organizer.types import FaceTable, Float32, Int64
 
-_COMPONENTS = 32  # in which the faces of one person differ by pose, light and expression
+_COMPONENTS = 16  # in which the faces of one person differ by pose, light and expression
+_FEW_SHARE = 12.0  # kurtosis from which a component is of few faces: of what hides them (3 is normal)
 _LEARNT = 3000  # faces that these are learnt from
 _WORST = 20  # cells of a tiny picture, of 1,024, whose mean deviation is taken
 _FEWEST = 60  # faces: of fewer no components are learnt
@@ -65,36 +66,42 @@ def occlusion(tiny: NDArray[np.uint8]) -> Float32:
     deviations: a hand, a microphone, dark glasses, a border. NaN for fewer than 60 faces.
 
     `tiny` (n, p, p) are tiny pictures of one person. Principal components, learnt from the nine tenths that
-    they explain best, explain pose, light and expression ("eigenfaces", Turk & Pentland 1991); what they
-    leave, smoothed, is held against what they leave of the others in the same place.
+    they explain best, explain pose, light and expression ("eigenfaces", Turk & Pentland 1991); those that
+    only a few faces share, such as dark glasses, are not among them. What the others leave of a face is held
+    against what they leave of the person's other faces in the same place.
     """
-    n, cells = len(tiny), TINY * TINY
+    n = len(tiny)
     if n < _FEWEST:
         return np.full(n, np.nan, np.float32)
-
-    def flat(rows: Int64 | slice) -> Float32:
-        return tiny[rows].reshape(-1, cells).astype(np.float32)
-
-    learnt = flat(np.unique(np.linspace(0, n - 1, _LEARNT).astype(np.int64)))
+    learnt = _flat(tiny[np.unique(np.linspace(0, n - 1, _LEARNT).astype(np.int64))])
     usual = np.ones(len(learnt), np.bool_)
     for _ in range(4):
         mean = learnt[usual].mean(axis=0)
         centred = learnt[usual] - mean
         _, axes = np.linalg.eigh(centred.T @ centred)
-        axes = np.ascontiguousarray(axes[:, : -_COMPONENTS - 1 : -1])
+        axes = axes[:, : -_COMPONENTS - 1 : -1]
+        scores = centred @ axes
+        many = (scores**4).mean(axis=0) < _FEW_SHARE * (scores**2).mean(axis=0) ** 2
+        axes = np.ascontiguousarray(axes[:, many])
         left = _left(learnt - mean, axes)
         spread = np.median(left, axis=0) * 1.4826 + 4
         worst = _worst(left / spread)
         usual = worst <= np.quantile(worst, 0.9)
-    parts = (slice(at, at + _BLOCK) for at in range(0, n, _BLOCK))
-    return np.concatenate([_worst(_left(flat(part) - mean, axes) / spread) for part in parts])
+    parts = (_flat(tiny[at : at + _BLOCK]) for at in range(0, n, _BLOCK))
+    return np.concatenate([_worst(_left(part - mean, axes) / spread) for part in parts])
+
+
+def _flat(tiny: NDArray[np.uint8]) -> Float32:
+    """(m, cells of the face) from tiny pictures."""
+    return np.asarray(tiny[:, _FACE], np.float32)
 
 
 def _left(centred: Float32, axes: Float32) -> Float32:
-    """(m, face) by how much each cell of the face differs, smoothed, from what the components explain."""
+    """By how much the 25 cells about each cell differ together from what the components explain."""
     import cv2
 
-    left = (centred - (centred @ axes) @ axes.T).reshape(-1, TINY, TINY)
+    left = np.zeros((len(centred), TINY, TINY), np.float32)
+    left[:, _FACE] = centred - (centred @ axes) @ axes.T
     for picture in left:
         cv2.blur(picture, (5, 5), picture)
     return np.asarray(np.abs(left[:, _FACE]), np.float32)
@@ -193,9 +200,11 @@ def _relative(deviations: Float32, columns: Mapping[str, Float32]) -> Float32:
 
 def _quality(columns: Mapping[str, Float32]) -> Float32:
     """Sharpness, squared since a soft face teaches softness; falling steeply for what may be hidden, and by
-    up to a half for noise, blocks and clipped parts that are still within the limits."""
+    up to a half for dark and flat light, noise, blocks and clipped parts that are still within the limits."""
     sharp = np.clip((np.nan_to_num(columns["sharpness"]) - 0.1) / 0.4, 0, 1) ** 2
-    seen = 1 / (1 + (np.nan_to_num(columns["occlusion"]) / 2.5) ** 4)
+    seen = 1 / (1 + (np.nan_to_num(columns["occlusion"]) / 2.0) ** 4)
+    for name in ("brightness", "contrast"):
+        seen = seen * np.clip(np.nan_to_num(columns[name]) / 80, 0.5, 1)
     for figure, _, most, *_ in LIMITS:
         if most and figure not in ("occlusion", "outside"):
             seen = seen * (1 - 0.5 * np.clip(np.nan_to_num(columns[figure]) / most, 0, 1))

@@ -99,13 +99,13 @@ def pose(landmarks: Float32) -> tuple[float, float]:
     """Yaw and pitch in degrees, with the signs of `types.Faces`, of one face's (68, 2) landmarks, in any
     pixels: the first step of POS, as `geometry.quality.angles` takes it, with a mean head's brows, eyes and
     nose. What `crop_points` solves, with perspective, has two solutions that look nearly alike."""
-    turned = in_plane(landmarks) / np.exp(
-        1j * np.angle(np.diff(in_plane(five_points(landmarks[None]))[0])[0])
-    )
-    points = turned[POSE_POINTS[_STEADY]]
-    points = points - points.mean()
-    across, down = points.real @ _INVERSE.T, points.imag @ _INVERSE.T
-    yaw, pitch = np.arctan2(across[2], across[0]), np.arctan2(down[2], down[1])
+    points = landmarks[POSE_POINTS[_STEADY]].astype(np.float64)
+    across, down = (points - points.mean(axis=0)).T @ _INVERSE.T  # rows of scale times rotation
+    rolled = np.angle(down[1] - 1j * across[1])
+    turn = (across + 1j * down) * np.exp(-1j * rolled)
+    (cos, _, sin), (x, y, z) = turn.real, turn.imag
+    yaw = np.arctan2(sin, cos)
+    pitch = np.arctan2(z * np.cos(yaw) - x * np.sin(yaw), y)
     return float(np.degrees(yaw)), float(np.degrees(pitch))
 
 
