@@ -52,7 +52,7 @@ LIMITS = (
         "outside", None, 0.1, "share of the face outside the picture; more where all are cut tight", "cut off"
     ),
     Limit(
-        "occlusion", None, 4.0, "deviations from the person's other faces", "hidden in part, or no usual face"
+        "occlusion", None, 3.0, "deviations from the person's other faces", "hidden in part, or no usual face"
     ),
 )
 """In the order in which a face is held against them."""
@@ -183,8 +183,9 @@ def judge(table: FaceTable, rows: Int64, figures: Figures, limits: Mapping[str, 
 
 
 def _relative(deviations: Float32, columns: Mapping[str, Float32]) -> Float32:
-    """What is unusual by its pose and light alone is not hidden: deviations (n,) over those that are usual
-    among the tenth of all faces that are as far from the middle of the axes."""
+    """By how many robust deviations, in logarithms, each of `deviations` (n,) is more than is usual; for a
+    pose and a light that are unusual alone, more is: usual is the median of the tenth of all faces that are
+    as far from the middle of these."""
     if not np.isfinite(deviations).any():
         return deviations
     away = np.zeros(len(deviations))
@@ -192,17 +193,17 @@ def _relative(deviations: Float32, columns: Mapping[str, Float32]) -> Float32:
         values = np.nan_to_num(columns[name])
         low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
         away += ((values - middle) / max(high - low, 1e-3)) ** 2
-    usual = np.empty(len(deviations), np.float32)
+    more = np.log(np.maximum(deviations, 1e-3)).astype(np.float32)
     for part in np.array_split(np.argsort(away, kind="stable"), 10):
-        usual[part] = np.median(deviations[part])
-    return np.asarray(deviations / usual * np.median(deviations), np.float32)
+        more[part] -= np.median(more[part])
+    return np.asarray(more / max(1.4826 * float(np.median(np.abs(more))), 0.1), np.float32)
 
 
 def _quality(columns: Mapping[str, Float32]) -> Float32:
     """Sharpness, squared since a soft face teaches softness; falling steeply for what may be hidden, and by
     up to a half for dark and flat light, noise, blocks and clipped parts that are still within the limits."""
     sharp = np.clip((np.nan_to_num(columns["sharpness"]) - 0.1) / 0.4, 0, 1) ** 2
-    seen = 1 / (1 + (np.nan_to_num(columns["occlusion"]) / 2.0) ** 4)
+    seen = 1 / (1 + (np.clip(np.nan_to_num(columns["occlusion"]), 0, None) / 2.0) ** 4)
     for name in ("brightness", "contrast"):
         seen = seen * np.clip(np.nan_to_num(columns[name]) / 80, 0.5, 1)
     for figure, _, most, *_ in LIMITS:
