@@ -119,8 +119,7 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
     A file that is replaced keeps its permissions. Missing folders are made.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    name = os.fsdecode(os.fsencode(path.name)[:_NAME_BYTES])
-    temporary = path.parent / f".{name}.{secrets.token_hex(8)}.part"
+    temporary = path.parent / f".{_begun(path.name)}.{secrets.token_hex(8)}.part"
     handle = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)
     try:
         with os.fdopen(handle, "wb") as file:
@@ -135,6 +134,18 @@ def atomic_write(path: Path) -> Iterator[BinaryIO]:
         with contextlib.suppress(OSError):
             os.unlink(temporary)
         raise
+
+
+def _begun(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:_NAME_BYTES])
+
+
+def remove_written(folder: Path, names: Iterable[str]) -> None:
+    """Remove files that `atomic_write` made in `folder`, and what killed ones of it left of them."""
+    own, begun = set(names), {_begun(name) for name in names}
+    for path in folder.iterdir():
+        if path.name in own or (path.suffix == ".part" and path.name[1:].rsplit(".", 2)[0] in begun):
+            path.unlink(missing_ok=True)
 
 
 def sync_folder(folder: Path) -> None:

@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from shell import CANNOT_DROP, environment, python
 
 from face_organizer import organize
 from face_organizer.errors import OrganizeError, UsageError
-from face_organizer.files import MARKER
+from face_organizer.files import MARKER, atomic_write
 from face_organizer.organize.copying import PART
 
 Entries = list[tuple[str, str]]
@@ -115,6 +116,32 @@ def test_a_result_writes_its_own_files_with_what_was_really_placed(tmp_path: Pat
     assert (out / "list.txt").read_text() == "a.jpg p/a.jpg\nb.jpg b.jpg"
     organize.undo(str(out))
     assert not out.exists()
+
+
+def test_results_in_folders_go_with_them_and_links_lead_nowhere(tmp_path: Path, out: Path) -> None:
+    names = [f"sub/{'long' * 50}.png", "sub/b.png", "top.txt"]
+
+    def write(folder: Path, placed: organize.Placed, on_step: Callable[[], object]) -> None:
+        for name in names:
+            with atomic_write(folder / name) as file:
+                file.write(b"made")
+
+    organize.plan(organize.View([], names, write), out).apply()
+    left = out / "sub" / f".{('long' * 50)[:100]}.0123456789abcdef.part"  # of a killed run
+    left.write_bytes(b"half")
+    (out / "sub" / "mine.txt").write_bytes(b"the user's")
+    organize.undo(out)
+    assert [p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()] == ["sub/mine.txt"]
+    # a folder that the user put a link in place of
+    (out / "sub" / "mine.txt").unlink()
+    organize.plan(organize.View([], names, write), out).apply()
+    shutil.move(out / "sub", tmp_path / "elsewhere")
+    (out / "sub").symlink_to(tmp_path / "elsewhere")
+    organize.undo(out)
+    assert len(list((tmp_path / "elsewhere").iterdir())) == 2
+    for name in ("../x.txt", "a/../../x", "/x", ""):
+        with pytest.raises(ValueError, match="results outside"):
+            organize.Journal(results=[name])
 
 
 def test_pairs_take_no_options_of_a_result(out: Path) -> None:

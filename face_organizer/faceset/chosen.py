@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -94,19 +95,17 @@ class Faceset:
     size: int
     purpose: str
 
-    def rows(self, placed: Placed | None = None) -> Iterator[dict[str, Any]]:
+    def rows(self, placed: Mapping[int, str] | None = None) -> Iterator[dict[str, Any]]:
         """One dict per face of the persons, chosen ones first in the order in which they were taken: person,
         whether it was `chosen` and as which, `why`, its file and second, all figures, and where it was
         `placed`."""
-        for member, folder in zip(self.members, self.folders, strict=True):
+        for member in self.members:
             taken = {int(member.fit[f]): i for i, f in enumerate(member.choice.rows)}
             rest = [i for i in range(len(member.rows)) if i not in taken]
             for i in [*taken, *rest]:
-                yield self._row(member, i, taken.get(i), folder, placed or {})
+                yield self._row(member, i, taken.get(i), placed or {})
 
-    def _row(
-        self, member: Member, i: int, order: int | None, folder: str, placed: Mapping[tuple[str, str], str]
-    ) -> dict[str, Any]:
+    def _row(self, member: Member, i: int, order: int | None, placed: Mapping[int, str]) -> dict[str, Any]:
         row = int(member.rows[i])
         path, time = self.source(row), float(self.table.faces.time[row])
         why = member.worth.left_out[i] or "no more room for its kind, or a copy of a chosen one"
@@ -123,7 +122,7 @@ class Faceset:
             "time": _number(time),
             "quality": _number(member.worth.quality[i]),
             **known,
-            "placed": placed.get((path, folder), "") if order is not None else "",
+            "placed": placed.get(row, ""),
         }
 
     @property
@@ -134,6 +133,11 @@ class Faceset:
     def source(self, row: int) -> str:
         """The path of a face's picture."""
         return str(self.table.files.path[self.table.faces.file_index[row]])
+
+    def now(self, row: int, folder: Path, placed: Mapping[int, str]) -> str:
+        """The same, where the picture may have been moved into `folder` since."""
+        source = self.source(row)
+        return source if os.path.lexists(source) else str(folder / placed.get(row, source))
 
     def summary(self) -> dict[str, Any]:
         """Counts, what was left out and why, and what is missing, for `--json`."""
@@ -178,10 +182,12 @@ class Faceset:
         names = [*(made.names if made else []), *swap.names(self), CSV, PAGE, PNG]
 
         def write(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
-            where = dict(placed)
             if made:
-                where |= made.write(folder, on_step)
-            swap.write(self, folder)
+                where = made.write(folder, on_step)
+            else:
+                found = {row: placed.get((self.source(row), below)) for row, below in chosen}
+                where = {row: path for row, path in found.items() if path}
+            swap.write(self, folder, where)
             write_csv(folder / CSV, self.columns, self.rows(where))
             report.write(self, folder, where)
 

@@ -31,22 +31,21 @@ class Extracted:
 
     table: FaceTable
     rows: Sequence[int]
-    folders: Sequence[str]
     names: Sequence[str]
     side: int
 
-    def write(self, folder: Path, on_step: Callable[[], object]) -> dict[tuple[str, str], str]:
-        """Cut them out; where each one lies, by its source and folder. Raises `FaceOrganizerError` where some
+    def write(self, folder: Path, on_step: Callable[[], object]) -> dict[int, str]:
+        """Cut them out; where each one lies, by its row. Raises `FaceOrganizerError` where some
         cannot be cut: nothing is left out in silence."""
-        failed, placed = list[str](), {}
+        failed, placed = list[str](), dict[int, str]()
         work = list(zip(self.rows, self.names, strict=True))
         results = in_order(work, lambda one: self._cut(one[0], folder / one[1]), available_cores().count)
-        for (row, name), below, why in zip(work, self.folders, results, strict=True):
+        for (row, name), why in zip(work, results, strict=True):
             path = self.table.files.path[self.table.faces.file_index[row]]
             if why:
                 failed.append(f"{printable(path)}: {why}")
             else:
-                placed[path, below] = name
+                placed[row] = name
             on_step()
         if failed:
             raise FaceOrganizerError(
@@ -91,4 +90,4 @@ def extracted(table: FaceTable, chosen: Sequence[tuple[int, str]], side: int) ->
         used[key] += 1
         name = f"{name}_{used[key]}.png" if used[key] > 1 else f"{name}.png"
         names.append(f"{folder}/{name}" if folder else name)
-    return Extracted(table, [row for row, _ in chosen], [folder for _, folder in chosen], names, side)
+    return Extracted(table, [row for row, _ in chosen], names, side)

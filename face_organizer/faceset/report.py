@@ -12,7 +12,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from face_organizer.files import atomic_write, clock, count, png, printable
-from face_organizer.organize import Placed
 from face_organizer.previews import pages
 from face_organizer.previews.thumbnails import Tile, thumbnails, tile
 from face_organizer.types import Float32, Image, Int64
@@ -111,12 +110,10 @@ def _place(faceset: Faceset, row: int) -> str:
     return name if math.isnan(time) else f"{name} at {clock(time)}"
 
 
-def write(faceset: Faceset, folder: Path, placed: Placed) -> None:
-    """Write `faceset.html` and `faceset.png` into `folder`, where pictures lie as `placed` says."""
-    shown = [
-        _faces(faceset, member, below, folder, placed)
-        for member, below in zip(faceset.members, faceset.folders, strict=True)
-    ]
+def write(faceset: Faceset, folder: Path, placed: Mapping[int, str]) -> None:
+    """Write `faceset.html` and `faceset.png` into `folder`; `placed` tells where the faces lie below it, by
+    row of the table."""
+    shown = [_faces(faceset, member, folder, placed) for member in faceset.members]
     maps = _maps(faceset.members)
     pages.write(
         folder / "faceset.html",
@@ -154,7 +151,7 @@ class Face(NamedTuple):
 
 
 def _faces(
-    faceset: Faceset, member: Member, below: str, folder: Path, placed: Placed
+    faceset: Faceset, member: Member, folder: Path, placed: Mapping[int, str]
 ) -> list[tuple[str, list[Face]]]:
     """The best and the worst of what was chosen, and those at the ends of each axis, under headings."""
     chosen = member.fit[np.array(member.choice.rows, np.int64)]
@@ -167,18 +164,12 @@ def _faces(
 
     def at(i: int) -> tuple[Tile, str, str]:
         row, columns = int(member.rows[i]), member.worth.columns
-        source = faceset.source(row)
-        path = placed.get((source, below), source)
+        path = placed.get(row, faceset.source(row))
         caption = (
             f"{_place(faceset, row)} · sharpness {columns['sharpness'][i]:.2f}, "
             f"{columns['yaw'][i]:+.0f}° across, {columns['pitch'][i]:+.0f}° down"
         )
-        # A crop that was cut out is no longer the photo that the landmarks are of.
-        return (
-            tile(faceset.table, row, source if os.path.lexists(source) else str(folder / path)),
-            path,
-            caption,
-        )
+        return tile(faceset.table, row, faceset.now(row, folder, placed)), path, caption
 
     wanted = [at(i) for some in parts.values() for i in some.tolist()]
     made: Iterator[Image] = thumbnails([one for one, _, _ in wanted])
@@ -255,7 +246,8 @@ def _histograms(members: Sequence[Member]) -> list[dict[str, Any]]:
         if not len(whole):
             continue
         low, high = float(whole.min()), float(whole.max())
-        bars = [np.histogram(one, _BARS, (low, max(high, low + 1e-6)))[0] for one in values]
+        edges = np.linspace(low, max(high, low + 1e-3), _BARS + 1)
+        bars = [np.histogram(one.astype(np.float64), edges)[0] for one in values]
         rows = [
             {"name": m.name, "bars": (100 * b / max(b.max(), 1)).round(1).tolist()}
             for m, b in zip(members, bars, strict=True)

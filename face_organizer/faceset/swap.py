@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,12 +41,13 @@ def is_for_inswapper(faceset: Faceset) -> bool:
     return stamp is not None and RECOGNISER in stamp.embedder
 
 
-def write(faceset: Faceset, folder: Path) -> None:
+def write(faceset: Faceset, folder: Path, placed: Mapping[int, str]) -> None:
     """`NAME.fsz` for roop-unleashed, a zip of 0.png, 1.png …; and where the embeddings fit, their mean as
     `NAME.json` for VisoMaster and `NAME.txt` for Rope. Nothing for a training set.
 
     Sources: roop-unleashed `roop/face_util.py`, VisoMaster `save_load_actions.py`, Rope
-    `merged_embeddings.txt`. Raises `FaceOrganizerError` for a picture that cannot be read any more.
+    `merged_embeddings.txt`. `placed` is as for `Faceset.rows`. Raises `FaceOrganizerError` for a picture that
+    cannot be read any more.
     """
     if not (made := names(faceset)):
         return
@@ -53,7 +55,7 @@ def write(faceset: Faceset, folder: Path) -> None:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_STORED) as archive:
         for number, row in enumerate(member.chosen.tolist()):
-            path, time = faceset.source(row), float(faceset.table.faces.time[row])
+            path, time = faceset.now(row, folder, placed), float(faceset.table.faces.time[row])
             try:
                 face = crop(video.picture(path, time), faceset.table.faces.landmarks[row], _SIDE)
             except ImageError as error:

@@ -13,7 +13,7 @@ from typing import Any
 
 from face_organizer.errors import OrganizeError
 from face_organizer.files import MARKER, atomic_write, printable
-from face_organizer.organize.moves import Lookup, Move, Moves
+from face_organizer.organize.moves import Lookup, Move, Moves, is_folder
 
 _PLAN, _APPLIED = "plan.jsonl", "applied"
 GONE = "gone"
@@ -34,7 +34,7 @@ class Journal:
     """The moves as they were planned, where the user's hand has changed something since."""
 
     def __post_init__(self) -> None:
-        if any(name != os.path.basename(name) or name in ("", ".", "..", MARKER) for name in self.results):
+        if not all(name and is_folder(name) for name in self.results):
             raise ValueError(f"results outside the output folder: {self.results!r}")
 
     @cached_property

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import contextlib
-import glob
 import os
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
 from face_organizer.errors import OrganizeError
-from face_organizer.files import MARKER, printable, reason
+from face_organizer.files import MARKER, printable, reason, remove_written
 from face_organizer.organize import journal as journals
 from face_organizer.organize.copying import PART, locked
 from face_organizer.organize.following import read
@@ -98,10 +97,16 @@ def in_words(output: Path) -> Iterator[None]:
 
 
 def remove_results(names: Iterable[str], output: Path) -> None:
-    """Remove files of results, and what a killed run left of them."""
+    """Remove files of results, and what a killed run left of them; folders that they leave empty go too."""
+    by_folder: dict[Path, set[str]] = defaultdict(set)
     for name in names:
-        for file in (output / name, *output.glob(f".{glob.escape(name)}.*.part")):
-            file.unlink(missing_ok=True)
+        by_folder[(output / name).parent].add((output / name).name)
+    for folder, own in by_folder.items():
+        if folder.is_dir() and (
+            folder == output or not folder.is_symlink()
+        ):  # what a link leads to is not ours
+            remove_written(folder, own)
+    remove_empty(by_folder.keys() - {output}, output)
 
 
 def in_turn(moves: Sequence[Move], *, moved_first: bool) -> Iterator[Move]:
