@@ -287,3 +287,37 @@ def test_the_script_and_a_kill(crops: Path, tmp_path: Path) -> None:
             process.wait()
     assert python(*call).code == 0
     assert files(tmp_path / "set") == whole
+
+
+def test_forgetting_a_person_reaches_the_sets(crops: Path, tmp_path: Path) -> None:
+    place = tmp_path / "all"
+    shutil.copytree(crops, place, ignore=shutil.ignore_patterns("people", "*.figures", ".face-organizer"))
+    assert here("embed", "-i", place / "crops", "-o", place / "faces.pkl", "-q").code == 0
+    assert here("cluster", "-e", place / "faces.pkl", "-o", place / "people", "-k", "4", "-q").code == 0
+    assert faceset(place, "--person", "person_A", "-o", place / "set", "-n", "5").code == 0
+    assert (place / "faces.figures").exists()
+    assert here("people", "forget", place / "people", "person_A", "--yes").code == 0
+    assert not (place / "faces.figures").exists()
+    assert not any(p.suffix in (".png", ".html", ".csv") for p in (place / "set").rglob("*"))
+
+
+def test_columns_for_spreadsheets(crops: Path, tmp_path: Path) -> None:
+    table = tmp_path / "faces.pkl"
+    call = ("embed", "-i", crops / "crops", "-o", table, "--columns", "quality", "-q")
+    assert here(*call).code == here(*call).code == 0
+    with (tmp_path / "faces.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    made = fo.read(table)
+    assert [row["source"] for row in rows] == made.face_paths()
+    assert [float(row["sharpness"]) for row in rows] == pytest.approx(made.faces.sharpness.tolist(), abs=1e-3)
+    assert {row["score"] for row in rows} == {""}  # not known: they are aligned by their headers
+    call = ("cluster", "-e", table, "-o", tmp_path / "people", "-k", "4", "-q", "--columns", "quality")
+    assert here(*call).code == 0
+    with (tmp_path / "people" / "manifest.csv").open(newline="") as file:
+        assert all(row["person"] and row["yaw"] and row["size"] for row in csv.DictReader(file))
+    assert "sharpness" in json.loads((tmp_path / "people" / "manifest.json").read_text())["faces"][0]
+    (tmp_path / "other.csv").write_text("mine\n")
+    done = here("embed", "-i", crops / "crops", "-o", tmp_path / "other.pkl", "--columns", "quality", "-q")
+    assert (done.code, (tmp_path / "other.csv").read_text()) == (1, "mine\n")
+    assert "holds something else" in done.err
+    assert not (tmp_path / "other.pkl").exists()  # it is told before the work

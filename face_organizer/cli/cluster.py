@@ -19,6 +19,7 @@ from face_organizer.cli.options import (
     ManyValues,
     NumberOrAuto,
     check_place,
+    columns_option,
     device_option,
     json_option,
     option,
@@ -95,6 +96,7 @@ _SHOWN = 20  # pairs of persons that may be one
     help="Reference photos in a folder per person, by which people get names.",
 )
 @click.option("--no-face", is_flag=True, help=f"Put pictures without a usable face into {NO_FACE}/.")
+@columns_option
 @library_options
 @place_options
 @json_option
@@ -108,6 +110,7 @@ def cluster(
     learn_deletions: bool,
     names: Path | None,
     no_face: bool,
+    columns: str | None,
     sheets: int,
     mode: str,
     dry_run: bool,
@@ -143,7 +146,8 @@ def cluster(
         people = fo.cluster(table, clusters or "auto", previous=previous, library=opened, **options)
         for line in _findings(people, options):
             console.say(line)
-        plan = fo.plan(people, output, mode=mode, sheets=sheets, library=opened, no_face=no_face)
+        shown = {"sheets": sheets, "no_face": no_face, "quality": columns == "quality"}
+        plan = fo.plan(people, output, mode=mode, library=opened, **shown)
         if not dry_run:
             opened.use("table", *embeddings)
             opened.use("output", output)

@@ -17,6 +17,7 @@ from face_organizer.cli.options import (
     Finite,
     ManyValues,
     check_table_place,
+    columns_option,
     device_option,
     inputs_option,
     json_option,
@@ -27,6 +28,7 @@ from face_organizer.cli.options import (
 )
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
+from face_organizer.table import check_quality, write_quality
 from face_organizer.types import FaceTable, Outcome
 
 
@@ -99,8 +101,16 @@ def option(flag: str, kind: Any, text: str, default: Any = None, **more: Any) ->
     "file), those that could not be used, or all.",
 )
 @option("--replace", bool, "Replace a table of other pictures too; it is kept as NAME.bak.", is_flag=True)
+@columns_option
 @json_option
-def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **options: Any) -> int:
+def embed(
+    inputs: tuple[str, ...],
+    output: Path,
+    columns: str | None,
+    as_json: bool,
+    quiet: bool,
+    **options: Any,
+) -> int:
     """Find the faces in pictures and videos and compute their embeddings: the one slow step, done once.
 
     Every picture ends in one of: faces, no_face, too_small, unreadable, unsupported. Pictures are opened
@@ -117,10 +127,14 @@ def embed(inputs: tuple[str, ...], output: Path, as_json: bool, quiet: bool, **o
     """
     console = Console(as_json=as_json, quiet=quiet)
     check_table_place(output)
+    if columns:
+        check_quality(output.with_suffix(".csv"))
     options["turns"] = options["turns"] == "auto"
     with quiet_libraries(), ExitStack() as stack:
         watch = _Watch(console, stack)
         table = fo.embed(inputs, output, **options, on_event=watch)
+    if columns:
+        write_quality(table, output.with_suffix(".csv"))
     return _report(table, output, watch, console)
 
 

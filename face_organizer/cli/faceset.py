@@ -17,6 +17,8 @@ from face_organizer.cli.placing import place, place_options, summary
 from face_organizer.cli.search import check_output
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
 from face_organizer.files import count, printable
+from face_organizer.library.store import place_of
+from face_organizer.table import FIGURES_ENDING
 
 _DIR: dict[str, Any] = {"type": FOLDER_OR_FILE, "metavar": "DIR"}
 
@@ -96,9 +98,12 @@ def faceset(
         raise UsageError("--extract makes new files, so that there is nothing to move or link")
     limits = {name: wanted.pop(f"limit_{name}") for name, *_ in fo.LIMITS}
     table, problems = fo.read(*embeddings), list[tuple[str, str]]()
-    opened = None if library is None else fo.Library(library, create=False, dry_run=True)
+    named_by = library or people
     with quiet_libraries(), ExitStack() as stack:
         bars: list[Any] = []
+        opened: fo.Library | None = None
+        if named_by and (library or place_of(named_by).is_file()):
+            opened = stack.enter_context(fo.Library(named_by, create=False, dry_run=dry_run or not output))
 
         def on_progress(done: int, total: int) -> None:
             if not bars:
@@ -110,27 +115,30 @@ def faceset(
             table,
             person,
             people=people,
-            library=opened,
+            library=opened if library else None,
             limits={name: value for name, value in limits.items() if value is not None},
-            kept=embeddings[0].with_suffix(".figures"),
+            kept=embeddings[0].with_suffix(FIGURES_ENDING),
             on_progress=on_progress,
             on_problem=lambda *problem: problems.append(problem),
             **wanted,
         )
-    console.files(f"{count(len(problems), 'picture')} could not be read:", problems)
-    told = made.summary()
-    for one in told["members"]:
-        console.say(_in_words(one))
-    for line in told["missing"]:
-        console.say(f"missing: {line}")
-    code = EXIT_SOME_UNUSABLE if problems else EXIT_DONE
-    if output:
-        plan = fo.plan(made, output, mode=mode, extract=extract)
-        placed = place(plan, dry_run=dry_run, console=console, tables=embeddings)
-        told |= {"output": os.fspath(output), "placing": summary(placed)}
-        if not dry_run:
-            console.say(f"Look at it: {printable(output / 'faceset.html')}")
-        code = EXIT_SOME_UNUSABLE if placed.missing else code
+        console.files(f"{count(len(problems), 'picture')} could not be read:", problems)
+        told = made.summary()
+        for one in told["members"]:
+            console.say(_in_words(one))
+        for line in told["missing"]:
+            console.say(f"missing: {line}")
+        code = EXIT_SOME_UNUSABLE if problems else EXIT_DONE
+        if output:
+            plan = fo.plan(made, output, mode=mode, extract=extract, library=opened)
+            if opened and not dry_run:
+                opened.use("table", *embeddings)
+                opened.use("output", output)
+            placed = place(plan, dry_run=dry_run, console=console, tables=embeddings)
+            told |= {"output": os.fspath(output), "placing": summary(placed)}
+            if not dry_run:
+                console.say(f"Look at it: {printable(output / 'faceset.html')}")
+            code = EXIT_SOME_UNUSABLE if placed.missing else code
     told["unreadable"] = [{"path": path, "reason": reason} for path, reason in problems]
     console.result(told)
     return code

@@ -64,6 +64,12 @@ json_option = together(
     click.option("--json", "as_json", is_flag=True, help="Print the result as one JSON object."),
     click.option("-q", "--quiet", is_flag=True, help="Say nothing but warnings and errors."),
 )
+columns_option = click.option(
+    "--columns",
+    type=click.Choice(["quality"]),
+    help="More columns for spreadsheets: size, sharpness, brightness, pose and so on of each face; embed "
+    "writes them to TABLE.csv.",
+)
 workers_option = click.option(
     "-w",
     "--workers",

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from face_organizer import table as tables
 from face_organizer.cluster import result
 from face_organizer.cluster.faiss_device import faiss
 from face_organizer.cluster.known_number import Advice
@@ -26,7 +27,6 @@ from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.files import atomic_write, printable, write_csv, write_json
 from face_organizer.library.people import Library
 from face_organizer.organize import Placed, View
-from face_organizer.table import PICKLE_PROTOCOL
 from face_organizer.types import FaceTable, Float32, Int64, Outcome
 
 CSV, JSON = "manifest.csv", "manifest.json"
@@ -104,8 +104,13 @@ class People(Portraits):
         """The name of the person that each face for review may be."""
         return {i: self.names[person] for i, person in enumerate(self.review) if person >= 0}
 
-    def rows(self, placed: Placed | None = None) -> Iterator[dict[str, Any]]:
-        """One dict per face, keys `COLUMNS`; `placed` maps (source, folder) to the path below the output."""
+    def rows(self, placed: Placed | None = None, *, quality: bool = False) -> Iterator[dict[str, Any]]:
+        """One dict per face, keys `COLUMNS`, and with `quality` those of `table.QUALITY`; `placed` maps
+        (source, folder) to the path below the output."""
+        if quality:
+            both = zip(self.rows(placed), tables.quality(self.table.faces), strict=True)
+            yield from (row | more for row, more in both)
+            return
         places = placed or {}
         near = np.full(len(self.labels), np.nan) if self.nearness is None else self.nearness
         for i, (path, index, person, similarity, margin, nearness, reason, folder) in enumerate(
@@ -126,12 +131,13 @@ class People(Portraits):
             placed_at = places.get((path, folder), "")
             yield dict(zip(COLUMNS, (path, index, person, *values, placed_at), strict=True))
 
-    def write(self, folder: str | Path, placed: Placed | None = None) -> None:
+    def write(self, folder: str | Path, placed: Placed | None = None, *, quality: bool = False) -> None:
         """Write `cluster_assignments.pkl`, `manifest.csv` and `manifest.json` into `folder`.
 
         The pickle is a dict of `labels` (n,) int64, `image_paths` list of n paths, `cluster_centers` (k, d)
         float32, and beside these of the original `face_index` (n,) int32, `similarity` (n,) float32 and
-        `persons`, k names, and for `evaluate` `landmarks`, `time` and `nearest`. `placed` is as for `rows`.
+        `persons`, k names, and for `evaluate` `landmarks`, `time` and `nearest`. `placed` and `quality`
+        are as for `rows`.
         """
         place = Path(folder)
         document = {
@@ -144,9 +150,10 @@ class People(Portraits):
             **dict(zip(("landmarks", "time", "nearest"), self.more, strict=True)),
         }
         with atomic_write(place / PICKLE) as file:
-            pickle.dump(document, file, protocol=PICKLE_PROTOCOL)
-        write_csv(place / CSV, COLUMNS, self.rows(placed))
-        write_json(place / JSON, {"persons": list(self.names)}, faces=self.rows(placed))
+            pickle.dump(document, file, protocol=tables.PICKLE_PROTOCOL)
+        columns = (*COLUMNS, *(tables.QUALITY if quality else ()))
+        write_csv(place / CSV, columns, self.rows(placed, quality=quality))
+        write_json(place / JSON, {"persons": list(self.names)}, faces=self.rows(placed, quality=quality))
 
     def lower(self) -> Lower | None:
         """What a lower threshold would bring in, where many faces are for review; None where few are."""
@@ -167,10 +174,18 @@ class People(Portraits):
         wanted = (entry for entry, doubt in everywhere.items() if doubt == least[entry[0]])
         return [entry for entry in wanted if entry[1] not in nowhere]
 
-    def view(self, sheets: int = 100, library: Library | None = None, *, no_face: bool = False) -> View:
+    def view(
+        self,
+        sheets: int = 100,
+        library: Library | None = None,
+        *,
+        no_face: bool = False,
+        quality: bool = False,
+    ) -> View:
         """A folder per person, one in it for review, the three files of `write`, and for the `sheets` largest
         persons a contact sheet, with a page that shows all (0: neither). `library` takes down who is
-        where. `no_face`: pictures without a usable face go to the folder of that name."""
+        where. `no_face`: pictures without a usable face go to the folder of that name; `quality` as for
+        `rows`."""
         entries, files = self.entries(), self.table.files
         if no_face:
             without = np.isin(files.outcome, (Outcome.NO_FACE, Outcome.TOO_SMALL))
@@ -178,7 +193,7 @@ class People(Portraits):
         drawings = self.drawings(sheets)
 
         def write_all(folder: Path, placed: Placed, on_step: Callable[[], object]) -> None:
-            self.write(folder, placed)
+            self.write(folder, placed, quality=quality)
             if sheets:
                 self.draw(folder, placed, sheets, on_step)
 

@@ -20,6 +20,7 @@ from face_organizer.faceset.extract import Extracted, extracted
 from face_organizer.faceset.figures import Figures
 from face_organizer.faceset.worth import Worth
 from face_organizer.files import count, write_csv
+from face_organizer.library.people import Library
 from face_organizer.media.video import is_video
 from face_organizer.organize import Placed, View
 from face_organizer.types import FaceTable, Float32, Int64
@@ -160,9 +161,10 @@ class Faceset:
             "missing": report.missing(self),
         }
 
-    def view(self, extract: int | None = None) -> View:
+    def view(self, extract: int | None = None, library: Library | None = None) -> View:
         """The set as files: the pictures as they are, byte for byte, or with `extract` aligned crops of that
-        many pixels; faceset.csv, faceset.html, faceset.png; and of a set for swappers what they load.
+        many pixels; faceset.csv, faceset.html, faceset.png; and of a set for swappers what they load. The
+        folder takes down whose faces these are in the `library`, so that they can be forgotten.
 
         Raises `UsageError` for faces out of videos that are not to be cut out.
         """
@@ -191,7 +193,14 @@ class Faceset:
             write_csv(folder / CSV, self.columns, self.rows(where))
             report.write(self, folder, where)
 
-        return View(entries, names, write, len(made.names) if made else 0)
+        def remember() -> tuple[str, Mapping[str, int]]:
+            if library is None:
+                return "", {}
+            known = {person.name: person.id for person in library.people()}
+            wanted = zip(self.folders, self.members, strict=True)
+            return library.uuid, {f: known[m.name] for f, m in wanted if m.name in known}
+
+        return View(entries, names, write, len(made.names) if made else 0, remember)
 
     @property
     def columns(self) -> list[str]:

@@ -87,6 +87,11 @@ def forget(
     for place in sorted(path for path in places if path.exists()):
         for one in _with_backups(place):
             _from_table(one, library, faces, told, vectors, samples, dry_run=dry_run)
+        # What was measured on pictures holds tiny ones; the next face set measures those that are left.
+        if str(place) in told.tables and (kept := place.with_suffix(table.FIGURES_ENDING)).exists():
+            told.files.append(str(kept))
+            if not dry_run:
+                kept.unlink()
     for folder in sorted(path for path in folders if path.is_dir()):
         _from_folder(folder, library, number, contents, told, dry_run=dry_run)
     if originals:

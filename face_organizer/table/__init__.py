@@ -7,11 +7,12 @@ Others may import the functions here and `safe_pickle`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import os
 import pickle
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -19,14 +20,64 @@ from typing import Any
 import numpy as np
 
 from face_organizer.errors import SpaceMismatchError, TableError
-from face_organizer.files import atomic_write, os_errors, printable
+from face_organizer.files import atomic_write, os_errors, printable, write_csv
 from face_organizer.table import document, folder, safe_pickle
 from face_organizer.types import Columns, Faces, FaceTable, Files, Float32, Int64
 
-__all__ = ["PICKLE_PROTOCOL", "describe", "fingerprint", "merge", "read", "relocate", "safe_pickle", "write"]
+__all__ = [
+    "FIGURES_ENDING",
+    "PICKLE_PROTOCOL",
+    "check_quality",
+    "describe",
+    "fingerprint",
+    "merge",
+    "quality",
+    "read",
+    "relocate",
+    "safe_pickle",
+    "write",
+    "write_quality",
+]
 
 FOLDER_ENDING = ".faces"
+FIGURES_ENDING = ".figures"
+"""Of the file beside a table that keeps what `faceset` measured on its pictures."""
 PICKLE_PROTOCOL = 4  # protocol 5, written under numpy 2, does not load under numpy 1
+
+
+QUALITY = ("score", "size", "sharpness", "brightness", "yaw", "pitch", "roll", "norm", "outside")
+"""The columns of `types.Faces` that tell how good a face is, for spreadsheets."""
+
+
+def quality(faces: Faces) -> Iterator[dict[str, float | None]]:
+    """The `QUALITY` of each face, rounded; None for what is not known."""
+    columns = [getattr(faces, name).tolist() for name in QUALITY]
+    for values in zip(*columns, strict=True):
+        yield {n: None if v != v else round(v, 4) for n, v in zip(QUALITY, values, strict=True)}
+
+
+_LINE = ("source", "face_index", "time", *QUALITY)
+
+
+def check_quality(path: Path) -> None:
+    """Raise `TableError` where `write_quality` would write over what it did not write."""
+    head = ",".join(_LINE).encode() + b"\r\n"
+    with os_errors(path, kind=TableError), contextlib.suppress(FileNotFoundError), path.open("rb") as file:
+        if file.readline(len(head)) != head:
+            raise TableError(f"{printable(path)} is there and holds something else", "move it away")
+
+
+def write_quality(table: FaceTable, path: Path) -> None:
+    """Write a CSV with a line per face: its picture, its number and second there, and its `QUALITY`. Raises
+    `TableError` as `check_quality`."""
+    check_quality(path)
+    faces = table.faces
+    places = zip(table.face_paths(), faces.face_index.tolist(), faces.time.tolist(), strict=True)
+    rows = (
+        {"source": source, "face_index": index, "time": None if time != time else round(time, 3), **more}
+        for (source, index, time), more in zip(places, quality(faces), strict=True)
+    )
+    write_csv(path, _LINE, rows)
 
 
 def write(table: FaceTable, path: str | Path) -> None:
