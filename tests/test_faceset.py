@@ -249,14 +249,15 @@ def test_every_cell_gets_one_before_any_gets_two() -> None:
 
 def copies_of(count: int, **given: Any) -> Copies:
     random = np.random.default_rng(3)
-    whole = making_tables.unit(count, WHOLE * WHOLE, seed=1)
+    whole = random.integers(0, 255, (count, WHOLE, WHOLE)).astype(np.uint8)
     values = {
         "sequence": np.arange(count),
         "moment": np.full(count, np.nan),
         "near": np.full(count, np.nan),
         "tiny": random.integers(0, 255, (count, TINY, TINY)).astype(np.uint8),
         "whole": whole,
-        "vectors": making_tables.unit(count, 64, seed=2),
+        "embeddings": making_tables.unit(count, 64, seed=2),
+        "rows": np.arange(count),
     }
     return Copies(**{**values, **given})
 
@@ -270,7 +271,9 @@ def test_neighbouring_frames_and_equal_pictures_are_copies() -> None:
     assert not by_time.among(3, [0, 1, 2])  # of another film
     plain = copies_of(3)
     assert not plain.among(1, [0, 2])
-    twin = copies_of(2, whole=plain.whole[[0, 0]], tiny=plain.tiny[[0, 0]], vectors=plain.vectors[[0, 0]])
+    twin = copies_of(
+        2, whole=plain.whole[[0, 0]], tiny=plain.tiny[[0, 0]], embeddings=plain.embeddings[[0, 0]]
+    )
     assert twin.among(1, [0])
     # the same photo, and another face on it
     assert not copies_of(2, whole=plain.whole[[0, 0]]).among(1, [0])

@@ -13,7 +13,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 import numpy as np
@@ -37,21 +37,37 @@ _SAME_FACE, _SAME_VECTOR = 0.8, 0.85
 still background, the whole picture tells little of the face."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Copies:
     """What tells that two of n faces are one picture: seen in the same `sequence` (n,) at a `moment` (n,)
-    that is within `near` (n,) (NaN: not known); or the `whole` pictures (n, w) alike, of unit length, and the
-    `tiny` ones (n, p, p) and the `vectors` (n, d), of unit length."""
+    that is within `near` (n,) (NaN: not known); or the `whole` pictures (n, w, w) alike, the `tiny` ones
+    (n, p, p), and the `embeddings` (m, d), of unit length, of their `rows` (n,)."""
 
     sequence: Int64
     moment: NDArray[np.float64]
     near: NDArray[np.float64]
     tiny: NDArray[np.uint8]
-    whole: Float32
-    vectors: Float32
+    whole: NDArray[np.uint8]
+    embeddings: Float32
+    rows: Int64
+    _taken: Float32 = field(init=False)
+    """The whole pictures of the taken faces, of unit length."""
+    _known: list[int] = field(init=False, default_factory=list)
+    """Which ones these are."""
+
+    def __post_init__(self) -> None:
+        self._taken = np.empty((16, self.whole[0].size if len(self.whole) else 0), np.float32)
 
     def among(self, face: int, taken: Sequence[int]) -> bool:
-        """Whether `face` is a copy of one of `taken`."""
+        """Whether `face` is a copy of one of `taken`; cheap where that only grows from call to call."""
+        known = self._known
+        if len(known) > len(taken) or (known and known[-1] != taken[len(known) - 1]):
+            known.clear()
+        for other in taken[len(known) :]:
+            if len(known) == len(self._taken):
+                self._taken = np.concatenate([self._taken, np.empty_like(self._taken)])
+            self._taken[len(known)] = _unit(self.whole[other])
+            known.append(other)
         if not len(taken):
             return False
         others = np.asarray(taken)
@@ -59,13 +75,19 @@ class Copies:
             apart = np.abs(self.moment[others] - self.moment[face])
             if ((self.sequence[others] == self.sequence[face]) & (apart <= self.near[face])).any():
                 return True
-        others = others[self.whole[others] @ self.whole[face] >= _COPY]
-        others = others[self.vectors[others] @ self.vectors[face] >= _SAME_VECTOR]
-        return any(self._alike(face, other) for other in others.tolist())
+        likely = others[self._taken[: len(known)] @ _unit(self.whole[face]) >= _COPY]
+        return any(self._is_same(face, other) for other in likely.tolist())
 
-    def _alike(self, face: int, other: int) -> bool:
-        one, two = (self.tiny[i].ravel().astype(np.float32) - 128 for i in (face, other))
-        return float(one @ two) >= _SAME_FACE * max(float(np.linalg.norm(one) * np.linalg.norm(two)), 1.0)
+    def _is_same(self, face: int, other: int) -> bool:
+        one, two = (np.asarray(self.embeddings[self.rows[i]], np.float32) for i in (face, other))
+        if float(one @ two) < _SAME_VECTOR:
+            return False
+        return float(_unit(self.tiny[face]) @ _unit(self.tiny[other])) >= _SAME_FACE
+
+
+def _unit(picture: NDArray[np.uint8]) -> Float32:
+    flat = picture.ravel().astype(np.float32) - 128
+    return np.asarray(flat / max(float(np.linalg.norm(flat)), 1.0), np.float32)
 
 
 class Choice(NamedTuple):

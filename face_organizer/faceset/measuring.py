@@ -31,6 +31,7 @@ _VERSION = 1
 _FIRST = (
     json.dumps({"face_organizer_figures": _VERSION, "columns": list(_RECORD.names or ())}) + "\n"
 ).encode()
+_BLOCK = 8192  # records that are read at a time
 _CHUNK, _AT_ONCE = 256, 16  # files between two writes, and that a thread takes
 WHY_NO_PLACE = "the table does not say where the face is; embed the picture again"
 
@@ -48,9 +49,7 @@ def figures(
     made = Figures.empty(len(rows))
     keys = _keys(table, rows)
     with os_errors(kept or "", "cannot be written"):
-        at, known = _known(kept, keys)
-    for spec in Figures.specs():
-        getattr(made, spec.name)[at] = known[spec.name]
+        at = _fill(made, kept, keys)
     on_face(len(at))
     todo = np.setdiff1d(np.arange(len(rows)), at)
     todo = todo[np.argsort(table.faces.file_index[rows[todo]], kind="stable")]
@@ -113,10 +112,10 @@ def _keys(table: FaceTable, rows: Int64) -> NDArray[np.uint64]:
     return np.array(keys, np.uint64)
 
 
-def _known(kept: Path | None, keys: NDArray[np.uint64]) -> tuple[Int64, NDArray[np.void]]:
-    """Which of `keys` are in the file, and their records. Of a record that a kill cut off nothing is taken,
-    and the file ends before it."""
-    none = np.zeros(0, np.int64), np.zeros(0, _RECORD)
+def _fill(made: Figures, kept: Path | None, keys: NDArray[np.uint64]) -> Int64:
+    """Take over what the file knows, and tell of which of `keys` it does. Of a record that a kill cut off
+    nothing is taken, and the file ends before it."""
+    none = np.zeros(0, np.int64)
     if kept is None or not kept.exists():
         return none
     with open(kept, "r+b") as file:
@@ -127,11 +126,16 @@ def _known(kept: Path | None, keys: NDArray[np.uint64]) -> tuple[Int64, NDArray[
     if not count:
         return none
     records = np.memmap(kept, _RECORD, "r", len(_FIRST), count)
-    order = np.argsort(records["key"], kind="stable")
-    place = np.searchsorted(records["key"], keys, sorter=order)
-    place = order[np.minimum(place, len(order) - 1)]
-    at = np.flatnonzero(records["key"][place] == keys)
-    return at, records[place[at]]
+    known = np.array(records["key"])
+    order = np.argsort(known, kind="stable")
+    place = order[np.minimum(np.searchsorted(known, keys, sorter=order), count - 1)]
+    at = np.flatnonzero(known[place] == keys)
+    for spec in Figures.specs():
+        column = getattr(made, spec.name)
+        for first in range(0, len(at), _BLOCK):
+            some = at[first : first + _BLOCK]
+            column[some] = records[spec.name][place[some]]
+    return at
 
 
 def _keep(kept: Path, waiting: list[NDArray[np.void]]) -> None:

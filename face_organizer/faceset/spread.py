@@ -144,10 +144,4 @@ def moments(table: FaceTable, rows: Int64) -> Moments:
 
 def copies(table: FaceTable, rows: Int64, figures: Figures, when: Moments) -> Copies:
     """What tells copies among `rows` (n,) with these figures (n,)."""
-
-    def unit(pictures: NDArray[np.uint8]) -> Float32:
-        flat = pictures.reshape(len(pictures), -1).astype(np.float32) - 128
-        return np.asarray(flat / np.maximum(np.linalg.norm(flat, axis=1, keepdims=True), 1), np.float32)
-
-    vectors = np.asarray(table.embeddings[rows], np.float32)
-    return Copies(when.sequence, when.moment, when.near, figures.tiny, unit(figures.whole), vectors)
+    return Copies(when.sequence, when.moment, when.near, figures.tiny, figures.whole, table.embeddings, rows)

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from face_organizer.cluster.strangers import crowds_of, sample
+from face_organizer.cluster.strangers import crowds_of
 from face_organizer.errors import UsageError
 from face_organizer.faceset.figures import TINY, Figures
 from face_organizer.types import FaceTable, Float32, Int64
@@ -22,6 +22,7 @@ _FEWEST = 60  # faces: of fewer no components are learnt
 _STRANGERS = 1e-4  # share of other people's faces that may come as near to the person
 _TAIL = 5.0  # robust deviations below a person's usual closeness
 _BLOCK = 4096
+_AVERAGED, _CROWD = 10_000, 40_000  # faces that the person's mean and the crowd of others are read off
 
 
 class Limit(NamedTuple):
@@ -127,16 +128,17 @@ def closeness(table: FaceTable, rows: Int64) -> tuple[Float32, float]:
     least is what 1 in 10,000 of the other faces of the table would reach by chance, and not far below what is
     usual for the person.
     """
-    vectors = np.asarray(table.embeddings[rows], np.float32)
-    near = np.ones(len(rows), np.bool_)
+    some = rows[np.unique(np.linspace(0, len(rows) - 1, _AVERAGED).astype(np.int64))]
+    vectors = np.asarray(table.embeddings[some], np.float32)
+    near = np.ones(len(some), np.bool_)
     for _ in range(4):
         mean = vectors[near].mean(axis=0)
         mean /= max(float(np.linalg.norm(mean)), 1e-12)
-        cosines = vectors @ mean
-        near = cosines >= np.quantile(cosines, 0.1)
-    others = np.ones(len(table), np.bool_)
-    others[rows] = False
-    (crowd,) = crowds_of((sample(table.embeddings[others]) if others.any() else vectors[:0]) @ mean[:, None])
+        near = vectors @ mean >= np.quantile(vectors @ mean, 0.1)
+    parts = (rows[at : at + _BLOCK] for at in range(0, len(rows), _BLOCK))
+    cosines = np.concatenate([table.embeddings[part] @ mean for part in parts])
+    others = np.setdiff1d(np.linspace(0, len(table) - 1, _CROWD).astype(np.int64), rows)
+    (crowd,) = crowds_of(np.asarray(table.embeddings[others]) @ mean[:, None])
     low, middle = np.quantile(cosines, [0.25, 0.5])
     usual = float(middle - _TAIL * (middle - low) / 0.6745)
     return np.asarray(cosines, np.float32), max(crowd.threshold(_STRANGERS), usual)
