@@ -52,10 +52,13 @@ if TYPE_CHECKING:
     from face_organizer.search.find import leftovers as leftovers
     from face_organizer.search.find import search as search
     from face_organizer.search.found import Found as Found
+    from face_organizer.table import check_quality as check_quality
+    from face_organizer.table import figures_beside as figures_beside
     from face_organizer.table import merge as merge
     from face_organizer.table import read as read
     from face_organizer.table import relocate as relocate
     from face_organizer.table import write as write
+    from face_organizer.table import write_quality as write_quality
     from face_organizer.types import FaceTable as FaceTable
 
 OFFERED = {
@@ -84,6 +87,7 @@ OFFERED = {
     "answered": "evaluate",
     "audit": "evaluate",
     "benchmark": "compare.benchmark",
+    "check_quality": "table",
     "cluster": "cluster",
     "diagnose": "compare.diagnosis",
     "doctor": "doctor",
@@ -91,6 +95,7 @@ OFFERED = {
     "embed": "embed",
     "evaluate": "evaluate",
     "faceset": "faceset",
+    "figures_beside": "table",
     "forget": "forget",
     "gender": "gender",
     "learn": "library.learning",
@@ -106,6 +111,7 @@ OFFERED = {
     "unknown": "cluster",
     "verify_packs": "networks.inventory",
     "write": "table",
+    "write_quality": "table",
 }
 """Each name, and the module of this package that has it."""
 

@@ -28,7 +28,6 @@ from face_organizer.cli.options import (
 )
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE
 from face_organizer.files import count, printable
-from face_organizer.table import check_quality, write_quality
 from face_organizer.types import FaceTable, Outcome
 
 
@@ -128,13 +127,13 @@ def embed(
     console = Console(as_json=as_json, quiet=quiet)
     check_table_place(output)
     if columns:
-        check_quality(output.with_suffix(".csv"))
+        fo.check_quality(output.with_suffix(".csv"))
     options["turns"] = options["turns"] == "auto"
     with quiet_libraries(), ExitStack() as stack:
         watch = _Watch(console, stack)
         table = fo.embed(inputs, output, **options, on_event=watch)
     if columns:
-        write_quality(table, output.with_suffix(".csv"))
+        fo.write_quality(table, output.with_suffix(".csv"))
     return _report(table, output, watch, console)
 
 

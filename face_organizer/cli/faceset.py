@@ -17,8 +17,6 @@ from face_organizer.cli.placing import place, place_options, summary
 from face_organizer.cli.search import check_output
 from face_organizer.errors import EXIT_DONE, EXIT_SOME_UNUSABLE, UsageError
 from face_organizer.files import count, printable
-from face_organizer.library.store import place_of
-from face_organizer.table import FIGURES_ENDING
 
 _DIR: dict[str, Any] = {"type": FOLDER_OR_FILE, "metavar": "DIR"}
 
@@ -102,7 +100,7 @@ def faceset(
     with quiet_libraries(), ExitStack() as stack:
         bars: list[Any] = []
         opened: fo.Library | None = None
-        if named_by and (library or place_of(named_by).is_file()):
+        if named_by and (library or fo.Library.is_at(named_by)):
             opened = stack.enter_context(fo.Library(named_by, create=False, dry_run=dry_run or not output))
 
         def on_progress(done: int, total: int) -> None:
@@ -117,7 +115,7 @@ def faceset(
             people=people,
             library=opened if library else None,
             limits={name: value for name, value in limits.items() if value is not None},
-            kept=embeddings[0].with_suffix(FIGURES_ENDING),
+            kept=fo.figures_beside(embeddings[0]),
             on_progress=on_progress,
             on_problem=lambda *problem: problems.append(problem),
             **wanted,

@@ -3,7 +3,7 @@
     table → figures of the pixels → limits → axes → choice → files, report
 
 `figures` is what pixels tell (`measuring` looks, once), `worth` what is fit, `spread` what a set should show,
-`choosing` and `fitting` (two persons) the choice, `chosen` the result and `report` its page.
+`choosing` and `fitting` (of two persons) the choice, `chosen` the result, `view` its files, `report` its page.
 """
 
 from __future__ import annotations
@@ -19,9 +19,10 @@ from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.faceset import fitting, spread
 from face_organizer.faceset.adults import adults
 from face_organizer.faceset.choosing import Copies, choose
-from face_organizer.faceset.chosen import Faceset, Member
+from face_organizer.faceset.chosen import Member
 from face_organizer.faceset.figures import Figures
 from face_organizer.faceset.measuring import figures
+from face_organizer.faceset.view import Faceset
 from face_organizer.faceset.worth import LIMITS, judge
 from face_organizer.files import count, printable
 from face_organizer.library.people import Library

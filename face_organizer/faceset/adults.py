@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
 
 from face_organizer.faceset.worth import Worth
-from face_organizer.gender import open_model
-from face_organizer.gender.judging import look
-from face_organizer.machine import available_cores
-from face_organizer.networks import devices
+from face_organizer.gender import ages
 from face_organizer.types import FaceTable, Int64
 
 SURE = 25.0
@@ -24,14 +20,12 @@ def adults(table: FaceTable, rows: Int64, worth: Worth, device: str | None) -> W
     """`worth` of `rows`, with every face left out whose estimated age is below `SURE` or not known, and all
     of them where the person's median is. A column `age` (n,) in years is added. Raises `DeviceError` and
     `ModelMissingError`."""
-    chosen = devices.choose(device)[0][0]
     files = np.unique(table.faces.file_index[rows])
     wanted = np.zeros(len(table.files), np.bool_)
     wanted[files] = True
     some = table.take_files(wanted)
     at = np.searchsorted(np.flatnonzero(wanted[table.faces.file_index]), rows)
-    with closing(open_model("auto", chosen, attributes=True)) as model:
-        age = look(some, [model], {}, available_cores().count).judged.age[at].astype(np.float32)
+    age = ages(some, device)[at]
     with np.errstate(invalid="ignore"):
         sure = (age >= SURE) & (np.nanmedian(age) >= SURE if np.isfinite(age).any() else False)
     out = [why or ("" if fine else WORDS) for why, fine in zip(worth.left_out, sure.tolist(), strict=True)]

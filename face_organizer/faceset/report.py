@@ -6,18 +6,16 @@ import math
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from face_organizer.faceset.chosen import Chosen, Member
 from face_organizer.files import atomic_write, clock, count, png, printable
 from face_organizer.previews import pages
 from face_organizer.previews.thumbnails import Tile, thumbnails, tile
 from face_organizer.types import Float32, Image, Int64
-
-if TYPE_CHECKING:
-    from face_organizer.faceset.chosen import Faceset, Member
 
 _STEP = 10  # degrees of a cell of the maps
 _YAW, _PITCH = (-90, 90), (-50, 50)  # degrees that the maps show
@@ -70,7 +68,7 @@ def _kinds() -> list[Kind]:
 KINDS = _kinds()
 
 
-def missing(faceset: Faceset) -> list[str]:
+def missing(faceset: Chosen) -> list[str]:
     """What the set lacks, a sentence each: of one person a kind of face that is not in it, of two a kind
     that one has and the other lacks; and where it is in the material, or that it is nowhere there."""
     told: list[str] = []
@@ -95,7 +93,7 @@ def missing(faceset: Faceset) -> list[str]:
     return told
 
 
-def _where(faceset: Faceset, member: Member, mask: NDArray[np.bool_]) -> str:
+def _where(faceset: Chosen, member: Member, mask: NDArray[np.bool_]) -> str:
     if not mask.any():
         return "nowhere in your material"
     first = int(np.flatnonzero(mask)[0])
@@ -104,13 +102,13 @@ def _where(faceset: Faceset, member: Member, mask: NDArray[np.bool_]) -> str:
     return f"{count(int(mask.sum()), 'face')} left out, such as {example}"
 
 
-def _place(faceset: Faceset, row: int) -> str:
+def _place(faceset: Chosen, row: int) -> str:
     time = float(faceset.table.faces.time[row])
     name = printable(os.path.basename(faceset.source(row)))
     return name if math.isnan(time) else f"{name} at {clock(time)}"
 
 
-def write(faceset: Faceset, folder: Path, placed: Mapping[int, str]) -> None:
+def write(faceset: Chosen, folder: Path, placed: Mapping[int, str]) -> None:
     """Write `faceset.html` and `faceset.png` into `folder`; `placed` tells where the faces lie below it, by
     row of the table."""
     shown = [_faces(faceset, member, folder, placed) for member in faceset.members]
@@ -151,7 +149,7 @@ class Face(NamedTuple):
 
 
 def _faces(
-    faceset: Faceset, member: Member, folder: Path, placed: Mapping[int, str]
+    faceset: Chosen, member: Member, folder: Path, placed: Mapping[int, str]
 ) -> list[tuple[str, list[Face]]]:
     """The best and the worst of what was chosen, and those at the ends of each axis, under headings."""
     chosen = member.fit[np.array(member.choice.rows, np.int64)]
@@ -261,7 +259,7 @@ _COLOURS = ((47, 111, 222), (194, 65, 12), (60, 140, 90))
 _CELL, _TILE, _MARGIN = 26, 96, 24
 
 
-def _picture(faceset: Faceset, maps: Sequence[dict[str, Any]], shown: Sequence[Any]) -> Any:
+def _picture(faceset: Chosen, maps: Sequence[dict[str, Any]], shown: Sequence[Any]) -> Any:
     """The maps and the tiles as one picture."""
     from PIL import Image as Pillow
     from PIL import ImageDraw, ImageFont

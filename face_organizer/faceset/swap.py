@@ -7,17 +7,14 @@ import json
 import zipfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from face_organizer.errors import FaceOrganizerError, ImageError
+from face_organizer.faceset.chosen import Chosen
 from face_organizer.faceset.extract import crop
 from face_organizer.files import atomic_write, png, printable
 from face_organizer.media import video
-
-if TYPE_CHECKING:
-    from face_organizer.faceset.chosen import Faceset
 
 RECOGNISER = "w600k_r50"
 """Of InsightFace's buffalo_l and buffalo_m: its embeddings are those that `inswapper_128` takes, so that no
@@ -27,7 +24,7 @@ _SIDE = 512
 _DATE = (1980, 1, 1, 0, 0, 0)  # the same faces give the same file
 
 
-def names(faceset: Faceset) -> list[str]:
+def names(faceset: Chosen) -> list[str]:
     """The files that `write` makes."""
     if faceset.purpose != "swap":
         return []
@@ -35,13 +32,13 @@ def names(faceset: Faceset) -> list[str]:
     return [f"{name}.fsz", *([f"{name}.json", f"{name}.txt"] if is_for_inswapper(faceset) else [])]
 
 
-def is_for_inswapper(faceset: Faceset) -> bool:
+def is_for_inswapper(faceset: Chosen) -> bool:
     """Whether the table's embeddings are those that `inswapper_128` takes."""
     stamp = faceset.table.stamp
     return stamp is not None and RECOGNISER in stamp.embedder
 
 
-def write(faceset: Faceset, folder: Path, placed: Mapping[int, str]) -> None:
+def write(faceset: Chosen, folder: Path, placed: Mapping[int, str]) -> None:
     """`NAME.fsz` for roop-unleashed, a zip of 0.png, 1.png …; and where the embeddings fit, their mean as
     `NAME.json` for VisoMaster and `NAME.txt` for Rope. Nothing for a training set.
 

@@ -88,7 +88,7 @@ def forget(
         for one in _with_backups(place):
             _from_table(one, library, faces, told, vectors, samples, dry_run=dry_run)
         # What was measured on pictures holds tiny ones; the next face set measures those that are left.
-        if str(place) in told.tables and (kept := place.with_suffix(table.FIGURES_ENDING)).exists():
+        if str(place) in told.tables and (kept := table.figures_beside(place)).exists():
             told.files.append(str(kept))
             if not dry_run:
                 kept.unlink()

@@ -14,6 +14,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
+
 from face_organizer import organize
 from face_organizer.cluster import People, persons_of
 from face_organizer.embed import plan_threads
@@ -26,9 +28,9 @@ from face_organizer.gender.networks import open_model
 from face_organizer.gender.verdicts import GENDERS, Genders, decide, vote
 from face_organizer.media.listing import listing
 from face_organizer.networks import devices
-from face_organizer.types import FaceTable
+from face_organizer.types import FaceTable, Float32
 
-__all__ = ["GenderModel", "Genders", "gender", "open_model"]
+__all__ = ["GenderModel", "Genders", "ages", "gender", "open_model"]
 
 Source = FaceTable | str | Path
 
@@ -117,6 +119,15 @@ def gender(
     used |= {"devices": ", ".join(map(str, chosen)), "why_devices": why_devices, "threads": threads}
     used |= {"model": models[0].name, "known": looked.known, "later": later}
     return Genders(table, looked.judged, woman, pictures, persons, gender, least, attributes, used)
+
+
+def ages(table: FaceTable, device: str | None = None) -> Float32:
+    """The age in years (n,) that the first network that is installed estimates for each face; NaN where a
+    picture cannot be read. Raises `ModelMissingError`, `DeviceError`."""
+    chosen, _ = devices.choose(device)
+    with closing(open_model("auto", chosen[0], attributes=True)) as model:
+        judged = look(table, [model], {}, plan_threads(None, chosen[:1]).count).judged
+    return np.asarray(judged.age, np.float32)
 
 
 def _check_apart(places: Iterable[str | Path], folder: str | Path | None) -> None:

@@ -56,6 +56,11 @@ class Opened:
         (self.uuid,) = self.connection.execute("SELECT uuid FROM library").fetchone()
         self._state: State | None = None
 
+    @staticmethod
+    def is_at(place: str | Path) -> bool:
+        """Whether there is a library at `place`."""
+        return store.place_of(place).is_file()
+
     def __enter__(self) -> Self:
         return self
 

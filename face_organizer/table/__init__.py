@@ -25,10 +25,10 @@ from face_organizer.table import document, folder, safe_pickle
 from face_organizer.types import Columns, Faces, FaceTable, Files, Float32, Int64
 
 __all__ = [
-    "FIGURES_ENDING",
     "PICKLE_PROTOCOL",
     "check_quality",
     "describe",
+    "figures_beside",
     "fingerprint",
     "merge",
     "quality",
@@ -40,9 +40,12 @@ __all__ = [
 ]
 
 FOLDER_ENDING = ".faces"
-FIGURES_ENDING = ".figures"
-"""Of the file beside a table that keeps what `faceset` measured on its pictures."""
 PICKLE_PROTOCOL = 4  # protocol 5, written under numpy 2, does not load under numpy 1
+
+
+def figures_beside(path: str | Path) -> Path:
+    """The file beside a table that keeps what `faceset` measured on its pictures."""
+    return Path(path).with_suffix(".figures")
 
 
 QUALITY = ("score", "size", "sharpness", "brightness", "yaw", "pitch", "roll", "norm", "outside")
