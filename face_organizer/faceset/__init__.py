@@ -3,7 +3,7 @@
     table → figures of the pixels → limits → axes → choice → files, report
 
 `figures` is what pixels tell (`measuring` looks, once), `worth` what is fit, `spread` what a set should show,
-`choosing` and `fitting` (of two persons) the choice, `chosen` the result, `view` its files, `report` its page.
+`choosing` and `fitting` (of two persons) the choice, `chosen` the result, `view` and `report` its files.
 """
 
 from __future__ import annotations
