@@ -32,7 +32,7 @@ GRIDS = ((15.0, 15.0, 4, 0.5), (20.0, 20.0, 3, 1.0), (10.0, 10.0, 4, 0.5))
 
 def rendered(person: str, folder: Path, frames: int, random: np.random.Generator) -> dict[str, Frame]:
     """The frames of a person's films in `folder`, and what is true of each."""
-    table, _ = embed(pictures(DATA.parent / "data" / "hard" / "talking_heads" / person))
+    table, _ = embed(pictures(DATA / "hard" / "talking_heads" / person))
     rows = np.flatnonzero(np.abs(table.faces.yaw) < 25)
     photos, truth, work = trajectories.bases(table, rows), dict[str, Frame](), []
     folder.mkdir(parents=True)
@@ -129,7 +129,7 @@ def main() -> None:
         for i, person in enumerate(PERSONS):
             truth |= rendered(person, place / person, frames // (1 if i == 0 else 2), random)
             spoilt({p: f for p, f in truth.items() if f"/{person}/" in p}, place / f"{person} spoilt", random)
-        table, _ = embed([*pictures(place), *pictures(DATA / "identities")])
+        table, _ = embed([*pictures(place), *pictures(DATA / "dev-faces" / "identities")])
         report(table, truth, place, random)
 
 

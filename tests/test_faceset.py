@@ -319,7 +319,17 @@ def test_what_hides_a_part_stands_out_and_what_varies_does_not() -> None:
     found = worth.occlusion(tiny)
     usual = np.delete(found, hidden)
     assert found[hidden].min() > 4 > np.quantile(usual, 0.99)
-    assert np.isnan(worth.occlusion(tiny[:50])).all()
+
+
+def test_of_few_faces_the_one_that_networks_doubt_stands_out() -> None:
+    table, figures_ = person(20)
+    score = np.linspace(0.9, 0.95, 20).astype(np.float32)
+    score[7] = 0.6
+    faces = Faces(**{**columns(table.faces), "score": score})
+    doubted = FaceTable(table.embeddings, faces, table.files, table.stamp)
+    left = worth.judge(doubted, np.arange(20), figures_, {}).left_out
+    assert [i for i, why in enumerate(left) if why] == [7]
+    assert not any(worth.judge(table, np.arange(20), figures_, {}).left_out)
 
 
 def person(count: int, strangers: int = 0, seed: int = 0, **given: Any) -> tuple[FaceTable, Figures]:

@@ -64,7 +64,7 @@ _GIVING = ("sharpness", "outside")
 
 def occlusion(tiny: NDArray[np.uint8]) -> Float32:
     """(n,) how far the worst part of each face is from all that the person's other faces show, in robust
-    deviations: a hand, a microphone, dark glasses, a border. NaN for fewer than 60 faces.
+    deviations: a hand, a microphone, dark glasses, a border. There must be some sixty faces.
 
     `tiny` (n, p, p) are tiny pictures of one person. Principal components, learnt from the nine tenths that
     they explain best, explain pose, light and expression ("eigenfaces", Turk & Pentland 1991); those that
@@ -72,8 +72,6 @@ def occlusion(tiny: NDArray[np.uint8]) -> Float32:
     against what they leave of the person's other faces in the same place.
     """
     n = len(tiny)
-    if n < _FEWEST:
-        return np.full(n, np.nan, np.float32)
     learnt = _flat(tiny[np.unique(np.linspace(0, n - 1, _LEARNT).astype(np.int64))])
     usual = np.ones(len(learnt), np.bool_)
     for _ in range(4):
@@ -166,7 +164,10 @@ def judge(table: FaceTable, rows: Int64, figures: Figures, limits: Mapping[str, 
     for name in ("yaw", "pitch"):
         columns[name] = np.where(np.isnan(columns[name]), getattr(table.faces, name)[rows], columns[name])
     columns |= {"size": table.faces.size[rows], "closeness": near}
-    columns["occlusion"] = _relative(occlusion(figures.tiny), columns)
+    if len(rows) >= _FEWEST:
+        columns["occlusion"] = _relative(occlusion(figures.tiny), columns)
+    else:
+        columns["occlusion"] = _unsure(table.faces.norm[rows], table.faces.score[rows])
     out = np.full(len(rows), "", object)
     out[np.isnan(figures.sharpness)] = UNREADABLE
     for figure, least, most, _, words in LIMITS:
@@ -188,8 +189,6 @@ def _relative(deviations: Float32, columns: Mapping[str, Float32]) -> Float32:
     """By how many robust deviations, in logarithms, each of `deviations` (n,) is more than is usual; for a
     pose and a light that are unusual alone, more is: usual is the median of the tenth of all faces that are
     as far from the middle of these."""
-    if not np.isfinite(deviations).any():
-        return deviations
     away = np.zeros(len(deviations))
     for name in ("yaw", "pitch", "brightness", "side"):
         values = np.nan_to_num(columns[name])
@@ -199,6 +198,17 @@ def _relative(deviations: Float32, columns: Mapping[str, Float32]) -> Float32:
     for part in np.array_split(np.argsort(away, kind="stable"), 10):
         more[part] -= np.median(more[part])
     return np.asarray(more / max(1.4826 * float(np.median(np.abs(more))), 0.1), np.float32)
+
+
+def _unsure(*certainties: Float32) -> Float32:
+    """Of few faces: by how many robust deviations a network was less sure of each than is usual, (n,), by the
+    one of `certainties` (n,) that says most; 0 where none is known."""
+    found = [np.zeros(len(certainties[0]), np.float32)]
+    for values in certainties:
+        if len(values) >= 3 and np.isfinite(values).all():
+            less = np.median(values) - values
+            found.append(less / max(1.4826 * float(np.median(np.abs(less))), 1e-6))
+    return np.asarray(np.maximum.reduce(found), np.float32)
 
 
 def _quality(columns: Mapping[str, Float32]) -> Float32:
