@@ -11,6 +11,9 @@ from pathlib import Path
 import numpy as np
 
 from face_organizer.errors import FaceOrganizerError, ImageError, UsageError
+from face_organizer.faceswap.header import Header, with_header
+from face_organizer.faceswap.landmarks import Centering, crop_matrix
+from face_organizer.faceswap.points import FILE, Points, open_points
 from face_organizer.files import atomic_write, clock, count, png, printable
 from face_organizer.geometry import align
 from face_organizer.machine import available_cores, in_order
@@ -27,12 +30,26 @@ FaceSwap's own `head` crops show, whose unit square is 65 of these pixels wide a
 @dataclass(frozen=True, slots=True, eq=False)
 class Extracted:
     """The crops of some faces: `rows` of the table, `names` of their files below the output, `side` in
-    pixels."""
+    pixels; `points` finds the 68 landmarks of FaceSwap's header, None where there is no such network."""
 
     table: FaceTable
     rows: Sequence[int]
     names: Sequence[str]
     side: int
+    points: Points | None
+
+    @property
+    def note(self) -> str:
+        """Whether the crops carry FaceSwap's header, in words."""
+        if self.points is None:
+            return (
+                "These crops carry no FaceSwap header: five landmarks are not 68, and no installed pack "
+                f"holds {FILE}. Let FaceSwap's extract run over them before training."
+            )
+        return (
+            f"These crops carry FaceSwap's header, with 68 landmarks by {self.points.path.name} "
+            "(InsightFace's weights: non-commercial research only)."
+        )
 
     def write(self, folder: Path, on_step: Callable[[], object]) -> dict[int, str]:
         """Cut them out; where each one lies, by its row. Raises `FaceOrganizerError` where some
@@ -54,15 +71,33 @@ class Extracted:
         return placed
 
     def _cut(self, row: int, target: Path) -> str:
-        faces = self.table.faces
-        path = self.table.files.path[faces.file_index[row]]
+        faces, files = self.table.faces, self.table.files
+        path = files.path[faces.file_index[row]]
         try:
-            made = crop(video.picture(path, float(faces.time[row])), faces.landmarks[row], self.side)
+            source = video.picture(path, float(faces.time[row]))
+            header, matrix = None, None
+            if self.points:
+                found = self.points.find(source, faces.box[row], float(faces.roll[row]))
+                matrix = crop_matrix(found, self.side, Centering.HEAD)
+                sides = source.height, source.width
+                header = Header(
+                    found, _frame(path, float(faces.time[row])), int(faces.face_index[row]), sides, 2.4
+                )
+            if header is None or matrix is None:
+                data = png(crop(source, faces.landmarks[row], self.side))
+            else:
+                data = with_header(png(align.cut(source, matrix, self.side)), header, target.name)
         except ImageError as error:
             return error.reason
         with atomic_write(target) as file:
-            file.write(png(made))
+            file.write(data)
         return ""
+
+
+def _frame(path: str, time: float) -> str:
+    """The name of the frame that a face was on: the photo's, or one of the film's with its milliseconds."""
+    name = os.path.basename(path)
+    return name if np.isnan(time) else f"{os.path.splitext(name)[0]}_{round(1000 * time):06d}.png"
 
 
 def crop(source: images.Shrinkable, landmarks: Float32, side: int) -> Image:
@@ -90,4 +125,4 @@ def extracted(table: FaceTable, chosen: Sequence[tuple[int, str]], side: int) ->
         used[key] += 1
         name = f"{name}_{used[key]}.png" if used[key] > 1 else f"{name}.png"
         names.append(f"{folder}/{name}" if folder else name)
-    return Extracted(table, [row for row, _ in chosen], names, side)
+    return Extracted(table, [row for row, _ in chosen], names, side, open_points())

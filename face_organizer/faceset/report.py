@@ -108,9 +108,9 @@ def _place(faceset: Chosen, row: int) -> str:
     return name if math.isnan(time) else f"{name} at {clock(time)}"
 
 
-def write(faceset: Chosen, folder: Path, placed: Mapping[int, str]) -> None:
+def write(faceset: Chosen, folder: Path, placed: Mapping[int, str], note: str = "") -> None:
     """Write `faceset.html` and `faceset.png` into `folder`; `placed` tells where the faces lie below it, by
-    row of the table."""
+    row of the table; `note` is said of the files."""
     shown = [_faces(faceset, member, folder, placed) for member in faceset.members]
     maps = _maps(faceset.members)
     pages.write(
@@ -135,6 +135,7 @@ def write(faceset: Chosen, folder: Path, placed: Mapping[int, str]) -> None:
         height=(_PITCH[1] - _PITCH[0]) // _STEP,
         histograms=_histograms(faceset.members),
         missing=missing(faceset),
+        note=note,
     )
     with atomic_write(folder / "faceset.png") as file:
         file.write(png(_picture(faceset, maps, shown)))

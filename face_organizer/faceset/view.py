@@ -74,7 +74,7 @@ class Faceset(Chosen):
                 where = {row: path for row, path in found.items() if path}
             swap.write(self, folder, where)
             write_csv(folder / CSV, self.columns, self.rows(where))
-            report.write(self, folder, where)
+            report.write(self, folder, where, made.note if made else "")
 
         def remember() -> tuple[str, Mapping[str, int]]:
             if library is None:

@@ -8,4 +8,14 @@ PNG (`header`), of DeepFaceLab in a JPEG (`dfl`).
 
 from face_organizer.faceswap.header import DEEPFACELAB, FACESWAP, Header, HeaderError, read_header
 
-__all__ = ["DEEPFACELAB", "FACESWAP", "Header", "HeaderError", "dfl", "landmarks", "read_header", "trust"]
+__all__ = [
+    "DEEPFACELAB",
+    "FACESWAP",
+    "Header",
+    "HeaderError",
+    "dfl",
+    "landmarks",
+    "points",
+    "read_header",
+    "trust",
+]

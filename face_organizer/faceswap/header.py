@@ -74,6 +74,28 @@ def read_header(data: bytes) -> Header | None:
     return _header(tree)
 
 
+def with_header(png: bytes, header: Header, name: str) -> bytes:
+    """The bytes of a PNG with the header that FaceSwap (alignments 2.4) would give a crop of that `name`,
+    before the pixels: no mask, no identity, and no key that it does not know, which it would refuse."""
+    low, high = np.floor(header.landmarks.min(axis=0)), np.ceil(header.landmarks.max(axis=0))
+    x, y, w, h = map(int, (*low, *(high - low)))
+    points = [[float(a), float(b)] for a, b in header.landmarks]
+    tree = {
+        "alignments": {"x": x, "y": y, "w": w, "h": h, "landmarks_xy": points, "mask": {}, "identity": {}},
+        "source": {
+            "alignments_version": header.alignments_version,
+            "original_filename": name,
+            "face_index": header.face_index,
+            "source_filename": header.source_filename,
+            "source_is_video": False,
+            "source_frame_dims": header.frame_dims,
+        },
+    }
+    body = b"iTXt" + _PREFIX + str(tree).encode("utf-8", "backslashreplace")
+    at = png.index(b"IDAT") - 4
+    return png[:at] + struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body)) + png[at:]
+
+
 def _chunk(data: bytes) -> bytes | None:
     """The text of the first `faceswap` chunk before the pixels."""
     if not data.startswith(_SIGNATURE):

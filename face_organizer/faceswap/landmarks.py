@@ -90,6 +90,20 @@ def five_points(points: Float32) -> Float32:
     return np.concatenate([eyes, points[:, [30, 48, 54]]], axis=1)
 
 
+def crop_matrix(landmarks: Float32, size: int, centering: Centering) -> Float32 | None:
+    """(2, 3) that cuts a face's crop of `size` pixels out of its frame, as FaceSwap would, from the (68, 2)
+    landmarks; None where they are no face's."""
+    placed = in_plane(crop_points(landmarks[None], size, centering))[0]
+    if not np.isfinite(placed).all():
+        return None
+    points = in_plane(landmarks)
+    middle = points.mean()
+    turn = ((points - middle).conj() @ (placed - placed.mean())) / (np.abs(points - middle) ** 2).sum()
+    shift = placed.mean() - turn * middle
+    rows = [[turn.real, -turn.imag, shift.real], [turn.imag, turn.real, shift.imag]]
+    return np.array(rows, np.float32)
+
+
 _STEADY = np.flatnonzero((POSE_POINTS >= 17) & (POSE_POINTS < 48))
 """Of the `POSE_POINTS` those that no jaw moves."""
 _INVERSE = np.linalg.pinv((MEAN_HEAD - MEAN_HEAD[_STEADY].mean(axis=0))[_STEADY] * [-1, -1, 1])

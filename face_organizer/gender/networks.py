@@ -17,7 +17,7 @@ from face_organizer.geometry import align
 from face_organizer.networks import packs
 from face_organizer.networks.child import Child
 from face_organizer.networks.devices import Device
-from face_organizer.networks.graphs import load_model
+from face_organizer.networks.graphs import normalises_itself
 from face_organizer.networks.sessions import Session, open_session, planes
 from face_organizer.types import Faces, Float32, Image
 
@@ -105,13 +105,11 @@ def insightface(device: Device, attributes: bool = False) -> GenderModel:
     Preprocessing and output by insightface 2.1, `model_zoo/attribute.py`: two numbers for woman and man, of
     which the larger wins (the confidence is their softmax), and the age in centuries. Crops are turned only
     as their picture has to be."""
-    folders = [f"{name}/{inner}" for name in [*packs.KNOWN, "*"] for inner in ("", "*/")]
-    globs = (place.glob(folder + INSIGHT_FILE) for place in packs.search_folders() for folder in folders)
-    path = next((path for found in globs for path in sorted(found)), None)
+    path = packs.holding(INSIGHT_FILE)
     if path is None:
         why = f"no installed pack holds {INSIGHT_FILE} (weights: non-commercial research only)"
         raise ModelMissingError(why, "`face-organizer packs pull buffalo_l` fetches one")
-    mean, std = (0.0, 1.0) if _normalises_itself(path) else (127.5, 128.0)
+    mean, std = (0.0, 1.0) if normalises_itself(path) else (127.5, 128.0)
     prepare = partial(planes, mean=mean, std=std)
     session = open_session(path, device, label=str(path))
     shape, output = session.input_shape, session.output_shape
@@ -128,13 +126,6 @@ def insightface(device: Device, attributes: bool = False) -> GenderModel:
     name, terms, size = "insightface", packs.INSIGHTFACE_LICENCE, INSIGHT_SIZE
     text, identity = f"InsightFace's gender network {path}", f"{sha256_file(path)} box {MARGIN}"
     return GenderModel(name, text, terms, identity, size, lambda f: around(f.box, MARGIN, f.turn, size), ask)
-
-
-def _normalises_itself(path: Path) -> bool:
-    """insightface's rule: the graph subtracts and multiplies in its first nodes, or begins with bn_data."""
-    names = [node.name for node in load_model(path).graph.node[:8]]
-    does = [any(n.startswith(words) for n in names) for words in (("Sub", "_minus"), ("Mul", "_mul"))]
-    return "bn_data" in names[:3] or all(does)
 
 
 DEEPFACE_LICENCE = "DeepFace: MIT; its weights descend from VGG-Face's, whose terms apply"

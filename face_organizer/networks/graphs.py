@@ -218,3 +218,10 @@ RECIPES: dict[str, tuple[Callable[[Any], bool], ...]] = {
     "detect": (fold_constants, keep_batch_axis),
 }
 """What a network needs by its place: `embed` and `detect` for batches, `fold` where those do not fit."""
+
+
+def normalises_itself(path: Path) -> bool:
+    """insightface's rule: the graph subtracts and multiplies in its first nodes, or begins with bn_data."""
+    names = [node.name for node in load_model(path).graph.node[:8]]
+    does = [any(n.startswith(words) for n in names) for words in (("Sub", "_minus"), ("Mul", "_mul"))]
+    return "bn_data" in names[:3] or all(does)

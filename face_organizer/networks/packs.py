@@ -110,6 +110,13 @@ def search_folders() -> list[Path]:
     return [place for place in places if place.is_dir()]
 
 
+def holding(file: str) -> Path | None:
+    """The file of that name in the first installed pack that holds it, buffalo_l before others."""
+    folders = [f"{name}/{inner}" for name in [*KNOWN, "*"] for inner in ("", "*/")]
+    globs = (place.glob(folder + file) for place in search_folders() for folder in folders)
+    return next((path for found in globs for path in sorted(found)), None)
+
+
 def pack_folder() -> Path:
     """Where `packs pull` unpacks to: `cache_dir()/packs`; not made here."""
     return cache_dir() / "packs"
