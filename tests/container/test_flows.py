@@ -75,6 +75,7 @@ def test_every_block_of_the_page_runs_and_gives_what_the_same_commands_give_outs
         for f in (workspace, here)
     )
     assert made == expected
+    assert {path.name for path in (workspace / "sets" / "A").iterdir()} >= {"faceset.html", "faceset.csv"}
     assert {path.name for path in (workspace / "tables").iterdir()} == {"2006.pkl", "2007.pkl", "2008.pkl"}
     if os.geteuid() == 0:
         assert {path.stat().st_uid for path in workspace.rglob("*")} == {1000}, "files belong to the caller"
