@@ -104,17 +104,19 @@ def choose(
     grids: Sequence[Grid],
     size: int,
     is_copy: Callable[[int, Sequence[int]], bool],
+    filled: Sequence[dict[int, float]] = (),
 ) -> Choice:
     """At most `size` of n faces of `quality` (n,), above 0 to 1. Of equal ones the first is taken, so that
-    the same call gives the same set."""
+    the same call gives the same set. `filled` holds the quality that is in the cells of each grid already,
+    and is added to."""
     columns = [grid.cells.tolist() for grid in grids]
-    filled = [[0.0] * (max(cells, default=-1) + 1) for cells in columns]
+    filled = filled or [{} for _ in grids]
     values = quality.astype(np.float64).tolist()
 
     def added(face: int) -> float:
         total, value = 0.0, values[face]
         for cells, has, grid in zip(columns, filled, grids, strict=True):
-            there = has[cells[face]]
+            there = has.get(cells[face], 0.0)
             total += grid.weight * (math.sqrt(there + value) - math.sqrt(there))
         return total
 
@@ -132,7 +134,7 @@ def choose(
             copies += 1
             continue
         for cells, has in zip(columns, filled, strict=True):
-            has[cells[face]] += values[face]
+            has[cells[face]] = has.get(cells[face], 0.0) + values[face]
         taken.append(face)
         gains.append(-worth_then)
     return Choice(taken, gains, copies)

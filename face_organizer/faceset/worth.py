@@ -212,13 +212,14 @@ def _unsure(*certainties: Float32) -> Float32:
 
 
 def _quality(columns: Mapping[str, Float32]) -> Float32:
-    """Sharpness, squared since a soft face teaches softness; falling steeply for what may be hidden, and by
-    up to a half for dark and flat light, noise, blocks and clipped parts that are still within the limits."""
-    sharp = np.clip((np.nan_to_num(columns["sharpness"]) - 0.1) / 0.4, 0, 1) ** 2
-    seen = 1 / (1 + (np.clip(np.nan_to_num(columns["occlusion"]), 0, None) / 2.0) ** 4)
-    for name in ("brightness", "contrast"):
-        seen = seen * np.clip(np.nan_to_num(columns[name]) / 80, 0.5, 1)
+    """What a face counts in its cell: the root of its sharpness, so that a soft one that is alone of its kind
+    still counts; less for what may be hidden, and a little less for dark and flat light, noise, blocks and
+    clipped parts that are within the limits."""
+    sharp = np.clip((np.nan_to_num(columns["sharpness"]) - 0.1) / 0.4, 0, 1) ** 0.5
+    seen = (1 + (np.clip(np.nan_to_num(columns["occlusion"]), 0, None) / 2.0) ** 4) ** -0.25
+    rest = np.clip(np.nan_to_num(columns["brightness"]) / 80, 0.5, 1)
+    rest = rest * np.clip(np.nan_to_num(columns["contrast"]) / 80, 0.5, 1)
     for figure, _, most, *_ in LIMITS:
         if most and figure not in ("occlusion", "outside"):
-            seen = seen * (1 - 0.5 * np.clip(np.nan_to_num(columns[figure]) / most, 0, 1))
-    return np.asarray(np.clip(sharp * seen, 0.01, 1), np.float32)
+            rest = rest * (1 - 0.5 * np.clip(np.nan_to_num(columns[figure]) / most, 0, 1))
+    return np.asarray(np.clip(sharp * seen * rest**0.25, 0.01, 1), np.float32)
