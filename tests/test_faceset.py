@@ -275,6 +275,11 @@ def test_neighbouring_frames_and_equal_pictures_are_copies() -> None:
         2, whole=plain.whole[[0, 0]], tiny=plain.tiny[[0, 0]], embeddings=plain.embeddings[[0, 0]]
     )
     assert twin.among(1, [0])
+    # a head that stands still, and its mouth moves
+    talking = plain.whole[[0, 0]].copy()
+    talking[1, 15:17, 10:13] -= np.minimum(talking[1, 15:17, 10:13], 20)
+    still = copies_of(2, whole=talking, tiny=plain.tiny[[0, 0]], embeddings=plain.embeddings[[0, 0]])
+    assert not still.among(1, [0])
     # the same photo, and another face on it
     assert not copies_of(2, whole=plain.whole[[0, 0]]).among(1, [0])
 

@@ -105,7 +105,7 @@ def test_the_page_in_a_browser(crops: Path, tmp_path: Path) -> None:
 def test_what_cannot_be_asked_for(crops: Path, tmp_path: Path) -> None:
     words = ("--person", "person_A", "-o", tmp_path / "x")
     for more, code, told in (
-        (("--person", "persn_A", "-o", tmp_path / "x"), 2, "it has person_A"),
+        (("--person", "persn_A", "-o", tmp_path / "x"), 2, "did you mean person_A"),
         ((*words, "--against", "person_A"), 2, "two persons are needed"),
         ((*words, "--against", "person_B", "--for", "swap"), 2, "a swapper takes one"),
         ((*words, "--size", "0"), 2, "--size"),
@@ -122,7 +122,7 @@ def test_what_cannot_be_asked_for(crops: Path, tmp_path: Path) -> None:
     assert here("faceset", "-e", crops / "faces.pkl", "--person", "person_A").code == 2
     other = tmp_path / "other.pkl"
     fo.write(fo.read(crops / "faces.pkl").take_files(np.arange(40) < 0), other)
-    assert here("faceset", "-e", other, "--people", crops / "people", "--person", "person_A").code == 1
+    assert here("faceset", "-e", other, "--people", crops / "people", "--person", "person_A").code == 2
 
 
 def test_a_dry_run_and_a_run_without_output_write_no_set(crops: Path, tmp_path: Path) -> None:

@@ -112,8 +112,8 @@ def faceset(
         made = fo.faceset(
             table,
             person,
-            people=people,
-            library=opened if library else None,
+            people=None if opened else people,
+            library=opened,  # knows pictures that were moved, and what was said since the last run
             limits={name: value for name, value in limits.items() if value is not None},
             kept=fo.figures_beside(embeddings[0]),
             on_progress=on_progress,

@@ -29,9 +29,10 @@ class Grid(NamedTuple):
     weight: float
 
 
-_COPY = 0.9985
-"""Correlation of two whole pictures, 16 pixels a side, that are one. Seen: recompressed to quality 30 or
-halved from 0.9996; the next frame of a film 0.998 to 0.9999, the fifth after it 0.97 to 0.999."""
+_ALIKE, _MOST = 0.995, 6
+"""Correlation from which whole pictures, 24 pixels a side, are compared; and the largest difference of a
+pixel, of 255 where 48 is a deviation, up to which they are one. Seen: recompressed to quality 30 or halved up to 3;
+the next frame of a film 3 to 20, the third after it, of a head that stands still and talks, 3 to 30."""
 _SAME_FACE, _SAME_VECTOR = 0.8, 0.85
 """Correlation of the tiny pictures of such faces, and cosine of their embeddings: on a photo, or before a
 still background, the whole picture tells little of the face."""
@@ -75,10 +76,12 @@ class Copies:
             apart = np.abs(self.moment[others] - self.moment[face])
             if ((self.sequence[others] == self.sequence[face]) & (apart <= self.near[face])).any():
                 return True
-        likely = others[self._taken[: len(known)] @ _unit(self.whole[face]) >= _COPY]
+        likely = others[self._taken[: len(known)] @ _unit(self.whole[face]) >= _ALIKE]
         return any(self._is_same(face, other) for other in likely.tolist())
 
     def _is_same(self, face: int, other: int) -> bool:
+        if np.abs(self.whole[face].astype(np.int16) - self.whole[other]).max() > _MOST:
+            return False
         one, two = (np.asarray(self.embeddings[self.rows[i]], np.float32) for i in (face, other))
         if float(one @ two) < _SAME_VECTOR:
             return False

@@ -23,7 +23,7 @@ SIDE = 224
 """Pixels of the cut that everything is measured on: two for each of the aligned face (`align.SIZE`)."""
 TINY = 32
 """Pixels of the tiny picture's side."""
-WHOLE = 16
+WHOLE = 24
 """Pixels of the side of the whole picture's."""
 TEMPLATE: Float32 = align.TEMPLATE * np.float32(1.6) + np.array([22.4, 8.0], np.float32)
 """(5, 2) where the five landmarks lie in the cut: brows, chin and ears are on it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Sequence
@@ -168,6 +169,7 @@ class Opened:
         found = [number for number, name in everybody.items() if name == who]
         if not found:
             close = [name for name in everybody.values() if name.casefold() == who.casefold()]
+            close += difflib.get_close_matches(who, everybody.values(), 1, 0.6)
             mend = f"did you mean {printable(close[0])}?" if close else "`people list` shows who there is"
             raise UsageError(f"nobody is called {printable(who)}", mend)
         return found[0]
