@@ -31,8 +31,8 @@ class Grid(NamedTuple):
 
 _ALIKE, _MOST = 0.995, 6
 """Correlation from which whole pictures, 24 pixels a side, are compared; and the largest difference of a
-pixel, of 255 where 48 is a deviation, up to which they are one. Seen: recompressed to quality 30 or halved up to 3;
-the next frame of a film 3 to 20, the third after it, of a head that stands still and talks, 3 to 30."""
+pixel, of 255 where 48 is a deviation, up to which they are one. Seen: recompressed to quality 30 or halved up
+to 3; the next frame of a film 3 to 20, the third after it, of a head that stands still and talks, 3 to 30."""
 _SAME_FACE, _SAME_VECTOR = 0.8, 0.85
 """Correlation of the tiny pictures of such faces, and cosine of their embeddings: on a photo, or before a
 still background, the whole picture tells little of the face."""
