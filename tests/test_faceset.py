@@ -321,7 +321,7 @@ def test_what_hides_a_part_stands_out_and_what_varies_does_not() -> None:
     tiny = tiny_faces(400)
     hidden = np.arange(0, 400, 40)
     tiny[hidden, 18:26, 10:20] = 10
-    found = worth.occlusion(tiny)
+    found = worth.occlusion(tiny, np.ones(400, bool))
     usual = np.delete(found, hidden)
     assert found[hidden].min() > 4 > np.quantile(usual, 0.99)
 
@@ -463,8 +463,8 @@ def test_a_set_of_rows_and_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 def test_what_one_has_and_the_other_lacks_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    one, f1 = person(200, seed=1)
-    two, f2 = person(200, seed=2)
+    one, f1 = person(200, seed=1, side=np.zeros(200))
+    two, f2 = person(200, seed=2, side=np.zeros(200))
     turned = one.faces.yaw.copy()
     turned[:30] = 55
     faces = np.concatenate([turned, np.clip(two.faces.yaw, -15, 15)]).astype(np.float32)
@@ -475,5 +475,6 @@ def test_what_one_has_and_the_other_lacks_is_told(monkeypatch: pytest.MonkeyPatc
         sys.modules[faceset.__module__], "figures", lambda table, rows, *_: all_figures.take(rows)
     )
     told = fo.faceset(both, np.arange(200), against=np.arange(200, 400), size=40).summary()["missing"]
-    line = next(line for line in told if "to the right beyond" in line)
+    line = next(line for line in told if "of B looks to the right beyond" in line)
     assert line.startswith("no face of B looks to the right beyond 20°; nowhere in your material; A has")
+    assert "no face of A or B is lit from the left; nowhere in your material" in told

@@ -69,37 +69,41 @@ KINDS = _kinds()
 
 
 def missing(faceset: Chosen) -> list[str]:
-    """What the set lacks, a sentence each: of one person a kind of face that is not in it, of two a kind
-    that one has and the other lacks; and where it is in the material, or that it is nowhere there."""
+    """What the set lacks, a sentence each: a kind of face that is not in it, of two persons one that either
+    lacks; and where it is in the material, or that it is nowhere there."""
     told: list[str] = []
-    have_points = [bool(np.isfinite(m.worth.columns["brow"]).any()) for m in faceset.members]
-    nearer: set[tuple[int, str]] = set()  # who looks nowhere beyond 20° is not told of 40°
+    members = faceset.members
+    have_points = [bool(np.isfinite(m.worth.columns["brow"]).any()) for m in members]
+    nearer: set[tuple[str, str]] = set()  # who looks nowhere beyond 20° is not told of 40°
     for kind in KINDS:
         if kind.ends[-1][0] == "brow" and not all(have_points):
             continue
-        masks = [_beyond(m.worth.columns, *kind.ends) for m in faceset.members]
-        fit = [int(mask[m.fit].sum()) for m, mask in zip(faceset.members, masks, strict=True)]
-        for i, member in enumerate(faceset.members):
-            other = fit[1 - i] if len(fit) == 2 else 0
-            if fit[i] or (len(fit) == 2 and other < _FEW) or (i, kind.words.split(" beyond")[0]) in nearer:
-                continue
-            nearer.add((i, kind.words.split(" beyond")[0]))
-            words = f"no face of {printable(member.name)} {kind.words}; {_where(faceset, member, masks[i])}"
-            if len(fit) == 2:
-                rival = faceset.members[1 - i]
-                example = rival.rows[rival.fit[np.flatnonzero(masks[1 - i][rival.fit])[0]]]
-                words += f"; {printable(rival.name)} has {other:,}, such as {_place(faceset, int(example))}"
-            told.append(words)
+        masks = [_beyond(m.worth.columns, *kind.ends) for m in members]
+        fit = [int(mask[m.fit].sum()) for m, mask in zip(members, masks, strict=True)]
+        lacking = [i for i, count_ in enumerate(fit) if not count_]
+        if len(members) == 2 and len(lacking) == 1 and max(fit) < _FEW:
+            continue
+        who = " or ".join(printable(members[i].name) for i in lacking)
+        key = (who, kind.words.split(" beyond")[0])
+        if not lacking or key in nearer:
+            continue
+        nearer.add(key)
+        words = f"no face of {who} {kind.words}; {_where(faceset, [(members[i], masks[i]) for i in lacking])}"
+        if len(lacking) < len(members):
+            i = 1 - lacking[0]
+            example = members[i].rows[members[i].fit[np.flatnonzero(masks[i][members[i].fit])[0]]]
+            words += f"; {printable(members[i].name)} has {fit[i]:,}, such as {_place(faceset, int(example))}"
+        told.append(words)
     return told
 
 
-def _where(faceset: Chosen, member: Member, mask: NDArray[np.bool_]) -> str:
-    if not mask.any():
+def _where(faceset: Chosen, lacking: Sequence[tuple[Member, NDArray[np.bool_]]]) -> str:
+    left = [(member, i) for member, mask in lacking for i in np.flatnonzero(mask).tolist()]
+    if not left:
         return "nowhere in your material"
-    first = int(np.flatnonzero(mask)[0])
-    why = member.worth.left_out[first]
-    example = f"{_place(faceset, int(member.rows[first]))} ({why})"
-    return f"{count(int(mask.sum()), 'face')} left out, such as {example}"
+    member, first = left[0]
+    example = f"{_place(faceset, int(member.rows[first]))} ({member.worth.left_out[first]})"
+    return f"{count(len(left), 'face')} left out, such as {example}"
 
 
 def _place(faceset: Chosen, row: int) -> str:

@@ -62,17 +62,17 @@ _GIVING = ("sharpness", "outside")
 """Limits that give way to what is usual for the person: where all is soft, or cut tight, some must do."""
 
 
-def occlusion(tiny: NDArray[np.uint8]) -> Float32:
+def occlusion(tiny: NDArray[np.uint8], sound: NDArray[np.bool_]) -> Float32:
     """(n,) how far the worst part of each face is from all that the person's other faces show, in robust
     deviations: a hand, a microphone, dark glasses, a border. There must be some sixty faces.
 
-    `tiny` (n, p, p) are tiny pictures of one person. Principal components, learnt from the nine tenths that
-    they explain best, explain pose, light and expression ("eigenfaces", Turk & Pentland 1991); those that
-    only a few faces share, such as dark glasses, are not among them. What the others leave of a face is held
-    against what they leave of the person's other faces in the same place.
+    `tiny` (n, p, p) are tiny pictures of one person. Principal components, learnt from the nine tenths of
+    the `sound` ones (n,) that they explain best, explain pose, light and expression ("eigenfaces", Turk &
+    Pentland 1991); those that only a few faces share, such as dark glasses, are not among them. What the
+    others leave of a face is held against what they leave of the person's other faces in the same place.
     """
-    n = len(tiny)
-    learnt = _flat(tiny[np.unique(np.linspace(0, n - 1, _LEARNT).astype(np.int64))])
+    n, some = len(tiny), np.flatnonzero(sound)
+    learnt = _flat(tiny[some[np.unique(np.linspace(0, len(some) - 1, _LEARNT).astype(np.int64))]])
     usual = np.ones(len(learnt), np.bool_)
     for _ in range(4):
         mean = learnt[usual].mean(axis=0)
@@ -164,13 +164,15 @@ def judge(table: FaceTable, rows: Int64, figures: Figures, limits: Mapping[str, 
     for name in ("yaw", "pitch"):
         columns[name] = np.where(np.isnan(columns[name]), getattr(table.faces, name)[rows], columns[name])
     columns |= {"size": table.faces.size[rows], "closeness": near}
-    if len(rows) >= _FEWEST:
-        columns["occlusion"] = _relative(occlusion(figures.tiny), columns)
-    else:
-        columns["occlusion"] = _unsure(table.faces.norm[rows], table.faces.score[rows])
     out = np.full(len(rows), "", object)
     out[np.isnan(figures.sharpness)] = UNREADABLE
     for figure, least, most, _, words in LIMITS:
+        if figure == "occlusion":  # the last: what is out already must not tell what is usual
+            sound = out == ""
+            if sound.sum() >= _FEWEST:
+                columns[figure] = _relative(occlusion(figures.tiny, sound), columns, sound)
+            else:
+                columns[figure] = _unsure(table.faces.norm[rows], table.faces.score[rows])
         values = columns[figure]
         if figure == "closeness":
             least = least_near
@@ -185,19 +187,19 @@ def judge(table: FaceTable, rows: Int64, figures: Figures, limits: Mapping[str, 
     return Worth(columns, _quality(columns), out.tolist())
 
 
-def _relative(deviations: Float32, columns: Mapping[str, Float32]) -> Float32:
+def _relative(deviations: Float32, columns: Mapping[str, Float32], sound: NDArray[np.bool_]) -> Float32:
     """By how many robust deviations, in logarithms, each of `deviations` (n,) is more than is usual; for a
-    pose and a light that are unusual alone, more is: usual is the median of the tenth of all faces that are
-    as far from the middle of these."""
+    pose and a light that are unusual alone, more is: usual is the median of those of the `sound` faces that
+    are as far from the middle of these, a tenth of all."""
     away = np.zeros(len(deviations))
     for name in ("yaw", "pitch", "brightness", "side"):
         values = np.nan_to_num(columns[name])
-        low, middle, high = np.quantile(values, [0.25, 0.5, 0.75])
+        low, middle, high = np.quantile(values[sound], [0.25, 0.5, 0.75])
         away += ((values - middle) / max(high - low, 1e-3)) ** 2
     more = np.log(np.maximum(deviations, 1e-3)).astype(np.float32)
     for part in np.array_split(np.argsort(away, kind="stable"), 10):
-        more[part] -= np.median(more[part])
-    return np.asarray(more / max(1.4826 * float(np.median(np.abs(more))), 0.1), np.float32)
+        more[part] -= np.median(more[part][sound[part]] if sound[part].any() else more[sound])
+    return np.asarray(more / max(1.4826 * float(np.median(np.abs(more[sound]))), 0.1), np.float32)
 
 
 def _unsure(*certainties: Float32) -> Float32:
