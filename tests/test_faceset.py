@@ -21,7 +21,7 @@ from face_organizer.errors import FaceOrganizerError, UsageError
 from face_organizer.faceset import faceset, fitting, spread, worth
 from face_organizer.faceset.choosing import Copies, Grid, choose
 from face_organizer.faceset.figures import TINY, WHOLE, Figures, matrices, measure
-from face_organizer.faceset.measuring import figures
+from face_organizer.faceset.measuring import measured
 from face_organizer.faceswap import Header
 from face_organizer.faceswap.landmarks import MEAN_FACE, MEAN_HEAD, POSE_POINTS, pose
 from face_organizer.media import images
@@ -158,12 +158,12 @@ def test_no_picture_is_decoded_twice(
     monkeypatch.setattr(images, "open_source", lambda path: (opened.append(path), real(path))[1])
     problems: list[tuple[str, str]] = []
     rows = np.arange(5)
-    first = figures(photos, rows, kept, on_problem=lambda *p: problems.append(p))
+    first = measured(photos, rows, kept, on_problem=lambda *p: problems.append(p))
     assert len(opened) == 5
     assert [Path(path).name for path, _ in problems] == ["4.png"]
     assert np.isnan(first.sharpness).tolist() == [False] * 4 + [True]
     opened.clear()
-    again = figures(photos, rows[::-1], kept)
+    again = measured(photos, rows[::-1], kept)
     assert [Path(p).name for p in opened] == ["4.png"]  # which may be there again
     for spec in Figures.specs():
         assert np.array_equal(getattr(first, spec.name), getattr(again, spec.name)[::-1], equal_nan=True) or (
@@ -176,7 +176,7 @@ def test_no_picture_is_decoded_twice(
     other = FaceTable(
         photos.embeddings, photos.faces, Files.empty(5, **{**columns(photos.files), "content": changed}), None
     )
-    figures(other, rows, kept)
+    measured(other, rows, kept)
     assert [Path(p).name for p in opened] == ["0.png", "4.png"]
 
 
@@ -186,20 +186,20 @@ def columns(group: Any) -> dict[str, Any]:
 
 def test_what_a_kill_left_is_kept_and_gone_on_from(photos: FaceTable, tmp_path: Path) -> None:
     kept = tmp_path / "t.figures"
-    whole = figures(photos, np.arange(4), kept)
+    whole = measured(photos, np.arange(4), kept)
     data = kept.read_bytes()
     for size in (len(data) - 1, len(data) - 700, len(data) // 2, 10, 0):
         kept.write_bytes(data[:size])
-        made = figures(photos, np.arange(4), kept)
+        made = measured(photos, np.arange(4), kept)
         assert np.array_equal(made.sharpness, whole.sharpness)
         assert sorted(kept.read_bytes()) == sorted(data) or len(kept.read_bytes()) == len(data)
     kept.write_bytes(b'{"face_organizer_figures": 0}\n' + data)
-    assert np.array_equal(figures(photos, np.arange(4), kept).tiny, whole.tiny)
+    assert np.array_equal(measured(photos, np.arange(4), kept).tiny, whole.tiny)
 
 
 def test_a_place_that_cannot_be_written_is_named(photos: FaceTable, tmp_path: Path) -> None:
     with pytest.raises(FaceOrganizerError, match=r"t\.figures: cannot be written"):
-        figures(photos, np.arange(4), tmp_path / "nowhere" / "t.figures")
+        measured(photos, np.arange(4), tmp_path / "nowhere" / "t.figures")
 
 
 # --- choosing ---
@@ -437,7 +437,7 @@ def test_two_sets_in_pairs_show_the_same() -> None:
 def test_a_set_of_rows_and_what_it_says(monkeypatch: pytest.MonkeyPatch) -> None:
     table, figures_ = person(300, strangers=15)
     monkeypatch.setattr(
-        sys.modules[faceset.__module__], "figures", lambda table, rows, *_: figures_.take(rows)
+        sys.modules[faceset.__module__], "measured", lambda table, rows, *_: figures_.take(rows)
     )
     made = fo.faceset(table, np.arange(315), size=50)
     rows = list(made.rows())
@@ -472,7 +472,7 @@ def test_what_one_has_and_the_other_lacks_is_told(monkeypatch: pytest.MonkeyPatc
     both = FaceTable(both.embeddings, Faces(**{**columns(both.faces), "yaw": faces}), both.files, both.stamp)
     all_figures = Figures.concatenate([f1, f2])
     monkeypatch.setattr(
-        sys.modules[faceset.__module__], "figures", lambda table, rows, *_: all_figures.take(rows)
+        sys.modules[faceset.__module__], "measured", lambda table, rows, *_: all_figures.take(rows)
     )
     told = fo.faceset(both, np.arange(200), against=np.arange(200, 400), size=40).summary()["missing"]
     line = next(line for line in told if "of B looks to the right beyond" in line)

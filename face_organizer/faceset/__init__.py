@@ -21,14 +21,14 @@ from face_organizer.faceset.adults import adults
 from face_organizer.faceset.choosing import Copies, choose
 from face_organizer.faceset.chosen import Member
 from face_organizer.faceset.figures import Figures
-from face_organizer.faceset.measuring import figures
+from face_organizer.faceset.measuring import measured
 from face_organizer.faceset.view import Faceset
 from face_organizer.faceset.worth import LIMITS, judge
 from face_organizer.files import count, printable
 from face_organizer.library.people import Library
 from face_organizer.types import FaceTable, Int64
 
-__all__ = ["LIMITS", "Faceset", "Figures", "Member", "faceset", "figures"]
+__all__ = ["LIMITS", "Faceset", "Figures", "Member", "faceset", "measured"]
 
 SIZES = {"train": 2000, "swap": 8}
 """Faces of a set, where no size is given: for training, and for a swapper that needs no training."""
@@ -88,7 +88,7 @@ def faceset(
     place = None if kept is None else Path(kept)
     members = []
     for name, own in zip(names, rows, strict=True):
-        seen = figures(table, own, place, on_face, on_problem)
+        seen = measured(table, own, place, on_face, on_problem)
         worth = judge(table, own, seen, limits or {})
         if adults_only:
             worth = adults(table, own, worth, device)

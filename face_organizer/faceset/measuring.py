@@ -36,7 +36,7 @@ _CHUNK, _AT_ONCE = 256, 16  # files between two writes, and that a thread takes
 WHY_NO_PLACE = "the table does not say where the face is; embed the picture again"
 
 
-def figures(
+def measured(
     table: FaceTable,
     rows: Int64,
     kept: Path | None = None,
