@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from face_organizer.errors import FaceOrganizerError, ImageError, UsageError
-from face_organizer.faceswap.header import Header, with_header
+from face_organizer.faceswap import Header, with_header
 from face_organizer.faceswap.landmarks import Centering, crop_matrix
 from face_organizer.faceswap.points import FILE, Points, open_points
 from face_organizer.files import atomic_write, clock, count, png, printable

@@ -73,7 +73,7 @@ class Figures(Columns):
     tiny: NDArray[np.uint8] = column((TINY, TINY), "uint8")
     """The luma of the cut, shrunk and spread to mean 128 and deviation 48: tells what hides a face."""
     whole: NDArray[np.uint8] = column((WHOLE, WHOLE), "uint8")
-    """The same of the whole picture, whose edges no detector shifts: tells copies."""
+    """The same of the green of the whole picture, whose edges no detector shifts: tells copies."""
 
 
 def matrices(landmarks: Float32) -> Float32:
@@ -91,7 +91,7 @@ def measure(source: Shrinkable, matrix: Float32, landmarks: Float32, header: Hea
     small = cv2.resize(luma, (TINY, TINY), interpolation=cv2.INTER_AREA).astype(np.float32)
     shade = _shade(small)
     pixels, reduction = align.pixels_for(source, matrix)
-    whole = cv2.cvtColor(cv2.resize(pixels, (WHOLE, WHOLE), interpolation=cv2.INTER_AREA), cv2.COLOR_RGB2GRAY)
+    whole = cv2.resize(cv2.extractChannel(pixels, 1), (WHOLE, WHOLE), interpolation=cv2.INTER_AREA)
     outside = _outside_picture(matrix, source.width, source.height)
     left, right, top, bottom = (_HALVES @ small.ravel() + 1).tolist()
     red, _, blue, _ = cv2.mean(cut[_CHEEKS])

@@ -6,7 +6,14 @@ PNG (`header`), of DeepFaceLab in a JPEG (`dfl`).
 `trust.Crops` does it for the pictures of a run: it reads headers and believes those that a detector confirms.
 """
 
-from face_organizer.faceswap.header import DEEPFACELAB, FACESWAP, Header, HeaderError, read_header
+from face_organizer.faceswap.header import (
+    DEEPFACELAB,
+    FACESWAP,
+    Header,
+    HeaderError,
+    read_header,
+    with_header,
+)
 
 __all__ = [
     "DEEPFACELAB",
@@ -18,4 +25,5 @@ __all__ = [
     "points",
     "read_header",
     "trust",
+    "with_header",
 ]
